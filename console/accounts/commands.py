@@ -1,0 +1,72 @@
+"""`flask instructor`, `flask user` and `flask channel`: each prints the id alone on stdout."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from uuid import UUID
+
+import click
+
+from console.accounts import service
+from console.commands import UUID_PARAM, BadUsage, Failure, Group
+from console.permissions import Role
+
+instructor = Group("instructor", help="Instructors.")
+user = Group("user", help="People who sign in.")
+channel = Group("channel", help="Which instructor a channel's account belongs to.")
+commands: list[click.Command] = [instructor, user, channel]
+
+
+@contextmanager
+def _explained() -> Iterator[None]:
+    try:
+        yield
+    except service.AccountError as error:
+        raise Failure(str(error)) from None
+
+
+@instructor.command("add")
+@click.argument("name")
+def add_instructor(name: str) -> None:
+    """Add an instructor."""
+    with _explained():
+        click.echo(service.add_instructor(name=name))
+
+
+@user.command("add")
+@click.argument("email")
+@click.option("--name", required=True, help="What the console calls the person.")
+@click.option(
+    "--instructor", "instructor_id", type=UUID_PARAM, required=True, help="Whom the person works for."
+)
+@click.option("--role", type=click.Choice([role.value for role in Role]), required=True)
+@click.option("--password-stdin", is_flag=True, help="Read the password from the first line of stdin.")
+def add_user(email: str, name: str, instructor_id: UUID, role: str, password_stdin: bool) -> None:
+    """Add a user, or make an existing one (who keeps name and password) a member for one more instructor."""
+    if not password_stdin:
+        raise BadUsage("the password comes from stdin: add --password-stdin")
+    password = sys.stdin.buffer.readline().decode("utf-8", "replace").rstrip("\r\n")
+    with _explained():
+        click.echo(
+            service.add_user(
+                email=email, name=name, instructor_id=instructor_id, role=Role(role), password=password
+            )
+        )
+
+
+@user.command("disable")
+@click.argument("email")
+def disable_user(email: str) -> None:
+    """Shut a user out, from their next request on."""
+    with _explained():
+        click.echo(service.disable_user(email=email))
+
+
+@channel.command("add")
+@click.argument("name", type=click.Choice(["whatsapp"]))
+@click.argument("account_id", metavar="PHONE_NUMBER_ID")
+@click.option("--instructor", "instructor_id", type=UUID_PARAM, required=True)
+def add_channel(name: str, account_id: str, instructor_id: UUID) -> None:
+    """Say whose a WhatsApp phone_number_id is."""
+    with _explained():
+        click.echo(service.add_channel(channel=name, account_id=account_id, instructor_id=instructor_id))

@@ -1,0 +1,76 @@
+"""How our commands fail: one line on stderr, exit 2 for bad usage and 1 for a failed job."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+from uuid import UUID
+
+import click
+from flask.cli import ScriptInfo
+from sqlalchemy.exc import DBAPIError
+
+
+class BadUsage(click.ClickException):
+    """A call that can't be understood."""
+
+    exit_code = 2
+
+
+class Failure(click.ClickException):
+    """A job that could not be done."""
+
+
+@contextmanager
+def _one_line() -> Iterator[None]:
+    try:
+        yield
+    except click.exceptions.NoArgsIsHelpError:
+        raise
+    except click.UsageError as error:
+        usage = error.ctx.command_path if error.ctx else "flask"
+        raise BadUsage(f"{error.format_message()} ({usage} --help tells more)") from None
+    except UnicodeEncodeError:
+        raise BadUsage("an argument is not valid UTF-8") from None
+    except DBAPIError as error:
+        cause = str(error.orig).splitlines()[0]
+        raise Failure(
+            f"the database refused: {cause}. Is it there and up to date? (flask db upgrade)"
+        ) from None
+
+
+class Command(click.Command):
+    """A command that runs in the app's context and fails in one line; `click.command(cls=Command)`."""
+
+    def make_context(self, *args: Any, **extra: Any) -> click.Context:
+        """Read the arguments."""
+        with _one_line():
+            return super().make_context(*args, **extra)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run in the app's context."""
+        with _one_line(), ctx.ensure_object(ScriptInfo).load_app().app_context():
+            return super().invoke(ctx)
+
+
+class Group(click.Group):
+    """A group of such commands."""
+
+    command_class = Command
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
+        """Find the sub-command."""
+        with _one_line():
+            return super().resolve_command(ctx, args)
+
+
+class _Uuid(click.ParamType[UUID]):
+    name = "uuid"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> UUID:
+        try:
+            return value if isinstance(value, UUID) else UUID(value)
+        except ValueError:
+            self.fail(f"{value!r} is not an id: it takes a UUID", param, ctx)
+
+
+UUID_PARAM = _Uuid()

@@ -1,0 +1,14 @@
+"""Ingestion: from a channel's payload to conversations and messages. It knows nothing of customers."""
+
+from flask import Flask
+
+from console.ingestion import commands, routes
+
+webhooks = routes.blueprint
+
+
+def init_app(app: Flask) -> None:
+    """Add the webhook and `flask ingest`."""
+    app.register_blueprint(webhooks)
+    for command in commands.commands:
+        app.cli.add_command(command)

@@ -1,0 +1,168 @@
+"""What ingestion reads and writes: an account's instructor, open conversations, messages. Nothing else.
+
+Every statement names the columns of 0001_inbox it uses, so it is the same whatever is migrated after that.
+"""
+
+import json
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cache
+from operator import itemgetter
+from typing import Any, NamedTuple
+from uuid import UUID
+
+from sqlalchemy import (
+    Connection,
+    Executable,
+    bindparam,
+    case,
+    insert,
+    literal_column,
+    select,
+    update,
+)
+
+from console.database import json_rows, new_id, now
+from console.ingestion.whatsapp import IncomingMessage
+from console.models import ChannelAccount, Conversation, Message
+
+CHANNEL = "whatsapp"
+
+
+class Found(NamedTuple):
+    """What there is for a message already: whose account it came to, the open conversation, itself."""
+
+    instructor_id: UUID | None
+    conversation_id: UUID | None
+    message_id: UUID | None
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """A message that isn't stored yet, whose it is, and its open conversation where there is one."""
+
+    message: IncomingMessage
+    instructor_id: UUID
+    conversation_id: UUID | None
+
+
+def look_up(connection: Connection, messages: Sequence[IncomingMessage]) -> list[Found]:
+    """Return what there is for each message, in their order: one statement, however many they are."""
+    if not messages:
+        return []
+    given = json.dumps(
+        [(place, one.phone_number_id, one.identifier, one.external_id) for place, one in enumerate(messages)]
+    )
+    rows = connection.execute(_lookup(connection.dialect.name), {"rows": given})
+    found = {int(place): Found(*ids) for place, *ids in rows}
+    return [found[place] for place in range(len(messages))]
+
+
+def add(connection: Connection, arrivals: Sequence[Arrival]) -> None:
+    """Insert messages, and the conversations they lack; bring the other conversations up to date.
+
+    Raises IntegrityError if another process has inserted one of them since they were looked up.
+    """
+    threads: defaultdict[tuple[UUID, str], list[Arrival]] = defaultdict(list)
+    for arrival in arrivals:
+        threads[arrival.instructor_id, arrival.message.identifier].append(arrival)
+    moment = now()
+    opened, messages, continued = [], [], []
+    for thread, members in threads.items():
+        newest = max(arrival.message.sent_at for arrival in members)
+        conversation_id = members[0].conversation_id
+        if conversation_id:
+            continued.append({"continued": conversation_id, "moment": moment, "newest": newest})
+        else:
+            conversation_id = new_id()
+            opened.append(_conversation_row(conversation_id, *thread, moment, newest))
+        messages += [_message_row(conversation_id, arrival) for arrival in members]
+    _execute(connection, _INSERT_CONVERSATION, opened, "instructor_id", "customer_identifier")
+    _execute(connection, _INSERT_MESSAGE, messages, "external_id")
+    _execute(connection, _CONTINUE_CONVERSATION, continued, "continued")
+
+
+def _execute(connection: Connection, statement: Executable, rows: list[dict[str, Any]], *order: str) -> None:
+    if rows:
+        # In one order everywhere, so that no two processes wait for each other.
+        rows = sorted(rows, key=itemgetter(*order))
+        # One row by itself is spared the driver's way for many.
+        connection.execute(statement, rows if len(rows) > 1 else rows[0])
+
+
+def _conversation_row(
+    conversation_id: UUID, instructor_id: UUID, identifier: str, moment: datetime, newest: datetime
+) -> dict[str, Any]:
+    return {
+        "id": conversation_id,
+        "instructor_id": instructor_id,
+        "channel": CHANNEL,
+        "customer_identifier": identifier,
+        "status": "open",
+        "created_at": moment,
+        "updated_at": moment,
+        "last_message_at": newest,
+    }
+
+
+def _message_row(conversation_id: UUID, arrival: Arrival) -> dict[str, Any]:
+    return {
+        "id": new_id(),
+        "conversation_id": conversation_id,
+        "instructor_id": arrival.instructor_id,
+        "channel": CHANNEL,
+        "direction": "inbound",
+        "external_id": arrival.message.external_id,
+        "kind": arrival.message.kind,
+        "body": arrival.message.body,
+        "sent_at": arrival.message.sent_at,
+    }
+
+
+@cache
+def _lookup(dialect: str) -> Executable:
+    # Sub-selects, and the status written out, leave the planner no other way than the three unique
+    # indexes, whatever it believes of the tables' sizes.
+    given, (place, account, identifier, external_id) = json_rows(dialect, 4)
+    instructor_id = (
+        select(ChannelAccount.instructor_id)
+        .where(ChannelAccount.channel == CHANNEL, ChannelAccount.account_id == account)
+        .correlate(given)
+        .scalar_subquery()
+    )
+    conversation_id = (
+        select(Conversation.id)
+        .where(
+            Conversation.instructor_id == instructor_id,
+            Conversation.channel == CHANNEL,
+            Conversation.customer_identifier == identifier,
+            Conversation.status == literal_column("'open'"),
+        )
+        .correlate(given)
+        .scalar_subquery()
+    )
+    message_id = (
+        select(Message.id)
+        .where(Message.channel == CHANNEL, Message.external_id == external_id)
+        .correlate(given)
+        .scalar_subquery()
+    )
+    return select(place, instructor_id, conversation_id, message_id).select_from(given)
+
+
+_NEWEST = bindparam("newest", type_=Conversation.last_message_at.type)
+
+_INSERT_CONVERSATION = insert(Conversation)
+_INSERT_MESSAGE = insert(Message)
+_CONTINUE_CONVERSATION = (
+    update(Conversation)
+    .where(Conversation.id == bindparam("continued"))
+    .values(
+        updated_at=bindparam("moment"),
+        last_message_at=case(
+            (Conversation.last_message_at < _NEWEST, _NEWEST), else_=Conversation.last_message_at
+        ),
+    )
+)

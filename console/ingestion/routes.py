@@ -1,0 +1,67 @@
+"""The webhook that WhatsApp calls: `/webhooks/whatsapp`. Its answers are plain text, for programs."""
+
+import hashlib
+import hmac
+
+import structlog
+from flask import Blueprint, Response, abort, current_app, request
+
+from console.config import Settings
+from console.ingestion.service import NotStored, ingest_payload
+from console.permissions import public
+
+blueprint = Blueprint("ingestion", __name__, url_prefix="/webhooks")
+
+log = structlog.get_logger()
+
+
+@blueprint.get("/whatsapp")
+@public
+def verify() -> Response:
+    """Give back the challenge to whoever knows the verify token, once, when the webhook is set up."""
+    token = _settings().whatsapp_verify_token or abort(404)
+    given = request.args.get("hub.verify_token", "")
+    if request.args.get("hub.mode") != "subscribe" or not _same(given, token):
+        return _plain("the verify token is not this console's", 403)
+    return _plain(request.args.get("hub.challenge", ""), 200)
+
+
+@blueprint.post("/whatsapp")
+@public
+def receive() -> Response:
+    """Store a signed payload, and acknowledge it only then: what isn't acknowledged is sent again."""
+    secret = _settings().whatsapp_app_secret or abort(404)
+    signature = request.headers.get("X-Hub-Signature-256")
+    if not signature:
+        return _plain("X-Hub-Signature-256 is missing", 401)
+    raw = request.get_data()
+    expected = hmac.new(secret.encode(), raw, hashlib.sha256).hexdigest()
+    if not _same(signature, f"sha256={expected}"):
+        return _plain("X-Hub-Signature-256 is not this payload's", 403)
+    try:
+        counts = ingest_payload(raw)
+    except NotStored as error:
+        log.error("payload_not_stored", cause=str(error))
+        return _plain("not stored: send it again", 503)
+    log.info(
+        "payload_ingested",
+        stored=counts.stored,
+        repeated=counts.repeated,
+        ignored=counts.ignored,
+        rejected=counts.rejected,
+        reasons=counts.reasons,
+    )
+    return _plain("ok", 200)
+
+
+def _settings() -> Settings:
+    settings: Settings = current_app.config["CONSOLE"]
+    return settings
+
+
+def _same(given: str, expected: str) -> bool:
+    return hmac.compare_digest(given.encode(), expected.encode())
+
+
+def _plain(text: str, status: int) -> Response:
+    return Response(text, status, mimetype="text/plain")

@@ -1,0 +1,150 @@
+"""Stores what webhook payloads hold: one transaction a payload, each message once, nothing lost."""
+
+import hashlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import TypeVar
+from uuid import UUID
+
+from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError, ProgrammingError, SQLAlchemyError
+
+from console.database import ingesting, new_id, now
+from console.ingestion.inbox import Arrival, add, look_up
+from console.ingestion.whatsapp import NOT_JSON, Ignored, IncomingMessage, Item, Rejection, parse
+from console.models import RejectedPayload
+
+UNKNOWN_ACCOUNT = "unknown account"
+
+_ATTEMPTS = 100
+
+T = TypeVar("T")
+
+
+class NotStored(Exception):
+    """The database failed and nothing of the payload is stored: send it again. The text says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """What became of payloads: messages stored, or stored before; things ignored, or rejected and why."""
+
+    stored: int = 0
+    repeated: int = 0
+    ignored: int = 0
+    rejected: int = 0
+    reasons: tuple[str, ...] = ()
+
+    @property
+    def reason(self) -> str:
+        """All reasons in one line."""
+        return "; ".join(self.reasons)
+
+    def __add__(self, other: "Counts") -> "Counts":
+        """Return both together."""
+        return Counts(
+            self.stored + other.stored,
+            self.repeated + other.repeated,
+            self.ignored + other.ignored,
+            self.rejected + other.rejected,
+            tuple(dict.fromkeys(self.reasons + other.reasons)),
+        )
+
+
+def ingest_payload(raw: bytes) -> Counts:
+    """Store every message of a payload that isn't stored yet; keep the payload whole if one can't be.
+
+    Raises NotStored when the database fails.
+    """
+    return _in_transaction(partial(_ingest, raw, parse(raw)))
+
+
+def retry_rejected() -> Iterator[tuple[UUID, Counts]]:
+    """Ingest each rejected payload again, in a transaction each; those that are stored in full now go.
+
+    Raises NotStored when the database fails.
+    """
+    after = UUID(int=0)
+    while retried := _in_transaction(partial(_retry_next, after)):
+        yield retried
+        after = retried[0]
+
+
+def _in_transaction(work: Callable[[Connection], T]) -> T:
+    for _ in range(_ATTEMPTS):
+        try:
+            with ingesting() as connection:
+                return work(connection)
+        except IntegrityError:
+            continue  # Another process was quicker with one of these rows; started over, this one sees it.
+        except SQLAlchemyError as error:
+            raise NotStored(_cause(error)) from error
+    raise NotStored("other processes kept writing the same rows")
+
+
+def _cause(error: SQLAlchemyError) -> str:
+    # What is wrong with the data may quote the data.
+    if isinstance(error, OperationalError | ProgrammingError):
+        return str(error.orig).splitlines()[0]
+    return type(error.orig if isinstance(error, DBAPIError) else error).__name__
+
+
+def _ingest(raw: bytes, items: list[Item], connection: Connection) -> Counts:
+    counts = _store(connection, items)
+    if counts.rejected:
+        _keep(connection, raw, counts.reason)
+    return counts
+
+
+def _store(connection: Connection, items: list[Item]) -> Counts:
+    reasons = [item.reason for item in items if isinstance(item, Rejection)]
+    messages = [item for item in items if isinstance(item, IncomingMessage)]
+    repeated = 0
+    new: dict[str, Arrival] = {}
+    for message, found in zip(messages, look_up(connection, messages), strict=True):
+        if found.instructor_id is None:
+            reasons.append(UNKNOWN_ACCOUNT)
+        elif found.message_id or message.external_id in new:
+            repeated += 1
+        else:
+            new[message.external_id] = Arrival(message, found.instructor_id, found.conversation_id)
+    add(connection, list(new.values()))
+    return Counts(
+        stored=len(new),
+        repeated=repeated,
+        ignored=sum(isinstance(item, Ignored) for item in items),
+        rejected=len(reasons),
+        reasons=tuple(dict.fromkeys(reasons)),
+    )
+
+
+def _keep(connection: Connection, raw: bytes, reason: str) -> None:
+    digest = hashlib.sha256(raw).hexdigest()
+    if connection.execute(select(RejectedPayload.id).where(RejectedPayload.digest == digest)).first():
+        return
+    # Bytes that are no text, and NUL, which a database doesn't keep as text, are spelled out.
+    payload = raw.decode("utf-8", "backslashreplace").replace("\0", r"\x00")
+    row = {"id": new_id(), "received_at": now(), "reason": reason, "payload": payload, "digest": digest}
+    connection.execute(insert(RejectedPayload), row)
+
+
+def _retry_next(after: UUID, connection: Connection) -> tuple[UUID, Counts] | None:
+    row = connection.execute(
+        select(RejectedPayload.id, RejectedPayload.payload, RejectedPayload.digest)
+        .where(RejectedPayload.id > after)
+        .order_by(RejectedPayload.id)
+        .limit(1)
+    ).first()
+    if row is None:
+        return None
+    raw = row.payload.encode()
+    as_sent = hashlib.sha256(raw).hexdigest() == row.digest
+    # What had to be spelled out is not what was sent, and stays rejected.
+    counts = _store(connection, parse(raw) if as_sent else [Rejection(NOT_JSON)])
+    this_row = RejectedPayload.id == row.id
+    if counts.rejected:
+        connection.execute(update(RejectedPayload).where(this_row).values(reason=counts.reason))
+    else:
+        connection.execute(delete(RejectedPayload).where(this_row))
+    return row.id, counts

@@ -1,0 +1,124 @@
+"""The tables. What each column means to callers is in the interface; who may write it, in docs/design/."""
+
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import (
+    CHAR,
+    CheckConstraint,
+    ForeignKey,
+    Index,
+    UniqueConstraint,
+    text,
+)
+from sqlalchemy.orm import Mapped, mapped_column
+
+from console.database import Base, new_id, now
+
+_INBOX_ORDER = ["instructor_id", "last_message_at", "id"]
+
+
+def _partial_index(name: str, columns: list[str], where: str, *, unique: bool = False) -> Index:
+    return Index(name, *columns, unique=unique, sqlite_where=text(where), postgresql_where=text(where))
+
+
+class Instructor(Base):
+    """Somebody who gives lessons; every conversation belongs to exactly one."""
+
+    __tablename__ = "instructors"
+
+    id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)
+    name: Mapped[str]
+    created_at: Mapped[datetime] = mapped_column(default=now)
+
+
+class User(Base):
+    """Somebody who signs in. The e-mail address is kept in lower case."""
+
+    __tablename__ = "users"
+
+    id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)
+    email: Mapped[str] = mapped_column(unique=True)
+    name: Mapped[str]
+    password_hash: Mapped[str]
+    active: Mapped[bool] = mapped_column(default=True)
+    created_at: Mapped[datetime] = mapped_column(default=now)
+
+
+class Membership(Base):
+    """What a user may do for one instructor."""
+
+    __tablename__ = "memberships"
+    __table_args__ = (CheckConstraint("role IN ('instructor', 'operator')", name="role"),)
+
+    user_id: Mapped[UUID] = mapped_column(ForeignKey("users.id"), primary_key=True)
+    instructor_id: Mapped[UUID] = mapped_column(ForeignKey("instructors.id"), primary_key=True)
+    role: Mapped[str]
+
+
+class ChannelAccount(Base):
+    """Which instructor an account of a channel belongs to (WhatsApp: a phone_number_id)."""
+
+    __tablename__ = "channel_accounts"
+
+    channel: Mapped[str] = mapped_column(primary_key=True)
+    account_id: Mapped[str] = mapped_column(primary_key=True)
+    instructor_id: Mapped[UUID] = mapped_column(ForeignKey("instructors.id"))
+
+
+class Conversation(Base):
+    """A thread with one identifier on one channel; at most one is open for each."""
+
+    __tablename__ = "conversations"
+    __table_args__ = (
+        CheckConstraint("status IN ('open', 'closed')", name="status"),
+        _partial_index(
+            "uq_conversations_open",
+            ["instructor_id", "channel", "customer_identifier"],
+            "status = 'open'",
+            unique=True,
+        ),
+        Index("ix_conversations_inbox", *_INBOX_ORDER),
+    )
+
+    id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)
+    instructor_id: Mapped[UUID] = mapped_column(ForeignKey("instructors.id"))
+    channel: Mapped[str]
+    customer_identifier: Mapped[str | None]
+    status: Mapped[str] = mapped_column(default="open")
+    created_at: Mapped[datetime] = mapped_column(default=now)
+    updated_at: Mapped[datetime] = mapped_column(default=now)
+    last_message_at: Mapped[datetime] = mapped_column(default=now)
+
+
+class Message(Base):
+    """One message, stored once for each external id of its channel."""
+
+    __tablename__ = "messages"
+    __table_args__ = (
+        CheckConstraint("direction IN ('inbound', 'outbound')", name="direction"),
+        UniqueConstraint("channel", "external_id"),
+        Index("ix_messages_thread", "conversation_id", "sent_at", "id"),
+    )
+
+    id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)
+    conversation_id: Mapped[UUID] = mapped_column(ForeignKey("conversations.id"))
+    instructor_id: Mapped[UUID] = mapped_column(ForeignKey("instructors.id"))
+    channel: Mapped[str] = mapped_column(server_default="whatsapp")
+    direction: Mapped[str]
+    external_id: Mapped[str]
+    kind: Mapped[str]
+    body: Mapped[str | None]
+    sent_at: Mapped[datetime]
+
+
+class RejectedPayload(Base):
+    """A payload that could not be stored in full, kept whole until it can."""
+
+    __tablename__ = "rejected_payloads"
+
+    id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)
+    received_at: Mapped[datetime] = mapped_column(default=now)
+    reason: Mapped[str]
+    payload: Mapped[str]
+    digest: Mapped[str] = mapped_column(CHAR(64), unique=True)

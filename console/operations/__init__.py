@@ -1,0 +1,16 @@
+"""Operations: what whoever runs the console sees of it."""
+
+from flask import Flask
+
+from console.config import Settings
+from console.operations import errors, health, logs, metrics, responses
+
+
+def init_app(app: Flask, settings: Settings) -> None:
+    """Add logs, headers, error pages, health and metrics."""
+    logs.init_app(app, settings.log_level)
+    metrics.init_app(app)
+    responses.init_app(app)
+    errors.init_app(app)
+    app.register_blueprint(health.blueprint)
+    app.register_blueprint(metrics.blueprint)

@@ -1,0 +1,71 @@
+"""Error pages: what went wrong, what can be done, and what was typed."""
+
+import sqlite3
+
+import structlog
+from flask import Flask, render_template, request
+from flask.typing import ResponseReturnValue
+from flask_wtf.csrf import CSRFError
+from sqlalchemy.exc import DatabaseError, DataError, DBAPIError, IntegrityError, InterfaceError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from werkzeug.exceptions import HTTPException, InternalServerError
+
+log = structlog.get_logger()
+
+# What people read, by status: a heading, and a sentence on what can be done.
+_WORDS = {
+    400: (
+        "That address is not right",
+        "Part of the address can’t be read. Start again from the conversations.",
+    ),
+    403: ("Not allowed", "Your account can’t open this. Whoever runs the console can change that."),
+    404: ("Not found", "There is nothing here, or it isn’t yours to see."),
+    405: ("Not possible", "This address doesn’t answer that kind of request."),
+    413: ("Too large", "What was sent is larger than the console takes."),
+    500: ("Something failed", "The fault is the console’s and has been logged. Nothing was saved."),
+    503: ("The database does not answer", "Nothing was saved. Try again in a moment."),
+}
+_FORM_EXPIRED = (
+    "The form had expired",
+    "Nothing was saved. What was typed is below: open the form again and send it.",
+)
+
+
+def init_app(app: Flask) -> None:
+    """Answer every failure with a page."""
+    app.register_error_handler(HTTPException, show_http_error)
+    app.register_error_handler(CSRFError, show_expired_form)
+    for failure in (DatabaseError, InterfaceError, PoolTimeoutError, sqlite3.Error):
+        app.register_error_handler(failure, show_unavailable)
+
+
+def show_http_error(error: HTTPException) -> ResponseReturnValue:
+    """Show the page for an HTTP error; the same for every address and everybody."""
+    status = error.code or InternalServerError.code
+    heading, advice = _WORDS.get(status, (error.name, "Start again from the conversations."))
+    answer = render_template("error.html", heading=heading, advice=advice)
+    headers = {name: value for name, value in error.get_headers() if name == "Allow"}
+    return answer, status, headers
+
+
+def show_expired_form(_error: CSRFError) -> ResponseReturnValue:
+    """Say that a form's token no longer counts, and give back what was typed."""
+    heading, advice = _FORM_EXPIRED
+    return render_template("error.html", heading=heading, advice=advice, typed=_typed()), 400
+
+
+def show_unavailable(error: Exception) -> ResponseReturnValue:
+    """Say that the database can't be reached or used; a form can be sent again as it was."""
+    if isinstance(error, IntegrityError | DataError):
+        raise error  # the database is well and the console at fault
+    cause = error.orig if isinstance(error, DBAPIError) else error
+    log.error(
+        "database_unavailable", kind=type(cause).__name__, route=request.url_rule and request.url_rule.rule
+    )
+    heading, advice = _WORDS[503]
+    retry = request.form.to_dict() if request.method == "POST" and "password" not in request.form else None
+    return render_template("error.html", heading=heading, advice=advice, typed=_typed(), retry=retry), 503
+
+
+def _typed() -> dict[str, str]:
+    return {"Reason": request.form["reason"]} if request.form.get("reason") else {}

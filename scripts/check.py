@@ -1,0 +1,36 @@
+"""Run every check, also past one that fails: `.venv/bin/python scripts/check.py`, what `make check` does."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+BIN = Path(sys.prefix) / "bin"
+
+CHECKS = {
+    "lint": ("-m", "ruff", "check"),
+    "format": ("-m", "ruff", "format", "--check"),
+    "types": ("-m", "mypy"),
+    "import contracts": (str(BIN / "lint-imports"),),
+    "template format": ("-m", "djlint", "--check", "templates"),
+    "template lint": ("-m", "djlint", "--lint", "templates"),
+    "migrations equal models": ("scripts/check_migrations.py",),
+}
+
+
+def passes(name: str, arguments: tuple[str, ...]) -> bool:
+    """Run one check under its name and return whether it passed."""
+    print(f"── {name}", flush=True)
+    return subprocess.run([sys.executable, *arguments], cwd=ROOT, check=False).returncode == 0
+
+
+def main() -> None:
+    """Run them all; exit 1 with the names of those that failed."""
+    failed = [name for name, arguments in CHECKS.items() if not passes(name, arguments)]
+    if failed:
+        sys.exit(f"Failed: {', '.join(failed)}.")
+    print("All checks passed.")
+
+
+if __name__ == "__main__":
+    main()

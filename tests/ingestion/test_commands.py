@@ -1,0 +1,173 @@
+"""`flask ingest`: what it prints, what it stores, and how it fails."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import Result
+from flask.testing import FlaskCliRunner
+from sqlalchemy import text
+
+from console.config import ROOT, sqlite_path
+from console.database import writing
+from tests.factories import run
+from tests.ingestion.payloads import ACCOUNT, SAMPLES, message, messages, payload, rejected
+
+pytestmark = pytest.mark.usefixtures("accounts")
+
+UNKNOWN_ACCOUNT = payload(message("wamid.9"), account="100000000000009")
+
+
+def ingest(cli: FlaskCliRunner, *arguments: str, stdin: bytes = b"") -> Result:
+    """Run `flask ingest`."""
+    return cli.invoke(args=["ingest", *arguments], input=stdin)
+
+
+def counts(stored: int = 0, repeated: int = 0, ignored: int = 0, rejected: int = 0) -> str:
+    """Return what the command prints."""
+    return f"stored {stored}\nrepeated {repeated}\nignored {ignored}\nrejected {rejected}\n"
+
+
+def test_a_file_is_stored_and_counted(cli):
+    first = ingest(cli, str(SAMPLES))
+    assert (first.exit_code, first.stdout) == (1, counts(stored=32, ignored=10, rejected=5))
+    again = ingest(cli, str(SAMPLES))
+    assert (again.exit_code, again.stdout) == (1, counts(repeated=32, ignored=10, rejected=5))
+    assert len(messages()) == 32
+    assert len(rejected()) == 5
+
+
+def test_rejected_lines_are_named_by_number_and_reason_and_quote_nothing(cli):
+    result = ingest(cli, str(SAMPLES))
+    assert result.stderr.splitlines() == [
+        "line 24: group message",
+        "line 29: no identifier",
+        "line 32: group message",
+        "line 38: no identifier",
+        "line 39: unknown account",
+    ]
+
+
+def test_stdin_is_read_and_silence_means_that_all_is_stored(cli):
+    result = ingest(cli, "-", stdin=payload(message("1")) + b"\n" + payload(message("2")))
+    assert (result.exit_code, result.stdout, result.stderr) == (0, counts(stored=2), "")
+
+
+def test_nothing_in_is_nothing_stored(cli):
+    assert ingest(cli, os.devnull).stdout == counts()
+
+
+def test_empty_lines_count_as_lines_and_nothing_else(cli):
+    result = ingest(cli, "-", stdin=b"\n  \r\n" + payload(message()) + b"\r\n\nnonsense\n")
+    assert (result.exit_code, result.stdout) == (1, counts(stored=1, rejected=1))
+    assert result.stderr == "line 5: not JSON\n"
+
+
+def test_a_line_that_is_no_text_is_rejected_and_the_next_still_stored(cli):
+    result = ingest(cli, "-", stdin=b"\xff\xfe\n\x00\n" + payload(message()))
+    assert (result.exit_code, result.stdout) == (1, counts(stored=1, rejected=2))
+    assert [kept for _, kept in rejected()] == [r"\xff\xfe", r"\x00"]
+
+
+def test_a_line_longer_than_the_webhook_takes_is_stored_like_any_other(cli):
+    raw = payload(message(text={"body": "a" * 4 * 1024 * 1024}))
+    assert ingest(cli, "-", stdin=raw).stdout == counts(stored=1)
+
+
+def test_the_same_payload_is_the_same_whether_it_ends_in_a_newline_or_not(cli):
+    ingest(cli, "-", stdin=UNKNOWN_ACCOUNT + b"\r\n" + UNKNOWN_ACCOUNT + b"\n" + UNKNOWN_ACCOUNT)
+    assert rejected() == [("unknown account", UNKNOWN_ACCOUNT.decode())]
+
+
+def test_progress_is_said_every_thousand_lines(cli):
+    line = payload(messages=None)
+    result = ingest(cli, "-", stdin=b"\n".join([line] * 2001))
+    assert (result.exit_code, result.stdout) == (0, counts(ignored=2001))
+    assert result.stderr == "1000 lines\n2000 lines\n"
+
+
+def test_rejected_payloads_are_tried_again(cli):
+    assert ingest(cli, "-", stdin=UNKNOWN_ACCOUNT + b"\n{}").exit_code == 1
+    still = ingest(cli, "--rejected")
+    assert (still.exit_code, still.stdout) == (1, counts(rejected=2))
+    assert [line.split(": ")[1] for line in still.stderr.splitlines()] == [
+        "unknown account",
+        "no list of entry",
+    ]
+
+    owner = run(cli, "instructor", "add", "Carla")
+    run(cli, "channel", "add", "whatsapp", "100000000000009", "--instructor", owner)
+    now = ingest(cli, "--rejected")
+    assert (now.exit_code, now.stdout) == (1, counts(stored=1, rejected=1))
+    assert [reason for reason, _ in rejected()] == ["no list of entry"]
+
+
+def test_with_nothing_rejected_there_is_nothing_to_try(cli):
+    result = ingest(cli, "--rejected")
+    assert (result.exit_code, result.stdout, result.stderr) == (0, counts(), "")
+
+
+@pytest.mark.parametrize("arguments", [[], ["--rejected", "-"], ["-", "-"], ["--resume"]])
+def test_bad_usage_is_one_line(cli, arguments):
+    result = ingest(cli, *arguments)
+    assert result.exit_code == 2
+    assert len(result.stderr.splitlines()) == 1
+    assert result.stdout == ""
+
+
+@pytest.mark.parametrize(
+    ("name", "why"), [("missing.jsonl", "No such file or directory"), (".", "Is a directory")]
+)
+def test_a_file_that_cannot_be_read_is_one_line(cli, tmp_path: Path, name, why):
+    path = str(tmp_path / name)
+    result = ingest(cli, path)
+    assert result.exit_code == 2
+    assert result.stderr == f"Error: {path} can't be read: {why}\n"
+    assert result.stdout == ""
+
+
+def test_a_closed_stdin_is_one_line(settings):
+    done = subprocess.run(
+        ["sh", "-c", 'exec "$0" -m flask ingest - <&-', sys.executable],
+        cwd=ROOT,
+        env={
+            **os.environ,
+            "CONSOLE_SECRET_KEY": settings.secret_key,
+            "CONSOLE_DATABASE_URL": f"sqlite:///{sqlite_path(settings.database_url)}",
+        },
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (2, "", "Error: stdin is closed\n")
+
+
+def test_when_the_database_fails_the_line_to_go_on_from_is_named(cli):
+    with writing() as connection:
+        connection.execute(
+            text(
+                "CREATE TRIGGER failing BEFORE INSERT ON messages WHEN NEW.external_id = 'wamid.3' "
+                "BEGIN SELECT json('not JSON'); END"
+            )
+        )
+    lines = [payload(message(f"wamid.{number}")) for number in range(1, 5)]
+    result = ingest(cli, "-", stdin=b"\n".join(lines))
+    assert result.exit_code == 1
+    assert len(result.stderr.splitlines()) == 1
+    assert "stopped at line 3: malformed JSON" in result.stderr
+    assert [row[3] for row in messages()] == ["wamid.1", "wamid.2"]
+
+
+def test_when_the_database_fails_on_rejected_payloads_they_stay(cli):
+    ingest(cli, "-", stdin=UNKNOWN_ACCOUNT)
+    with writing() as connection:
+        connection.execute(
+            text(f"UPDATE channel_accounts SET account_id = '100000000000009' WHERE account_id = '{ACCOUNT}'")
+        )
+        connection.execute(text("DROP TABLE messages"))
+    result = ingest(cli, "--rejected")
+    assert result.exit_code == 1
+    assert len(result.stderr.splitlines()) == 1
+    assert [reason for reason, _ in rejected()] == ["unknown account"]

@@ -1,0 +1,240 @@
+"""What payloads are read as, without any database."""
+
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from console.ingestion.whatsapp import Ignored, IncomingMessage, Rejection, parse
+from tests.ingestion.payloads import ACCOUNT, SENDER, message, payload
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
+    max_leaves=20,
+)
+
+
+def only(raw: bytes) -> IncomingMessage | Rejection | Ignored:
+    """Return the one item of a payload."""
+    (item,) = parse(raw)
+    return item
+
+
+def read(message: dict[str, Any], **value: Any) -> IncomingMessage:
+    """Return what a message that can be stored is read as."""
+    item = only(payload(message, **value))
+    assert isinstance(item, IncomingMessage), item
+    return item
+
+
+def test_a_message_is_read_with_all_that_is_stored_of_it():
+    assert read(message()) == IncomingMessage(
+        phone_number_id=ACCOUNT,
+        identifier=SENDER,
+        external_id="wamid.1",
+        kind="text",
+        body="Ciao",
+        sent_at=datetime(2026, 1, 1, tzinfo=UTC),
+    )
+
+
+@pytest.mark.parametrize(
+    ("fields", "contacts", "identifier"),
+    [
+        pytest.param({"from": "A"}, [{"wa_id": "B", "user_id": "C"}], "A", id="from comes first"),
+        pytest.param({}, [{"wa_id": "B", "user_id": "C"}], "B", id="then the contact's number"),
+        pytest.param({"from": ""}, [{"wa_id": "B"}], "B", id="an empty from is none"),
+        pytest.param({"from_user_id": "D"}, [{"wa_id": "B"}], "B", id="the number comes before a user id"),
+        pytest.param({"from_user_id": "D"}, [{"user_id": "D"}], "D", id="then the message's user id"),
+        pytest.param({"user_id": "D"}, [], "D", id="under either name"),
+        pytest.param({}, [{"user_id": "C"}], "C", id="then the contact's user id"),
+        pytest.param(
+            {"from_user_id": "D"},
+            [{"wa_id": "B", "user_id": "C"}],
+            "D",
+            id="another user's number is not theirs",
+        ),
+        pytest.param(
+            {"from_user_id": "D"},
+            [{"wa_id": "A", "user_id": "C"}, {"wa_id": "B", "user_id": "D"}],
+            "B",
+            id="of several contacts the one with the message's user id",
+        ),
+        pytest.param({"from": " +39 333\u202f000 "}, [], " +39 333\u202f000 ", id="kept raw"),
+    ],
+)
+def test_the_identifier_is_the_first_that_there_is(fields, contacts, identifier):
+    assert read(message(**{"sender": None, **fields}), contacts=contacts).identifier == identifier
+
+
+@pytest.mark.parametrize(
+    "contacts",
+    [
+        pytest.param([], id="no contact"),
+        pytest.param("Anna", id="contacts of another shape"),
+        pytest.param([{"profile": {"name": "Anna"}}], id="a contact without identifiers"),
+        pytest.param([{"wa_id": "A"}, {"wa_id": "B"}], id="several contacts, and nothing that says which"),
+    ],
+)
+def test_without_an_identifier_that_is_surely_the_senders_a_message_is_rejected(contacts):
+    assert only(payload(message(sender=None), contacts=contacts)) == Rejection("no identifier")
+
+
+@pytest.mark.parametrize("timestamp", ["1", 1, "253370764799", 253370764799])
+def test_a_timestamp_is_seconds_since_1970_as_text_or_number(timestamp):
+    assert read(message(timestamp=timestamp)).sent_at == datetime.fromtimestamp(int(timestamp), UTC)
+
+
+@pytest.mark.parametrize(
+    "timestamp",
+    [
+        0,
+        "0",
+        -1,
+        "-1",
+        253370764800,
+        "253370764800",
+        1.5,
+        "1.5",
+        "1e9",
+        True,
+        "",
+        " 1",
+        "1\n",
+        "\u0661",
+        [],
+        {},
+        "9" * 5000,
+    ],
+)
+def test_any_other_timestamp_is_bad(timestamp):
+    assert only(payload(message(timestamp=timestamp))) == Rejection("bad timestamp")
+
+
+@pytest.mark.parametrize(
+    ("fields", "body"),
+    [
+        ({"text": {"body": ""}}, ""),
+        ({"text": {"body": "a\u0000b\ud800c😀"}}, "a\ufffdb\ufffdc😀"),
+        ({"text": {}}, None),
+        ({"text": None}, None),
+        ({"type": "image", "image": {"caption": "Una foto"}}, "Una foto"),
+        (
+            {"type": "interactive", "interactive": {"type": "button_reply", "button_reply": {"title": "Sì"}}},
+            "Sì",
+        ),
+        ({"type": "edit", "edit": {"message": {"type": "text", "text": {"body": "Corretto"}}}}, "Corretto"),
+        ({"type": "edit", "edit": {}}, None),
+        ({"type": "something_new", "something_new": {"body": "?"}}, None),
+        ({"type": "text", "image": {"caption": "of another kind"}, "text": {}}, None),
+    ],
+)
+def test_the_body_is_what_the_person_wrote_or_chose(fields, body):
+    assert read(message(**fields)).body == body
+
+
+def test_every_kind_is_kept_and_a_missing_one_is_unknown():
+    assert read(message(type="something_new")).kind == "something_new"
+    assert read(message(type=None)).kind == "unknown"
+
+
+@pytest.mark.parametrize(
+    ("fields", "reason"),
+    [
+        ({"id": None}, "no message id"),
+        ({"id": 7}, "bad id"),
+        ({"id": "w" * 256}, "bad id"),
+        ({"from": "39\u0000"}, "bad from"),
+        ({"from": "\udc00"}, "bad from"),
+        ({"from": 393330000001}, "bad from"),
+        ({"from": "3" * 256}, "bad from"),
+        ({"type": ["text"]}, "bad type"),
+        ({"text": "Ciao"}, "bad text"),
+        ({"text": {"body": ["Ciao"]}}, "bad body"),
+        ({"type": "edit", "edit": {"message": {"type": {}}}}, "bad type"),
+        ({"group_id": "Y2FwaV9ncm91cDox"}, "group message"),
+        ({"group_id": 1}, "bad group_id"),
+    ],
+)
+def test_a_message_of_another_shape_is_rejected(fields, reason):
+    assert only(payload(message(**fields))) == Rejection(reason)
+
+
+@pytest.mark.parametrize(
+    ("raw", "reason"),
+    [
+        (b"", "not JSON"),
+        (b"{", "not JSON"),
+        (b'{"entry": NaN}', "not JSON"),
+        (b'{"entry": "\xff"}', "not JSON"),
+        (b'{"entry": "\x00"}', "not JSON"),
+        (b"[" * 100_000, "not JSON"),
+        (b"9" * 5000, "not JSON"),
+        ('{"entry": []}'.encode("utf-16"), "not JSON"),
+        (b"[]", "not a JSON object"),
+        (b"{}", "no list of entry"),
+        (b'{"entry": {}}', "no list of entry"),
+        (b'{"entry": [1]}', "not an object in entry"),
+        (b'{"entry": [{}]}', "no list of changes"),
+        (b'{"entry": [{"changes": [null]}]}', "not an object in changes"),
+        (b'{"entry": [{"changes": [{"field": 1}]}]}', "no field in a change"),
+        (b'{"entry": [{"changes": [{"field": "messages"}]}]}', "no value in a change"),
+        (payload(messages={}), "no list of messages"),
+        (payload(messages=["Ciao"]), "not an object in messages"),
+        (payload(messages=None, statuses={}), "no list of statuses"),
+        (payload(message(), metadata=None), "no phone_number_id"),
+        (payload(message(), metadata={"phone_number_id": 1}), "bad phone_number_id"),
+    ],
+)
+def test_what_is_not_understood_is_rejected(raw, reason):
+    assert parse(raw) == [Rejection(reason)]
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b'{"entry": []}',
+        b'{"entry": [{"changes": []}]}',
+        b'{"entry": [{"changes": [{"field": "account_update"}]}]}',
+        payload(),
+        payload(messages=None),
+        payload(messages=None, statuses=[{"status": "read"}]),
+        payload(messages=None, errors=[{"code": 1}]),
+    ],
+)
+def test_what_is_no_message_is_ignored(raw):
+    assert parse(raw) == [Ignored()]
+
+
+def test_every_status_is_ignored_by_itself_beside_the_messages():
+    items = parse(payload(message(), statuses=[{"status": "sent"}, {"status": "read"}]))
+    assert [type(item) for item in items] == [Ignored, Ignored, IncomingMessage]
+
+
+def test_a_change_that_names_no_field_is_one_of_messages():
+    whole = json.loads(payload(message()))
+    del whole["entry"][0]["changes"][0]["field"]
+    assert isinstance(only(json.dumps(whole).encode()), IncomingMessage)
+
+
+def test_a_byte_order_mark_is_no_obstacle():
+    assert isinstance(only(b"\xef\xbb\xbf" + payload(message())), IncomingMessage)
+
+
+@given(st.binary())
+def test_any_bytes_are_read_as_something(raw):
+    assert parse(raw)
+
+
+@given(json_values)
+def test_any_json_is_read_as_something(value):
+    assert parse(json.dumps(value).encode())
+
+
+@given(st.dictionaries(st.sampled_from([*message(), "group_id", "from_user_id", "image"]), json_values))
+def test_any_message_is_stored_or_rejected(fields):
+    assert isinstance(only(payload({**message(), **fields})), IncomingMessage | Rejection)
