@@ -122,3 +122,16 @@ class RejectedPayload(Base):
     reason: Mapped[str]
     payload: Mapped[str]
     digest: Mapped[str] = mapped_column(CHAR(64), unique=True)
+
+
+class Customer(Base):
+    """Somebody an instructor knows, by one identifier on one channel (CM-1). The key never changes."""
+
+    __tablename__ = "customers"
+    __table_args__ = (UniqueConstraint("instructor_id", "channel", "normalized_identifier"),)
+
+    id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)
+    instructor_id: Mapped[UUID] = mapped_column(ForeignKey("instructors.id"))
+    channel: Mapped[str]
+    normalized_identifier: Mapped[str]
+    created_at: Mapped[datetime] = mapped_column(default=now)
