@@ -1,0 +1,1 @@
+"""Conversations: what instructors read. Nothing in here writes."""

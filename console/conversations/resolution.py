@@ -1,0 +1,126 @@
+"""Which customer a conversation is with (CM-2.1). Reads; has no way to write."""
+
+import json
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import cache
+from uuid import UUID
+
+import structlog
+from sqlalchemy import Connection, Executable, and_, cast, select
+from sqlalchemy.exc import SQLAlchemyError
+
+from console.database import Guid, json_rows
+from console.identifiers import normalize_identifier
+from console.models import Customer
+
+log = structlog.get_logger()
+
+Key = tuple[UUID, str, str]
+
+
+class Outcome(StrEnum):
+    """How a conversation resolves."""
+
+    LINKED = "linked"
+    MATCH = "match"
+    NONE = "none"
+
+
+class Reason(StrEnum):
+    """Why a conversation resolves to nobody."""
+
+    NO_IDENTIFIER = "no_identifier"
+    INVALID_IDENTIFIER = "invalid_identifier"
+    NO_INSTRUCTOR = "no_instructor"
+    NO_CUSTOMER = "no_customer"
+    AMBIGUOUS = "ambiguous"
+    LOOKUP_FAILED = "lookup_failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """What resolution looks at of a conversation."""
+
+    id: UUID
+    instructor_id: UUID | None
+    channel: str
+    customer_identifier: str | None
+    customer_id: UUID | None
+
+
+@dataclass(frozen=True, slots=True)
+class Resolution:
+    """What a conversation resolves to: a customer, or nobody for a reason."""
+
+    conversation_id: UUID
+    outcome: Outcome
+    customer_id: UUID | None = None
+    reason: Reason | None = None
+
+
+def resolve(connection: Connection, subjects: Sequence[Subject]) -> list[Resolution]:
+    """Resolve conversations, in the order given, with at most one statement for all of them.
+
+    A failing lookup is logged and resolves to nobody: no customer is better than the wrong one.
+    """
+    keys = {subject.id: _key(subject) for subject in subjects if subject.customer_id is None}
+    wanted = {key for key in keys.values() if not isinstance(key, Reason)}
+    try:
+        found = _customers(connection, wanted) if wanted else {}
+    except SQLAlchemyError as error:
+        connection.rollback()
+        log.error("resolution_lookup_failed", kind=type(error).__name__, conversations=len(wanted))
+        found = None
+    return [_resolve(subject, keys.get(subject.id), found) for subject in subjects]
+
+
+def _key(subject: Subject) -> Key | Reason:
+    if not subject.customer_identifier:
+        return Reason.NO_IDENTIFIER
+    normalized = normalize_identifier(subject.customer_identifier)
+    if normalized is None:
+        return Reason.INVALID_IDENTIFIER
+    if subject.instructor_id is None:
+        return Reason.NO_INSTRUCTOR
+    return subject.instructor_id, subject.channel, normalized
+
+
+def _customers(connection: Connection, keys: set[Key]) -> dict[Key, list[UUID]]:
+    rows = json.dumps(
+        [(str(instructor_id), channel, identifier) for instructor_id, channel, identifier in keys]
+    )
+    found = defaultdict(list)
+    for customer_id, *key in connection.execute(_lookup(connection.dialect.name), {"rows": rows}):
+        found[tuple(key)].append(customer_id)
+    return found
+
+
+@cache
+def _lookup(dialect: str) -> Executable:
+    given, (instructor_id, channel, identifier) = json_rows(dialect, 3)
+    is_key = and_(
+        Customer.instructor_id == cast(instructor_id, Guid),
+        Customer.channel == channel,
+        Customer.normalized_identifier == identifier,
+    )
+    columns = (Customer.id, Customer.instructor_id, Customer.channel, Customer.normalized_identifier)
+    return select(*columns).select_from(given).join(Customer, is_key)
+
+
+def _resolve(subject: Subject, key: Key | Reason | None, found: dict[Key, list[UUID]] | None) -> Resolution:
+    if key is None:
+        return Resolution(subject.id, Outcome.LINKED, customer_id=subject.customer_id)
+    if isinstance(key, Reason):
+        return Resolution(subject.id, Outcome.NONE, reason=key)
+    if found is None:
+        return Resolution(subject.id, Outcome.NONE, reason=Reason.LOOKUP_FAILED)
+    match found.get(key, []):
+        case []:
+            return Resolution(subject.id, Outcome.NONE, reason=Reason.NO_CUSTOMER)
+        case [customer_id]:
+            return Resolution(subject.id, Outcome.MATCH, customer_id=customer_id)
+        case _:
+            return Resolution(subject.id, Outcome.NONE, reason=Reason.AMBIGUOUS)
