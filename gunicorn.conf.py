@@ -4,7 +4,7 @@ import os
 import shutil
 import tempfile
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 bind = "127.0.0.1:8000"
 
@@ -38,6 +38,7 @@ class Worker(Protocol):
     """What is used here of gunicorn's worker."""
 
     pid: int
+    wsgi: Any
 
 
 def when_ready(_server: object) -> None:
@@ -46,6 +47,13 @@ def when_ready(_server: object) -> None:
     # One of ours, at this moment, is that of the master which this one replaces (SIGUSR2).
     if directory is None or directory.name.startswith(METRICS_PREFIX):
         os.environ[METRICS_VARIABLE] = tempfile.mkdtemp(prefix=f"{METRICS_PREFIX}{os.getpid()}-")
+
+
+def post_worker_init(worker: Worker) -> None:
+    """Move the audit events that wait since the last run."""
+    from console import linking
+
+    linking.catch_up(worker.wsgi)
 
 
 def child_exit(_server: object, worker: Worker) -> None:

@@ -6,7 +6,7 @@ from flask import Flask
 from flask_migrate import Migrate
 from flask_wtf import CSRFProtect
 
-from console import accounts, database, ingestion, operations, permissions
+from console import accounts, conversations, database, ingestion, linking, operations, permissions
 from console.config import ROOT, ConfigurationError, Settings, load
 
 MAX_BODY_BYTES = 3 * 1024 * 1024
@@ -40,6 +40,8 @@ def create_app(settings: Settings | None = None) -> Flask:
     operations.init_app(app, settings)
     accounts.init_app(app)
     ingestion.init_app(app)
+    conversations.init_app(app)
+    linking.init_app(app)
     permissions.guard(app)
     CSRFProtect(app).exempt(ingestion.webhooks)
     return app

@@ -1,19 +1,24 @@
 """The tables. What each column means to callers is in the interface; who may write it, in docs/design/."""
 
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy import (
     CHAR,
+    BigInteger,
     CheckConstraint,
     ForeignKey,
+    ForeignKeyConstraint,
+    Identity,
     Index,
+    Integer,
     UniqueConstraint,
     text,
 )
 from sqlalchemy.orm import Mapped, mapped_column
 
-from console.database import Base, new_id, now
+from console.database import Base, Json, new_id, now
 
 _INBOX_ORDER = ["instructor_id", "last_message_at", "id"]
 
@@ -79,6 +84,15 @@ class Conversation(Base):
             unique=True,
         ),
         Index("ix_conversations_inbox", *_INBOX_ORDER),
+        # A link can't leave its instructor, whoever writes it (CM-2.3).
+        ForeignKeyConstraint(["instructor_id", "customer_id"], ["customers.instructor_id", "customers.id"]),
+        _partial_index(
+            "ix_conversations_customer", ["instructor_id", "customer_id"], "customer_id IS NOT NULL"
+        ),
+        _partial_index("ix_conversations_unlinked", _INBOX_ORDER, "customer_id IS NULL"),
+        _partial_index("ix_conversations_linked", _INBOX_ORDER, "customer_id IS NOT NULL"),
+        Index("uq_conversations_link_operation_id", "link_operation_id", unique=True),
+        _partial_index("ix_conversations_audit_outbox", ["id"], "audit_outbox IS NOT NULL"),
     )
 
     id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)
@@ -89,6 +103,10 @@ class Conversation(Base):
     created_at: Mapped[datetime] = mapped_column(default=now)
     updated_at: Mapped[datetime] = mapped_column(default=now)
     last_message_at: Mapped[datetime] = mapped_column(default=now)
+    customer_id: Mapped[UUID | None]
+    link_version: Mapped[int] = mapped_column(server_default="0")
+    link_operation_id: Mapped[UUID | None]
+    audit_outbox: Mapped[list[dict[str, Any]] | None] = mapped_column(Json)
 
 
 class Message(Base):
@@ -128,10 +146,30 @@ class Customer(Base):
     """Somebody an instructor knows, by one identifier on one channel (CM-1). The key never changes."""
 
     __tablename__ = "customers"
-    __table_args__ = (UniqueConstraint("instructor_id", "channel", "normalized_identifier"),)
+    __table_args__ = (
+        UniqueConstraint("instructor_id", "channel", "normalized_identifier"),
+        # What the composite foreign key of a link points at.
+        Index("uq_customers_instructor_id_id", "instructor_id", "id", unique=True),
+    )
 
     id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)
     instructor_id: Mapped[UUID] = mapped_column(ForeignKey("instructors.id"))
     channel: Mapped[str]
     normalized_identifier: Mapped[str]
     created_at: Mapped[datetime] = mapped_column(default=now)
+
+
+class AuditEvent(Base):
+    """One event of the audit trail (CM-2.5), as its JSON line. The database refuses every change to it."""
+
+    __tablename__ = "audit_events"
+    __table_args__ = (UniqueConstraint("conversation_id", "sequence"), {"sqlite_autoincrement": True})
+
+    position: Mapped[int] = mapped_column(
+        BigInteger().with_variant(Integer, "sqlite"), Identity(), primary_key=True
+    )
+    event_id: Mapped[UUID] = mapped_column(unique=True)
+    conversation_id: Mapped[UUID]
+    instructor_id: Mapped[UUID]
+    sequence: Mapped[int]
+    event: Mapped[str]

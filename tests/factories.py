@@ -2,9 +2,15 @@
 
 import json
 from dataclasses import dataclass
+from typing import Any
 from uuid import UUID, uuid4
 
 from flask.testing import FlaskCliRunner
+from sqlalchemy import select
+
+from console.database import reading
+from console.linking import service
+from console.models import AuditEvent, Conversation, Message
 
 PASSWORD = "a long password of the tests"
 
@@ -64,3 +70,96 @@ def payload(
     }
     entry = {"id": "1", "changes": [{"field": "messages", "value": value}]}
     return json.dumps({"object": "whatsapp_business_account", "entry": [entry]})
+
+
+@dataclass(frozen=True)
+class Desk:
+    """An instructor with a WhatsApp number and an operator."""
+
+    cli: FlaskCliRunner
+    instructor_id: UUID
+    phone_number_id: str
+    operator: Person
+
+    def conversation(self, sender: str, *, text: str = "Hi", at: int = 1_790_000_000) -> UUID:
+        """Let somebody write to the instructor; return the conversation in which that arrived."""
+        external_id = f"wamid.{uuid4().hex}"
+        line = payload(self.phone_number_id, sender, text=text, at=at, external_id=external_id)
+        run(self.cli, "ingest", "-", stdin=line)
+        wanted = select(Message.conversation_id).where(Message.external_id == external_id)
+        with reading() as connection:
+            return connection.execute(wanted).scalar_one()
+
+    def link(self, conversation_id: UUID, customer_id: UUID | None = None, **changes: Any) -> service.Outcome:
+        """Link as the operator, creating the customer if none is given."""
+        version = link_state(conversation_id).link_version
+        arguments: dict[str, Any] = {
+            "customer_id": customer_id,
+            "create": customer_id is None,
+            "actor_id": self.operator.id,
+            "reason": "said so on the phone",
+            "seen_version": version,
+            "operation_id": uuid4(),
+            **changes,
+        }
+        return service.link(conversation_id=conversation_id, **arguments)
+
+    def unlink(self, conversation_id: UUID, **changes: Any) -> service.Outcome:
+        """Unlink as the operator."""
+        version = link_state(conversation_id).link_version
+        arguments: dict[str, Any] = {
+            "actor_id": self.operator.id,
+            "reason": "was somebody else",
+            "seen_version": version,
+            "operation_id": uuid4(),
+            "confirm": True,
+            **changes,
+        }
+        return service.unlink(conversation_id=conversation_id, **arguments)
+
+    def customer(self, sender: str) -> UUID:
+        """Put somebody on record, not linked to anything in the end: there is no other way to create one."""
+        conversation_id = self.conversation(sender)
+        self.link(conversation_id)
+        customer_id = link_state(conversation_id).customer_id
+        self.unlink(conversation_id)
+        assert customer_id
+        return customer_id
+
+
+def desk(cli: FlaskCliRunner, name: str = "Anna Kofler") -> Desk:
+    """Set up an instructor, their number and their operator."""
+    instructor_id = instructor(cli, name)
+    return Desk(cli, instructor_id, channel(cli, instructor_id), user(cli, instructor_id))
+
+
+@dataclass(frozen=True)
+class LinkState:
+    """A conversation's link as the database has it."""
+
+    customer_id: UUID | None
+    link_version: int
+    link_operation_id: UUID | None
+    outbox: list[dict[str, Any]] | None
+
+
+def link_state(conversation_id: UUID) -> LinkState:
+    """Read a conversation's link."""
+    columns = (
+        Conversation.customer_id,
+        Conversation.link_version,
+        Conversation.link_operation_id,
+        Conversation.audit_outbox,
+    )
+    with reading() as connection:
+        row = connection.execute(select(*columns).where(Conversation.id == conversation_id)).one()
+    return LinkState(*row)
+
+
+def trail(conversation_id: UUID | None = None) -> list[dict[str, Any]]:
+    """Read the audit trail, of one conversation or of all, in its order."""
+    statement = select(AuditEvent.event).order_by(AuditEvent.position)
+    if conversation_id:
+        statement = statement.where(AuditEvent.conversation_id == conversation_id)
+    with reading() as connection:
+        return [json.loads(line) for line in connection.scalars(statement)]

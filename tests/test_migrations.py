@@ -20,7 +20,7 @@ from console.config import ROOT
 from console.database import Base, db
 from tests.conftest import settings_for
 
-REVISIONS = ["0001_inbox", "0002_customers"]
+REVISIONS = ["0001_inbox", "0002_customers", "0003_conversation_link", "0004_audit_events"]
 A, B, C = (f"0190000{number}-0000-7000-8000-000000000000" for number in (1, 2, 3))
 
 # Rows for each revision's own tables and columns, as the release of that revision would leave them.
@@ -152,9 +152,19 @@ def test_customers_have_five_columns_one_unique_constraint_and_no_trigger(empty:
     assert triggers == []
 
 
+def test_no_migration_makes_customers_or_links(empty: Flask, path: Path):
+    upgrade(revision="0001_inbox")
+    execute(path, *ROWS["0001_inbox"])
+    upgrade()
+    with closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("SELECT count(*) FROM customers").fetchone() == (0,)
+        linked = "SELECT count(*) FROM conversations WHERE customer_id IS NOT NULL OR link_version <> 0"
+        assert connection.execute(linked).fetchone() == (0,)
+
+
 def test_an_upgrade_that_fails_half_way_changes_nothing(empty: Flask, path: Path):
     upgrade(revision="0001_inbox")
-    execute(path, *ROWS["0001_inbox"], "CREATE TABLE customers (in_the_way)")
+    execute(path, *ROWS["0001_inbox"], "CREATE TABLE audit_events (in_the_way)")
     before = dump(path)
     with pytest.raises(SystemExit):
         upgrade()

@@ -1,13 +1,176 @@
 """CM-2.1: which customer a conversation is with, on a connection that can't write."""
 
+import hashlib
 import sqlite3
+from dataclasses import FrozenInstanceError
+from pathlib import Path
 from uuid import uuid4
 
 import pytest
 from flask import Flask
+from flask.testing import FlaskCliRunner
+from sqlalchemy import event, select, text, update
+from sqlalchemy.exc import OperationalError
 
+from console.config import Settings, sqlite_path
+from console.conversations import queries
 from console.conversations.resolution import Outcome, Reason, Resolution, Subject, resolve
-from console.database import db, reading
+from console.database import db, reading, writing
+from console.models import Conversation
+from tests.factories import Desk, desk, link_state
+
+
+def resolve_all() -> list[Resolution]:
+    with reading() as connection:
+        ids = connection.scalars(select(Conversation.id).order_by(Conversation.id)).all()
+        return resolve(connection, queries.subjects(connection, conversation_ids=ids))
+
+
+def resolution_of(conversation_id: object) -> Resolution:
+    return next(one for one in resolve_all() if one.conversation_id == conversation_id)
+
+
+def test_a_linked_conversation_resolves_to_its_customer(anna: Desk):
+    conversation_id = anna.conversation("393331234567")
+    anna.link(conversation_id)
+    assert resolution_of(conversation_id) == Resolution(
+        conversation_id, Outcome.LINKED, customer_id=link_state(conversation_id).customer_id
+    )
+
+
+def test_a_link_is_the_answer_whatever_the_identifier_says(anna: Desk):
+    other = anna.customer("393330000001")
+    conversation_id = anna.conversation("40404")
+    anna.link(conversation_id, other)
+    assert resolution_of(conversation_id).customer_id == other
+
+
+def test_a_customer_on_record_is_a_match_however_the_number_is_written(anna: Desk):
+    customer_id = anna.customer("393331234567")
+    conversation_id = anna.conversation("+39 333 123-4567")
+    assert resolution_of(conversation_id) == Resolution(
+        conversation_id, Outcome.MATCH, customer_id=customer_id
+    )
+
+
+def test_a_closed_conversation_resolves_like_an_open_one(anna: Desk):
+    customer_id = anna.customer("393331234567")
+    conversation_id = anna.conversation("+393331234567")
+    with writing() as connection:
+        connection.execute(
+            update(Conversation).where(Conversation.id == conversation_id).values(status="closed")
+        )
+    assert resolution_of(conversation_id).customer_id == customer_id
+
+
+@pytest.mark.parametrize(
+    ("identifier", "reason"),
+    [
+        (None, Reason.NO_IDENTIFIER),
+        ("", Reason.NO_IDENTIFIER),
+        ("40404", Reason.INVALID_IDENTIFIER),
+        ("WhatsApp Support", Reason.INVALID_IDENTIFIER),
+        ("393339999999", Reason.NO_CUSTOMER),
+        ("US.13491208655302741918", Reason.NO_CUSTOMER),
+    ],
+)
+def test_nobody_has_a_reason(anna: Desk, identifier: str | None, reason: Reason):
+    subject = Subject(uuid4(), anna.instructor_id, "whatsapp", identifier, None)
+    with reading() as connection:
+        assert resolve(connection, [subject]) == [Resolution(subject.id, Outcome.NONE, reason=reason)]
+
+
+def test_without_an_instructor_nobody_is_looked_up(anna: Desk):
+    anna.customer("393331234567")
+    subject = Subject(uuid4(), None, "whatsapp", "393331234567", None)
+    with reading() as connection:
+        (resolution,) = resolve(connection, [subject])
+    assert resolution.reason == Reason.NO_INSTRUCTOR
+
+
+def test_the_same_person_with_another_instructor_or_channel_is_nobody(cli: FlaskCliRunner, anna: Desk):
+    anna.customer("393331234567")
+    bruno = desk(cli, "Bruno Pichler")
+    elsewhere = [
+        Subject(uuid4(), bruno.instructor_id, "whatsapp", "393331234567", None),
+        Subject(uuid4(), anna.instructor_id, "sms", "393331234567", None),
+    ]
+    with reading() as connection:
+        assert {one.reason for one in resolve(connection, elsewhere)} == {Reason.NO_CUSTOMER}
+
+
+def test_two_customers_for_one_identifier_are_ambiguous(anna: Desk):
+    anna.customer("393331234567")
+    with writing() as connection:  # as if the constraint were missing
+        connection.execute(text("CREATE TABLE copy AS SELECT * FROM customers"))
+        rest = "instructor_id, channel, normalized_identifier, created_at"
+        connection.execute(text(f"INSERT INTO copy SELECT '{uuid4()}', {rest} FROM customers"))
+        connection.execute(text("UPDATE conversations SET customer_id = NULL"))
+        connection.execute(text("PRAGMA defer_foreign_keys = ON"))
+        connection.execute(text("DROP TABLE customers"))
+        connection.execute(text("ALTER TABLE copy RENAME TO customers"))
+    subject = Subject(uuid4(), anna.instructor_id, "whatsapp", "393331234567", None)
+    with reading() as connection:
+        assert resolve(connection, [subject]) == [
+            Resolution(subject.id, Outcome.NONE, reason=Reason.AMBIGUOUS)
+        ]
+
+
+def test_a_failing_lookup_is_an_answer_not_an_error(anna: Desk, capfd: pytest.CaptureFixture[str]):
+    linked = anna.conversation("393331234567")
+    anna.link(linked)
+    other = anna.conversation("393339999999")
+    with writing() as connection:
+        connection.execute(text("ALTER TABLE customers RENAME TO mislaid"))
+    assert resolution_of(linked).outcome == Outcome.LINKED
+    assert resolution_of(other) == Resolution(other, Outcome.NONE, reason=Reason.LOOKUP_FAILED)
+    logged = capfd.readouterr().err
+    assert "resolution_lookup_failed" in logged
+    assert "393339999999" not in logged
+
+
+def populate(anna: Desk, count: int = 40) -> None:
+    for number in range(count):
+        conversation_id = anna.conversation(f"3933312{number:05}")
+        if number % 3 == 0:
+            anna.link(conversation_id)
+        if number % 3 == 1:
+            anna.customer(f"3933312{number:05}")
+
+
+def test_resolving_everything_leaves_the_file_as_it_was_and_answers_the_same(anna: Desk, settings: Settings):
+    populate(anna)
+    path = sqlite_path(settings.database_url)
+    assert path
+    with writing() as connection:
+        connection.exec_driver_sql("SELECT 1")
+    db.engine.raw_connection().execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+    def content() -> list[str]:
+        return [
+            hashlib.sha256(file.read_bytes()).hexdigest()
+            for file in (path, Path(f"{path}-wal"))
+            if file.exists()
+        ]
+
+    before = content()
+    first, second = resolve_all(), resolve_all()
+    assert first == second
+    assert {one.outcome for one in first} == set(Outcome)
+    assert content() == before
+
+
+def test_the_engine_it_runs_on_refuses_every_write(anna: Desk):
+    statements = (
+        "UPDATE conversations SET customer_id = NULL",
+        "INSERT INTO instructors VALUES ('x', 'y', 'z')",
+        "DELETE FROM customers",
+        "CREATE TABLE t (x)",
+        "DROP TABLE customers",
+    )
+    for statement in statements:
+        with reading() as connection, pytest.raises(OperationalError, match="readonly database"):
+            connection.execute(text(statement))
 
 
 def test_the_file_itself_is_opened_read_only(app: Flask):
@@ -18,23 +181,19 @@ def test_the_file_itself_is_opened_read_only(app: Flask):
         driver.execute("DELETE FROM customers")
 
 
-def test_a_link_is_the_answer_and_nothing_else_is_looked_at(app: Flask):
-    subject = Subject(uuid4(), uuid4(), "whatsapp", "393331234567", customer_id=uuid4())
+@pytest.mark.parametrize("count", [1, 50, 5000])
+def test_any_number_of_conversations_takes_one_statement(app: Flask, anna: Desk, count: int):
+    subjects = [
+        Subject(uuid4(), anna.instructor_id, "whatsapp", f"39333{number:07}", None) for number in range(count)
+    ]
+    statements: list[str] = []
+    event.listen(db.engines["read"], "before_cursor_execute", lambda *call: statements.append(call[2]))
     with reading() as connection:
-        assert resolve(connection, [subject]) == [
-            Resolution(subject.id, Outcome.LINKED, customer_id=subject.customer_id)
-        ]
+        assert len(resolve(connection, subjects)) == count
+    assert [statement for statement in statements if not statement.startswith("BEGIN")] == [statements[-1]]
 
 
-@pytest.mark.parametrize(
-    ("identifier", "reason"),
-    [
-        (None, Reason.NO_IDENTIFIER),
-        ("40404", Reason.INVALID_IDENTIFIER),
-        ("393339999999", Reason.NO_CUSTOMER),
-    ],
-)
-def test_nobody_has_a_reason(app: Flask, identifier: str | None, reason: Reason):
-    subject = Subject(uuid4(), uuid4(), "whatsapp", identifier, None)
-    with reading() as connection:
-        assert resolve(connection, [subject]) == [Resolution(subject.id, Outcome.NONE, reason=reason)]
+def test_a_resolution_cannot_be_changed(anna: Desk):
+    resolution = Resolution(uuid4(), Outcome.NONE, reason=Reason.NO_CUSTOMER)
+    with pytest.raises(FrozenInstanceError):
+        resolution.customer_id = uuid4()  # type: ignore[misc]  # that is the point

@@ -144,6 +144,13 @@ def test_a_conversation_is_updated_when_something_was_stored_and_not_otherwise()
     assert abs(datetime.now(UTC) - datetime.fromisoformat(updated_at).replace(tzinfo=UTC)).seconds < 60
 
 
+def test_an_existing_conversation_keeps_its_link():
+    ingest_payload(payload(message("1")))
+    execute("UPDATE conversations SET link_version = 7")
+    ingest_payload(payload(message("2")))
+    assert rows("SELECT link_version, customer_id, audit_outbox FROM conversations") == [(7, None, None)]
+
+
 def test_a_payload_is_kept_whole_and_once_beside_what_could_be_stored_of_it():
     raw = payload(message("1"), message("2", group_id="Y2Fw"), message("3", timestamp="soon"))
     counts = Counts(stored=1, rejected=2, reasons=("group message", "bad timestamp"))

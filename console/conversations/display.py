@@ -1,0 +1,118 @@
+"""How moments, identifiers and kinds of message read to a person. Decides nothing."""
+
+from datetime import UTC, datetime, timedelta
+from itertools import groupby
+from typing import Any
+
+from flask import Flask
+
+from console.conversations.queries import MessageRow
+from console.database import now
+from console.identifiers import groups
+
+LONGEST_IDENTIFIER = 20
+
+_KINDS = {
+    "audio": "Audio",
+    "button": "Reply",
+    "contacts": "Contact card",
+    "document": "Document",
+    "edit": "Edited message",
+    "image": "Photo",
+    "interactive": "Reply",
+    "location": "Location",
+    "order": "Order",
+    "reaction": "Reaction",
+    "revoke": "Deleted message",
+    "sticker": "Sticker",
+    "system": "System message",
+    "unsupported": "Unsupported message",
+    "video": "Video",
+    "voice": "Voice message",
+}
+_CHANNELS = {"whatsapp": "WhatsApp"}
+
+
+def init_app(app: Flask) -> None:
+    """Give the templates these filters."""
+    filters = (
+        kind_name,
+        channel_name,
+        identifier_groups,
+        short_identifier,
+        ago,
+        moment,
+        date,
+        day,
+        by_day,
+        isoformat,
+    )
+    app.jinja_env.filters.update({one.__name__: one for one in filters})
+
+
+def kind_name(kind: str) -> str:
+    """Name a kind of message; one we have no name for is shown as it is called."""
+    return _KINDS.get(kind, kind.capitalize())
+
+
+def channel_name(channel: str) -> str:
+    """Name a channel."""
+    return _CHANNELS.get(channel, channel)
+
+
+def identifier_groups(identifier: str) -> tuple[str, ...]:
+    """Split an identifier for the eye; copied, the parts are one again."""
+    return groups(identifier)
+
+
+def short_identifier(identifier: str) -> tuple[str, ...]:
+    """Split an identifier for the eye, a long one cut in the middle."""
+    shown = groups(identifier)
+    if sum(map(len, shown)) > LONGEST_IDENTIFIER:
+        return (f"{identifier[:13]}…{identifier[-4:]}",)
+    return shown
+
+
+def ago(then: datetime) -> str:
+    """Say how long ago, as short as a list allows: 2 min, 3 h, yesterday, Sat, 3 Nov, 3 Nov 2025."""
+    today = now()
+    passed = today - then
+    days = (today.date() - then.date()).days
+    if timedelta(0) <= passed < timedelta(minutes=1):
+        return "now"
+    if timedelta(0) <= passed < timedelta(hours=1):
+        return f"{passed.seconds // 60} min"
+    if days == 0 and passed >= timedelta(0):
+        return f"{passed.seconds // 3600} h"
+    if days == 1:
+        return "yesterday"
+    if 1 < days < 7:
+        return f"{then:%a}"
+    return f"{then.day} {then:%b}" if then.year == today.year else f"{then.day} {then:%b %Y}"
+
+
+def moment(then: datetime) -> str:
+    """Say exactly when: 24 Nov 2026, 09:14 UTC."""
+    return f"{then.day} {then:%b %Y, %H:%M} UTC"
+
+
+def date(then: datetime) -> str:
+    """Say on which day: 24 Nov 2026."""
+    return f"{then.day} {then:%b %Y}"
+
+
+def day(then: datetime) -> str:
+    """Name a day: Tuesday 24 November, with the year unless it is this one."""
+    named = f"{then:%A} {then.day} {then:%B}"
+    return named if then.year == now().year else f"{named} {then.year}"
+
+
+def by_day(messages: list[MessageRow]) -> list[tuple[datetime, list[MessageRow]]]:
+    """Put messages, newest first, into days, oldest first."""
+    days = groupby(reversed(messages), key=lambda message: message.sent_at.astimezone(UTC).date())
+    return [(sent[0].sent_at, sent) for sent in (list(group) for _, group in days)]
+
+
+def isoformat(then: Any) -> str:
+    """Write a moment for machines."""
+    return f"{then:%Y-%m-%dT%H:%M:%SZ}"

@@ -1,0 +1,109 @@
+"""The pages instructors read: conversations, one conversation. GET only."""
+
+from typing import Any
+from uuid import UUID
+
+from flask import Blueprint, abort, make_response, redirect, render_template, request, url_for
+from flask.typing import ResponseReturnValue
+
+from console.conversations import queries
+from console.conversations.cursors import Cursor
+from console.database import reading
+from console.permissions import Membership, Permission, actor, membership, requires
+
+blueprint = Blueprint("conversations", __name__)
+
+MOST_BADGES = 100
+
+# What of the list's address goes with a conversation, so that the way back leads to the same page.
+_PLACE = ("q", "page")
+
+
+@blueprint.get("/")
+@requires(Permission.CONVERSATIONS_READ)
+def home() -> ResponseReturnValue:
+    """Go to the conversations."""
+    return redirect(url_for("conversations.inbox"))
+
+
+@blueprint.get("/conversations")
+@requires(Permission.CONVERSATIONS_READ)
+def inbox() -> ResponseReturnValue:
+    """Show one instructor's conversations, newest message first."""
+    return _inbox("conversations/list.html")
+
+
+@blueprint.get("/conversations/rows")
+@requires(Permission.CONVERSATIONS_READ)
+def rows() -> ResponseReturnValue:
+    """Show the rows of that list alone, and name the page they belong to for the address bar."""
+    answer = make_response(_inbox("conversations/_rows.html"))
+    shown: dict[str, Any] = {
+        name: request.args[name] for name in ("instructor", "q") if request.args.get(name)
+    }
+    answer.headers["HX-Push-Url"] = url_for("conversations.inbox", **shown)
+    return answer
+
+
+@blueprint.get("/conversations/<id:conversation_id>")
+@requires(Permission.CONVERSATIONS_READ)
+def detail(conversation_id: UUID) -> ResponseReturnValue:
+    """Show one conversation: who, where, its newest messages."""
+    return _thread(conversation_id, "conversations/detail.html")
+
+
+@blueprint.get("/conversations/<id:conversation_id>/messages")
+@requires(Permission.CONVERSATIONS_READ)
+def messages(conversation_id: UUID) -> ResponseReturnValue:
+    """Show a page of that conversation's messages alone."""
+    return _thread(conversation_id, "conversations/_messages.html")
+
+
+def chosen_instructor(permission: Permission) -> Membership | None:
+    """Return the membership the address names, the first that grants `permission` where it names none.
+
+    Answers 404 for an instructor the actor is no member of, 403 where the role lacks `permission`.
+    """
+    asked = request.args.get("instructor")
+    if asked:
+        try:
+            return membership(permission, UUID(asked))
+        except ValueError:
+            abort(404)
+    return next(iter(actor().instructors(permission)), None)
+
+
+def cursor() -> Cursor | None:
+    """Return where the page asked for starts; answers 400 for what no page of ours ever said."""
+    given = request.args.get("before")
+    try:
+        return Cursor.parse(given) if given else None
+    except ValueError:
+        abort(400)
+
+
+def _inbox(template: str) -> str:
+    instructor = chosen_instructor(Permission.CONVERSATIONS_READ)
+    q = request.args.get("q", "")
+    before = cursor()
+    if instructor is None:
+        return render_template(template, instructor=None, page=queries.Page([], None), q=q)
+    with reading() as connection:
+        page = queries.inbox(
+            connection, instructor_id=instructor.instructor_id, q=q, before=before, with_link=False
+        )
+    return render_template(template, instructor=instructor, page=page, q=q, before=before)
+
+
+def _thread(conversation_id: UUID, template: str) -> str:
+    before = cursor()
+    visible = actor().instructor_ids(Permission.CONVERSATIONS_READ)
+    with reading() as connection:
+        found = queries.conversation(
+            connection, conversation_id=conversation_id, instructor_ids=visible, with_link=False
+        )
+        if found is None:
+            abort(404)
+        page = queries.messages(connection, conversation_id=conversation_id, before=before)
+    place = {name: request.args[name] for name in _PLACE if request.args.get(name)}
+    return render_template(template, conversation=found, page=page, before=before, place=place)

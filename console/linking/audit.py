@@ -1,0 +1,202 @@
+"""The audit trail (CM-2.5): every link write as an event that nobody can change.
+
+An event is written into its conversation's outbox by the same UPDATE that it records, and moved to
+`audit_events` after the commit. Nothing here is ever read to decide anything.
+"""
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any
+from uuid import UUID
+
+import structlog
+from prometheus_client import Counter
+from sqlalchemy import Connection, and_, null, select, update
+from sqlalchemy.exc import SQLAlchemyError
+
+from console.database import insert_ignoring, reading, writing
+from console.models import AuditEvent, Conversation
+
+log = structlog.get_logger()
+
+# A person waits for the move after their write, so it may not wait long for others.
+MOVE_WAIT_MS = 200
+
+_failed_moves = Counter("console_audit_move_failures", "Audit events that stayed in their outbox for now.")
+
+
+class EventName(StrEnum):
+    """What happened to a conversation's link."""
+
+    LINKED = "conversation.customer_linked"
+    RELINKED = "conversation.customer_relinked"
+    UNLINKED = "conversation.customer_unlinked"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """One link write, in the order its JSON line has."""
+
+    event_id: UUID
+    event_name: EventName
+    conversation_id: UUID
+    instructor_id: UUID
+    sequence: int
+    actor_type: str = "human"
+    actor_id: UUID
+    timestamp: datetime
+    previous_customer_id: UUID | None
+    new_customer_id: UUID | None
+    reason: str
+    context: dict[str, Any]
+
+    @property
+    def customer_ids(self) -> list[UUID]:
+        """Return the customers that the event names."""
+        return [one for one in (self.previous_customer_id, self.new_customer_id) if one]
+
+    def to_json(self) -> str:
+        """Return the event as one JSON object on one line."""
+        return json.dumps({name: _plain(getattr(self, name)) for name in FIELDS}, ensure_ascii=False)
+
+    @classmethod
+    def from_dict(cls, fields: dict[str, Any]) -> "Event":
+        """Read an event back; KeyError, TypeError or ValueError for anything else."""
+        return cls(
+            event_id=UUID(fields["event_id"]),
+            event_name=EventName(fields["event_name"]),
+            conversation_id=UUID(fields["conversation_id"]),
+            instructor_id=UUID(fields["instructor_id"]),
+            sequence=int(fields["sequence"]),
+            actor_type=fields["actor_type"],
+            actor_id=UUID(fields["actor_id"]),
+            timestamp=datetime.fromisoformat(fields["timestamp"]),
+            previous_customer_id=_id(fields["previous_customer_id"]),
+            new_customer_id=_id(fields["new_customer_id"]),
+            reason=fields["reason"],
+            context=fields["context"],
+        )
+
+
+FIELDS = tuple(Event.__dataclass_fields__)
+
+
+@dataclass(frozen=True, slots=True)
+class Outbox:
+    """The events that wait in a conversation, and the link version at which they were read."""
+
+    link_version: int
+    events: list[dict[str, Any]]
+
+
+def move(conversation_id: UUID, outbox: Outbox | None = None) -> bool:
+    """Move a conversation's waiting events to the trail; say whether that worked for all of them.
+
+    Takes the outbox as the caller knows it, or reads it. Never raises for a failing move.
+    """
+    try:
+        with writing(wait_ms=MOVE_WAIT_MS) as connection:
+            stuck = _move(connection, conversation_id, outbox or _outbox(connection, conversation_id))
+    except Exception as error:  # whatever it is, the write stands and the event waits in its row (CM-2.5)
+        return _not_moved(conversation_id, type(error).__name__)
+    return _not_moved(conversation_id, "event id taken") if stuck else True
+
+
+def drain() -> tuple[int, int]:
+    """Move every waiting event; return how many conversations' outboxes were emptied and how many not.
+
+    Each conversation is a transaction of its own: a bad row holds back no other.
+    """
+    waiting = select(Conversation.id).where(Conversation.audit_outbox.is_not(None)).order_by(Conversation.id)
+    with writing() as connection:
+        conversation_ids = connection.scalars(waiting).all()
+    moved = [move(conversation_id) for conversation_id in conversation_ids]
+    return moved.count(True), moved.count(False)
+
+
+def export(*, after: int = 0, instructor_id: UUID | None = None) -> Iterator[tuple[int, str]]:
+    """Give the trail's events above position `after`, oldest first, as (position, JSON line)."""
+    statement = select(AuditEvent.position, AuditEvent.event).where(AuditEvent.position > after)
+    if instructor_id:
+        statement = statement.where(AuditEvent.instructor_id == instructor_id)
+    with reading() as connection:
+        for row in connection.execute(
+            statement.order_by(AuditEvent.position).execution_options(yield_per=500)
+        ):
+            yield row.position, row.event
+
+
+def history(connection: Connection, conversation_id: UUID, outbox: str | None) -> list[Event] | None:
+    """Return a conversation's events, newest first, trail and outbox; None where they can't be read."""
+    try:
+        lines = connection.scalars(
+            select(AuditEvent.event).where(AuditEvent.conversation_id == conversation_id)
+        )
+        events = [
+            Event.from_dict(fields) for fields in [*map(json.loads, lines), *json.loads(outbox or "[]")]
+        ]
+    except (SQLAlchemyError, AttributeError, KeyError, TypeError, ValueError) as error:
+        connection.rollback()
+        log.error("audit_history_unreadable", conversation_id=str(conversation_id), kind=type(error).__name__)
+        return None
+    return sorted({event.sequence: event for event in events}.values(), key=lambda event: -event.sequence)
+
+
+def _outbox(connection: Connection, conversation_id: UUID) -> Outbox:
+    columns = (Conversation.link_version, Conversation.audit_outbox)
+    row = connection.execute(select(*columns).where(Conversation.id == conversation_id)).one()
+    return Outbox(row.link_version, row.audit_outbox or [])
+
+
+def _move(connection: Connection, conversation_id: UUID, outbox: Outbox) -> list[dict[str, Any]]:
+    """Insert what isn't there and clear the outbox; return the events that have to stay in it."""
+    if not outbox.events:
+        return []
+    rows = [_row(Event.from_dict(fields)) for fields in outbox.events]
+    inserted = insert_ignoring(connection, AuditEvent, rows, ["event_id"]).rowcount
+    taken = set() if inserted == len(rows) else _taken(connection, rows)
+    stuck = [fields for fields in outbox.events if fields["event_id"] in taken]
+    # Only if no write has come since: that one's own move clears the outbox then.
+    unchanged = and_(Conversation.id == conversation_id, Conversation.link_version == outbox.link_version)
+    connection.execute(update(Conversation).where(unchanged).values(audit_outbox=stuck or null()))
+    return stuck
+
+
+def _row(event: Event) -> dict[str, Any]:
+    return {
+        "event_id": event.event_id,
+        "conversation_id": event.conversation_id,
+        "instructor_id": event.instructor_id,
+        "sequence": event.sequence,
+        "event": event.to_json(),
+    }
+
+
+def _taken(connection: Connection, rows: Sequence[dict[str, Any]]) -> set[str]:
+    """Return the ids that another event has: what bears one is not dropped but stays in the outbox."""
+    there = connection.execute(
+        select(AuditEvent.event_id, AuditEvent.conversation_id, AuditEvent.sequence).where(
+            AuditEvent.event_id.in_([row["event_id"] for row in rows])
+        )
+    )
+    ours = {(row["event_id"], row["conversation_id"], row["sequence"]) for row in rows}
+    return {str(row.event_id) for row in there if tuple(row) not in ours}
+
+
+def _not_moved(conversation_id: UUID, why: str) -> bool:
+    _failed_moves.inc()
+    log.error("audit_move_failed", conversation_id=str(conversation_id), why=why)
+    return False
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, datetime):
+        return value.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+    return str(value) if isinstance(value, UUID) else value
+
+
+def _id(value: str | None) -> UUID | None:
+    return None if value is None else UUID(value)

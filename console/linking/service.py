@@ -1,0 +1,321 @@
+"""Linking (CM-2.3): the only code that writes a conversation's customer, and only for a person."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+from uuid import UUID
+
+from prometheus_client import Counter
+from sqlalchemy import Connection, Select, and_, select, update
+from sqlalchemy.exc import IntegrityError
+
+from console.database import insert_ignoring, json_append, new_id, now, writing
+from console.identifiers import normalize_identifier
+from console.linking import audit
+from console.models import Conversation, Customer, Membership, User
+from console.permissions import GRANTS, Permission, Role
+
+_writes = Counter("console_link_writes", "Requests to change a link.", ["outcome"])
+
+move_waiting_events = audit.drain
+history = audit.history
+
+
+class Outcome(StrEnum):
+    """What a request to change a link came to."""
+
+    LINKED = "linked"
+    UNLINKED = "unlinked"
+    UNCHANGED = "unchanged"
+
+
+class LinkError(Exception):
+    """A link that was not changed; nothing was written."""
+
+
+class ConversationNotFound(LinkError):
+    """There is no such conversation, or its instructor is none of the actor's."""
+
+
+class NotAllowed(LinkError):
+    """The actor may read this instructor's conversations, not link them."""
+
+
+class CustomerNotFound(LinkError):
+    """There is no such customer, or it is another instructor's or another channel's."""
+
+
+class CustomerNotCreatable(LinkError):
+    """The conversation's identifier doesn't normalise, or has a customer already."""
+
+
+class ReasonMissing(LinkError):
+    """No reason was given."""
+
+
+class LinkChanged(LinkError):
+    """Somebody changed the link since the version that the actor saw."""
+
+
+class NotConfirmed(LinkError):
+    """A link would be replaced or removed, and the actor hasn't confirmed that."""
+
+
+class OperationReused(LinkError):
+    """The operation id was used before, for something else."""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What somebody asks for: a customer, one to be created, or (neither) no customer."""
+
+    conversation_id: UUID
+    customer_id: UUID | None
+    create: bool
+    actor_id: UUID
+    reason: str
+    seen_version: int
+    operation_id: UUID
+    confirmed: bool
+    context: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class _State:
+    """A conversation's link as the transaction found it, and the actor's role for its instructor."""
+
+    id: UUID
+    instructor_id: UUID
+    channel: str
+    customer_identifier: str | None
+    customer_id: UUID | None
+    link_version: int
+    link_operation_id: UUID | None
+    role: str
+
+    @property
+    def normalized_identifier(self) -> str | None:
+        """Return what the conversation's identifier normalises to (CM-1)."""
+        return normalize_identifier(self.customer_identifier or "")
+
+
+def link(
+    *,
+    conversation_id: UUID,
+    customer_id: UUID | None,
+    create: bool = False,
+    actor_id: UUID,
+    reason: str,
+    seen_version: int,
+    operation_id: UUID,
+    overwrite: bool = False,
+    context: Mapping[str, Any] | None = None,
+) -> Outcome:
+    """Link a conversation to a customer of its instructor, or with `create` to one made from its identifier.
+
+    One transaction, one compare-and-set on `seen_version`, one event. A repeat of the same operation answers
+    as the first did. Raises a LinkError where nothing was written.
+    """
+    if create == (customer_id is not None):
+        raise ValueError("either a customer or create")
+    return _counted(
+        Request(
+            conversation_id,
+            customer_id,
+            create,
+            actor_id,
+            reason,
+            seen_version,
+            operation_id,
+            overwrite,
+            context or {},
+        )
+    )
+
+
+def unlink(
+    *,
+    conversation_id: UUID,
+    actor_id: UUID,
+    reason: str,
+    seen_version: int,
+    operation_id: UUID,
+    confirm: bool = False,
+    context: Mapping[str, Any] | None = None,
+) -> Outcome:
+    """Take a conversation's customer away; as `link` in everything else."""
+    return _counted(
+        Request(
+            conversation_id, None, False, actor_id, reason, seen_version, operation_id, confirm, context or {}
+        )
+    )
+
+
+def _counted(request: Request) -> Outcome:
+    try:
+        if not request.reason.strip():
+            raise ReasonMissing
+        outcome = _change(request)
+    except LinkError as error:
+        _writes.labels(type(error).__name__).inc()
+        raise
+    _writes.labels(outcome).inc()
+    return outcome
+
+
+def _change(request: Request) -> Outcome:
+    try:
+        with writing() as connection:
+            state = _load(connection, request)
+            if state.link_operation_id == request.operation_id:
+                return _repeated(connection, state, request)
+            if state.link_version != request.seen_version:
+                raise LinkChanged
+            if request.customer_id == state.customer_id and not request.create:
+                return Outcome.UNCHANGED
+            if request.customer_id:
+                _require_customer(connection, state, request.customer_id)
+            if state.customer_id and not request.confirmed:
+                if request.create:
+                    _require_creatable(connection, state)
+                raise NotConfirmed
+            customer_id = _create_customer(connection, state) if request.create else request.customer_id
+            event = _event(state, request, customer_id)
+            outbox = _write(connection, event)
+    except IntegrityError as error:
+        if "link_operation_id" in str(error.orig):  # another conversation has this operation id
+            raise OperationReused from None
+        raise
+    audit.move(state.id, audit.Outbox(event.sequence, outbox))
+    return Outcome.LINKED if customer_id else Outcome.UNLINKED
+
+
+def _load(connection: Connection, request: Request) -> _State:
+    """Read the link and the actor's role together; CM-2.3 lets only an operator of this instructor go on."""
+    row = connection.execute(_state_of(request)).one_or_none()
+    if row is None:
+        raise ConversationNotFound
+    state = _State(*row)
+    if Permission.LINKS_WRITE not in GRANTS[Role(state.role)]:
+        raise NotAllowed
+    return state
+
+
+def _state_of(request: Request) -> Select[*tuple[Any, ...]]:
+    membership = and_(
+        Membership.instructor_id == Conversation.instructor_id, Membership.user_id == request.actor_id
+    )
+    return (
+        select(
+            Conversation.id,
+            Conversation.instructor_id,
+            Conversation.channel,
+            Conversation.customer_identifier,
+            Conversation.customer_id,
+            Conversation.link_version,
+            Conversation.link_operation_id,
+            Membership.role,
+        )
+        .join(Membership, membership)
+        .join(User, and_(User.id == Membership.user_id, User.active.is_(True)))
+        .where(Conversation.id == request.conversation_id)
+        .with_for_update(of=Conversation)  # PostgreSQL: a repeat at the same time waits, then finds the first
+    )
+
+
+def _repeated(connection: Connection, state: _State, request: Request) -> Outcome:
+    """Answer a repeat as its first was answered, from what the row holds of it (the reason is not in it)."""
+    wanted = connection.scalar(_own_customer(state)) if request.create else request.customer_id
+    if wanted != state.customer_id or request.seen_version != state.link_version - 1:
+        raise OperationReused
+    return Outcome.LINKED if wanted else Outcome.UNLINKED
+
+
+def _require_customer(connection: Connection, state: _State, customer_id: UUID) -> None:
+    found = connection.scalar(
+        select(Customer.id).where(
+            Customer.id == customer_id,
+            Customer.instructor_id == state.instructor_id,
+            Customer.channel == state.channel,
+        )
+    )
+    if found is None:
+        raise CustomerNotFound
+
+
+def _require_creatable(connection: Connection, state: _State) -> None:
+    if state.normalized_identifier is None or connection.scalar(_own_customer(state)):
+        raise CustomerNotCreatable
+
+
+def _own_customer(state: _State) -> Select[UUID]:
+    return select(Customer.id).where(
+        Customer.instructor_id == state.instructor_id,
+        Customer.channel == state.channel,
+        Customer.normalized_identifier == state.normalized_identifier,
+    )
+
+
+def _create_customer(connection: Connection, state: _State) -> UUID:
+    """Create the customer of the conversation's own identifier; the constraint settles a race."""
+    if state.normalized_identifier is None:
+        raise CustomerNotCreatable
+    customer_id = new_id()
+    customer = {
+        "id": customer_id,
+        "instructor_id": state.instructor_id,
+        "channel": state.channel,
+        "normalized_identifier": state.normalized_identifier,
+        "created_at": now(),
+    }
+    key = ["instructor_id", "channel", "normalized_identifier"]
+    if insert_ignoring(connection, Customer, [customer], key).rowcount != 1:
+        raise CustomerNotCreatable
+    return customer_id
+
+
+def _write(connection: Connection, event: audit.Event) -> list[dict[str, Any]]:
+    """Set the customer, raise the version and append the event, unless somebody has meanwhile (CM-2.3).
+
+    Returns the outbox, in which events of earlier writes may still wait.
+    """
+    outbox = connection.execute(
+        update(Conversation)
+        .where(Conversation.id == event.conversation_id, Conversation.link_version == event.sequence - 1)
+        .values(
+            customer_id=event.new_customer_id,
+            link_version=event.sequence,
+            link_operation_id=event.event_id,
+            audit_outbox=json_append(connection, Conversation.audit_outbox, event.to_json()),
+        )
+        .returning(Conversation.audit_outbox)
+    ).scalar_one_or_none()
+    if outbox is None:
+        raise LinkChanged
+    return list(outbox)
+
+
+def _event(state: _State, request: Request, customer_id: UUID | None) -> audit.Event:
+    if customer_id is None:
+        name = audit.EventName.UNLINKED
+    else:
+        name = audit.EventName.RELINKED if state.customer_id else audit.EventName.LINKED
+    return audit.Event(
+        event_id=request.operation_id,
+        event_name=name,
+        conversation_id=state.id,
+        instructor_id=state.instructor_id,
+        sequence=state.link_version + 1,
+        actor_id=request.actor_id,
+        timestamp=now(),
+        previous_customer_id=state.customer_id,
+        new_customer_id=customer_id,
+        reason=request.reason,
+        context={
+            **request.context,
+            "customer_created": request.create,
+            "customer_identifier": state.customer_identifier,
+            "normalized_identifier": state.normalized_identifier,
+        },
+    )

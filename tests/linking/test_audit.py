@@ -1,0 +1,361 @@
+"""CM-2.5: no write without its event, and no audit failure that blocks a write."""
+
+import json
+import sqlite3
+import threading
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from uuid import UUID, uuid4
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskCliRunner
+from sqlalchemy import event, text
+from sqlalchemy.exc import IntegrityError
+
+from console import create_app, linking
+from console.config import Settings, sqlite_path
+from console.database import db, now, writing
+from console.linking import audit
+from tests.conftest import settings_for
+from tests.factories import Desk, desk, link_state, run, trail
+
+FIELDS = [
+    "event_id",
+    "event_name",
+    "conversation_id",
+    "instructor_id",
+    "sequence",
+    "actor_type",
+    "actor_id",
+    "timestamp",
+    "previous_customer_id",
+    "new_customer_id",
+    "reason",
+    "context",
+]
+
+
+def verified(cli: FlaskCliRunner) -> bool:
+    """Say whether `flask audit verify` finds every link explained."""
+    result = cli.invoke(args=["audit", "verify"])
+    assert result.exit_code in (0, 1), result.stderr
+    return result.exit_code == 0
+
+
+def execute(*statements: str) -> None:
+    with writing() as connection:
+        for statement in statements:
+            connection.execute(text(statement))
+
+
+def test_a_link_is_one_event_with_every_field(anna: Desk):
+    conversation_id = anna.conversation("+39 333 123 4567")
+    operation_id, before = uuid4(), now()
+    anna.link(
+        conversation_id, operation_id=operation_id, reason="  typed “so” ", context={"request_id": "r-1"}
+    )
+    (written,) = trail(conversation_id)
+    customer_id = str(link_state(conversation_id).customer_id)
+    moment = datetime.fromisoformat(written.pop("timestamp"))
+    assert before <= moment <= now()
+    assert moment.tzinfo == UTC
+    assert written == {
+        "event_id": str(operation_id),
+        "event_name": "conversation.customer_linked",
+        "conversation_id": str(conversation_id),
+        "instructor_id": str(anna.instructor_id),
+        "sequence": 1,
+        "actor_type": "human",
+        "actor_id": str(anna.operator.id),
+        "previous_customer_id": None,
+        "new_customer_id": customer_id,
+        "reason": "  typed “so” ",
+        "context": {
+            "request_id": "r-1",
+            "customer_created": True,
+            "customer_identifier": "+39 333 123 4567",
+            "normalized_identifier": "393331234567",
+        },
+    }
+
+
+def test_the_three_events_follow_one_another(anna: Desk):
+    conversation_id = anna.conversation("393331234567")
+    anna.link(conversation_id)
+    first = link_state(conversation_id).customer_id
+    other = anna.customer("393330000000")
+    anna.link(conversation_id, other, overwrite=True)
+    anna.unlink(conversation_id)
+    told = [
+        (
+            one["sequence"],
+            one["event_name"].split(".")[1],
+            one["previous_customer_id"],
+            one["new_customer_id"],
+        )
+        for one in trail(conversation_id)
+    ]
+    assert told == [
+        (1, "customer_linked", None, str(first)),
+        (2, "customer_relinked", str(first), str(other)),
+        (3, "customer_unlinked", str(other), None),
+    ]
+
+
+def test_the_time_has_microseconds_and_a_z(anna: Desk):
+    conversation_id = anna.conversation("393331234567")
+    anna.link(conversation_id)
+    stamp = trail()[0]["timestamp"]
+    assert datetime.strptime(stamp, "%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def test_export_writes_one_json_object_a_line_in_order(cli: FlaskCliRunner, anna: Desk):
+    bruno = desk(cli, "Bruno Pichler")
+    for someone, number in ((anna, "393331234567"), (bruno, "393331234567"), (anna, "393330000000")):
+        someone.link(someone.conversation(number), reason="line one\u2028still one")
+    lines = run(cli, "audit", "export").split("\n")
+    assert [json.loads(line) for line in lines] == trail()
+    assert [list(json.loads(line)) for line in lines] == [FIELDS] * 3
+    assert run(cli, "audit", "export", "--after", "1").split("\n") == lines[1:]
+    assert run(cli, "audit", "export", "--instructor", str(bruno.instructor_id)).split("\n") == [lines[1]]
+    assert run(cli, "audit", "export", "--after", "3") == ""
+
+
+# Ways to break the trail, and how each is mended.
+BROKEN = {
+    "missing": (
+        ["ALTER TABLE audit_events RENAME TO mislaid"],
+        ["ALTER TABLE mislaid RENAME TO audit_events"],
+    ),
+    "refusing": (
+        ["CREATE TRIGGER refuse BEFORE INSERT ON audit_events BEGIN SELECT RAISE(ABORT, 'no'); END"],
+        ["DROP TRIGGER refuse"],
+    ),
+    "constrained": (
+        ["CREATE UNIQUE INDEX one_event_each ON audit_events (instructor_id)"],
+        ["DROP INDEX one_event_each"],
+    ),
+    "of another shape": (
+        ["ALTER TABLE audit_events RENAME COLUMN event TO other"],
+        ["ALTER TABLE audit_events RENAME COLUMN other TO event"],
+    ),
+}
+
+
+@pytest.mark.parametrize("how", BROKEN)
+def test_a_broken_trail_holds_up_no_write_and_loses_no_event(cli: FlaskCliRunner, anna: Desk, how: str):
+    conversation_id, other = anna.conversation("393331234567"), anna.conversation("393330000000")
+    anna.link(other)
+    breaks, mends = BROKEN[how]
+    execute(*breaks)
+    anna.link(conversation_id)
+    anna.unlink(conversation_id)
+    assert link_state(conversation_id).link_version == 2
+    assert len(link_state(conversation_id).outbox or []) == 2
+    execute(*mends)
+    assert verified(cli)
+    assert run(cli, "audit", "drain") == "moved 1"
+    assert link_state(conversation_id).outbox is None
+    assert [one["sequence"] for one in trail(conversation_id)] == [1, 2]
+    assert run(cli, "audit", "drain") == "moved 0"
+    assert verified(cli)
+
+
+def test_a_locked_trail_holds_up_no_write(cli: FlaskCliRunner, anna: Desk, settings: Settings):
+    conversation_id = anna.conversation("393331234567")
+    moving = threading.Event()
+    blocker = sqlite3.connect(
+        str(sqlite_path(settings.database_url)), isolation_level=None, check_same_thread=False
+    )
+
+    @event.listens_for(db.engine, "checkout")
+    def lock_before_the_move(*_: object) -> None:
+        # The first checkout is the write's, the second the move's.
+        if moving.is_set():
+            blocker.execute("BEGIN IMMEDIATE")
+        moving.set()
+
+    try:
+        anna.link(conversation_id)
+        assert blocker.in_transaction
+        assert link_state(conversation_id).link_version == 1
+        assert len(link_state(conversation_id).outbox or []) == 1
+        assert trail() == []
+    finally:
+        event.remove(db.engine, "checkout", lock_before_the_move)
+        blocker.execute("ROLLBACK")
+    assert run(cli, "audit", "drain") == "moved 1"
+    assert len(trail(conversation_id)) == 1
+    assert verified(cli)
+
+
+def test_the_next_write_moves_what_waits(anna: Desk):
+    conversation_id = anna.conversation("393331234567")
+    breaks, mends = BROKEN["missing"]
+    execute(*breaks)
+    anna.link(conversation_id)
+    execute(*mends)
+    anna.unlink(conversation_id)
+    assert [one["sequence"] for one in trail(conversation_id)] == [1, 2]
+    assert link_state(conversation_id).outbox is None
+
+
+def test_the_next_start_moves_what_waits(app: Flask, anna: Desk):
+    conversation_id = anna.conversation("393331234567")
+    breaks, mends = BROKEN["missing"]
+    execute(*breaks)
+    anna.link(conversation_id)
+    linking.catch_up(app)
+    assert len(link_state(conversation_id).outbox or []) == 1
+    execute(*mends)
+    linking.catch_up(app)
+    assert link_state(conversation_id).outbox is None
+    assert len(trail(conversation_id)) == 1
+
+
+def test_a_start_on_a_database_that_is_not_there_goes_on(tmp_path: Path):
+    linking.catch_up(create_app(settings_for(tmp_path / "nothing.db")))
+    assert not (tmp_path / "nothing.db").exists()
+
+
+def test_a_failing_move_is_logged_and_counted(anna: Desk, capfd: pytest.CaptureFixture[str]):
+    counted = audit._failed_moves._value.get()
+    execute(*BROKEN["missing"][0])
+    anna.link(anna.conversation("393331234567"), reason="a reason nobody may log")
+    assert audit._failed_moves._value.get() == counted + 1
+    logged = capfd.readouterr().err
+    assert "audit_move_failed" in logged
+    assert "393331234567" not in logged
+    assert "a reason nobody may log" not in logged
+
+
+def test_one_bad_outbox_holds_back_no_other(cli: FlaskCliRunner, anna: Desk):
+    breaks, mends = BROKEN["missing"]
+    bad, good = anna.conversation("393331234567"), anna.conversation("393330000000")
+    execute(*breaks)
+    anna.link(bad)
+    anna.link(good)
+    execute(*mends, f"UPDATE conversations SET audit_outbox = '[{{' WHERE id = '{bad}'")
+    result = cli.invoke(args=["audit", "drain"])
+    assert result.exit_code == 1
+    assert result.stdout == "moved 1\n"
+    assert "1 conversations keep their events" in result.stderr
+    assert len(trail(good)) == 1
+    assert not verified(cli)
+
+
+def test_an_event_whose_id_is_taken_stays_where_it_is(cli: FlaskCliRunner, anna: Desk):
+    first, second = anna.conversation("393331234567"), anna.conversation("393330000000")
+    operation_id = uuid4()
+    anna.link(first, operation_id=operation_id)
+    anna.unlink(first)  # the id is no longer in the first one's row
+    anna.link(second, operation_id=operation_id)
+    anna.unlink(second)
+    assert [one["event_id"] for one in link_state(second).outbox or []] == [str(operation_id)]
+    assert cli.invoke(args=["audit", "drain"]).exit_code == 1
+    assert [one["conversation_id"] for one in trail()] == [str(first)] * 2 + [str(second)]
+    assert verified(cli)
+
+
+def test_nothing_in_the_trail_can_be_changed_or_removed(anna: Desk):
+    anna.link(anna.conversation("393331234567"))
+    before = trail()
+    row = "SELECT position, event_id, conversation_id, instructor_id, sequence, 'forged' FROM audit_events"
+    for statement in (
+        "UPDATE audit_events SET event = 'forged'",
+        "UPDATE audit_events SET position = 9",
+        "DELETE FROM audit_events",
+        f"INSERT OR REPLACE INTO audit_events {row.replace('event_id', 'lower(hex(randomblob(16)))')}",
+        f"INSERT OR REPLACE INTO audit_events {row.replace('position', '9').replace('event_id', '1')}",
+    ):
+        with pytest.raises(IntegrityError, match="append-only"), writing() as connection:
+            connection.execute(text(statement))
+    execute(f"INSERT OR REPLACE INTO audit_events {row}")
+    assert trail() == before
+
+
+def set_link(conversation_id: UUID, assignment: str) -> None:
+    execute(f"UPDATE conversations SET {assignment} WHERE id = '{conversation_id}'")
+
+
+def add_event(conversation_id: UUID, forge: Callable[[dict[str, object]], None]) -> None:
+    """Add a forged copy of a conversation's last event to its trail."""
+    forged = trail(conversation_id)[-1]
+    forged.update(event_id=str(uuid4()), sequence=int(forged["sequence"]) + 1)
+    forge(forged)
+    with writing() as connection:
+        connection.execute(
+            text(
+                "INSERT INTO audit_events (event_id, conversation_id, instructor_id, sequence, event)"
+                " VALUES (:e, :c, :i, :s, :line)"
+            ),
+            {
+                "e": forged["event_id"],
+                "c": str(conversation_id),
+                "i": forged["instructor_id"],
+                "s": forged["sequence"],
+                "line": json.dumps(forged),
+            },
+        )
+
+
+# What verify has to notice: how the conversation is tampered with, and what is said of it.
+TAMPERED: dict[str, tuple[Callable[[UUID], None], str]] = {
+    "a customer nobody linked": (lambda one: set_link(one, "customer_id = NULL"), "another customer"),
+    "a version nobody wrote": (lambda one: set_link(one, "link_version = 7"), "2 events for 7 writes"),
+    "an event of nobody's write": (
+        lambda one: add_event(
+            one, lambda fields: fields.update(previous_customer_id=fields["new_customer_id"])
+        ),
+        "3 events for 2 writes",
+    ),
+    "a gap": (lambda one: add_event(one, lambda fields: fields.update(sequence=9)), "event 3 is missing"),
+    "a wrong previous customer": (
+        lambda one: add_event(one, lambda fields: fields.update(previous_customer_id=str(uuid4()))),
+        "event 3 replaces a customer",
+    ),
+    "an event of another instructor": (
+        lambda one: add_event(one, lambda fields: fields.update(instructor_id=str(uuid4()))),
+        "another conversation or instructor",
+    ),
+    "an outbox that is no JSON": (lambda one: set_link(one, "audit_outbox = '[{'"), "can't be read"),
+    "an outbox with something else": (lambda one: set_link(one, "audit_outbox = '[1]'"), "can't be read"),
+}
+
+
+@pytest.mark.parametrize("how", TAMPERED)
+def test_verify_names_every_conversation_that_its_events_do_not_explain(
+    cli: FlaskCliRunner, anna: Desk, how: str
+):
+    whole, tampered = anna.conversation("393330000000"), anna.conversation("393331234567")
+    for conversation_id in (whole, tampered):
+        anna.link(conversation_id)
+    anna.link(tampered, anna.customer("393332222222"), overwrite=True)
+    assert verified(cli)
+    tamper, said = TAMPERED[how]
+    tamper(tampered)
+    result = cli.invoke(args=["audit", "verify"])
+    assert result.exit_code == 1
+    (line,) = result.stdout.splitlines()
+    assert line.startswith(str(tampered))
+    assert said in line
+
+
+def test_verify_notices_a_link_without_any_event(cli: FlaskCliRunner, anna: Desk):
+    conversation_id, customer_id = anna.conversation("393331234567"), anna.customer("393330000000")
+    set_link(conversation_id, f"customer_id = '{customer_id}'")
+    assert not verified(cli)
+
+
+def test_verify_of_nothing_holds(cli: FlaskCliRunner):
+    assert run(cli, "audit", "verify") == "verified 0 conversations: their events explain every link"
+
+
+def test_a_trail_that_cannot_be_read_fails_in_one_line(cli: FlaskCliRunner):
+    execute(*BROKEN["missing"][0])
+    for command in ("verify", "export"):
+        result = cli.invoke(args=["audit", command])
+        assert result.exit_code == 1
+        assert len(result.stderr.splitlines()) == 1

@@ -1,0 +1,289 @@
+"""CM-2.3: only people link, only within one instructor, only over what they saw, and once."""
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskCliRunner
+from sqlalchemy import func, select, text, update
+from sqlalchemy.exc import IntegrityError
+
+from console.database import reading, writing
+from console.linking import service
+from console.linking.service import Outcome
+from console.models import Conversation, Customer
+from tests.factories import Desk, desk, link_state, run, trail, user
+
+
+@pytest.fixture
+def bruno(cli: FlaskCliRunner) -> Desk:
+    """Return another instructor's desk."""
+    return desk(cli, "Bruno Pichler")
+
+
+def customers() -> int:
+    with reading() as connection:
+        return connection.execute(select(func.count()).select_from(Customer)).scalar_one()
+
+
+def refused(
+    error: type[Exception], act: Callable[..., object], conversation_id: UUID, *what: Any, **how: Any
+) -> None:
+    """Expect `act` on a conversation to be refused and to have written no link, event or customer."""
+    before = link_state(conversation_id), trail(), customers()
+    with pytest.raises(error):
+        act(conversation_id, *what, **how)
+    assert (link_state(conversation_id), trail(), customers()) == before
+
+
+def test_linking_to_a_customer_on_record(anna: Desk):
+    customer_id = anna.customer("393331234567")
+    conversation_id = anna.conversation("40404")
+    assert anna.link(conversation_id, customer_id) == Outcome.LINKED
+    state = link_state(conversation_id)
+    assert (state.customer_id, state.link_version, state.outbox) == (customer_id, 1, None)
+
+
+def test_creating_the_customer_of_the_conversations_own_identifier(anna: Desk):
+    conversation_id = anna.conversation("+39 333 123-4567")
+    assert anna.link(conversation_id) == Outcome.LINKED
+    with reading() as connection:
+        row = connection.execute(select(Customer)).one()
+    assert (row.instructor_id, row.channel, row.normalized_identifier) == (
+        anna.instructor_id,
+        "whatsapp",
+        "393331234567",
+    )
+    assert link_state(conversation_id).customer_id == row.id
+
+
+def test_nothing_else_of_the_conversation_changes(anna: Desk):
+    conversation_id = anna.conversation("393331234567")
+    untouched = [
+        column
+        for column in Conversation.__table__.c
+        if column.name not in ("customer_id", "link_version", "link_operation_id", "audit_outbox")
+    ]
+
+    def rest() -> object:
+        with reading() as connection:
+            return connection.execute(select(*untouched).where(Conversation.id == conversation_id)).one()
+
+    before = rest()
+    anna.link(conversation_id)
+    anna.link(conversation_id, anna.customer("393330000000"), overwrite=True)
+    anna.unlink(conversation_id)
+    assert rest() == before
+
+
+def test_a_customer_is_created_only_where_the_identifier_normalises(anna: Desk):
+    conversation_id = anna.conversation("40404")
+    refused(service.CustomerNotCreatable, anna.link, conversation_id)
+
+
+def test_a_customer_is_created_only_where_there_is_none(anna: Desk):
+    anna.customer("393331234567")
+    conversation_id = anna.conversation("+393331234567")
+    refused(service.CustomerNotCreatable, anna.link, conversation_id)
+
+
+def test_replacing_a_link_takes_explicit_intent(anna: Desk):
+    conversation_id = anna.conversation("393331234567")
+    anna.link(conversation_id)
+    other = anna.customer("393330000000")
+    refused(service.NotConfirmed, anna.link, conversation_id, other)
+    assert anna.link(conversation_id, other, overwrite=True) == Outcome.LINKED
+    assert link_state(conversation_id).customer_id == other
+
+
+def test_removing_a_link_takes_explicit_intent(anna: Desk):
+    conversation_id = anna.conversation("393331234567")
+    anna.link(conversation_id)
+    refused(service.NotConfirmed, anna.unlink, conversation_id, confirm=False)
+    assert anna.unlink(conversation_id) == Outcome.UNLINKED
+    assert link_state(conversation_id).customer_id is None
+
+
+def test_a_link_is_changed_only_over_the_version_that_was_seen(anna: Desk):
+    conversation_id = anna.conversation("393331234567")
+    anna.link(conversation_id)
+    other = anna.customer("393330000000")
+    for seen in (0, 2, 99):
+        refused(service.LinkChanged, anna.link, conversation_id, other, overwrite=True, seen_version=seen)
+
+
+def test_there_and_back_again_counts_as_changed(anna: Desk):
+    conversation_id = anna.conversation("393331234567")
+    anna.link(conversation_id)
+    first = link_state(conversation_id)
+    other = anna.customer("393330000000")
+    anna.link(conversation_id, other, overwrite=True)
+    anna.link(conversation_id, first.customer_id, overwrite=True)
+    refused(
+        service.LinkChanged,
+        anna.link,
+        conversation_id,
+        other,
+        overwrite=True,
+        seen_version=first.link_version,
+    )
+
+
+def test_linking_to_the_customer_it_has_is_no_write_and_no_event(anna: Desk):
+    conversation_id = anna.conversation("393331234567")
+    anna.link(conversation_id)
+    before = link_state(conversation_id), trail()
+    assert anna.link(conversation_id, before[0].customer_id, overwrite=True) == Outcome.UNCHANGED
+    assert (link_state(conversation_id), trail()) == before
+
+
+def test_removing_no_link_is_no_write_and_no_event(anna: Desk):
+    conversation_id = anna.conversation("393331234567")
+    assert anna.unlink(conversation_id) == Outcome.UNCHANGED
+    assert trail() == []
+
+
+def test_a_repeat_has_the_effect_of_one_and_the_same_answer(anna: Desk):
+    conversation_id = anna.conversation("393331234567")
+    once: dict[str, Any] = {"operation_id": uuid4(), "seen_version": 0}
+    assert [anna.link(conversation_id, **once) for _ in range(3)] == [Outcome.LINKED] * 3
+    assert link_state(conversation_id).link_version == 1
+    assert len(trail(conversation_id)) == 1
+    once = {"operation_id": uuid4(), "seen_version": 1}
+    assert [anna.unlink(conversation_id, **once) for _ in range(3)] == [Outcome.UNLINKED] * 3
+    assert len(trail(conversation_id)) == 2
+
+
+def test_an_operation_id_serves_one_content_only(anna: Desk):
+    conversation_id = anna.conversation("393331234567")
+    other = anna.customer("393330000000")
+    once: dict[str, Any] = {"operation_id": uuid4(), "seen_version": 0}
+    anna.link(conversation_id, **once)
+    refused(service.OperationReused, anna.link, conversation_id, other, **once)
+    refused(service.OperationReused, anna.unlink, conversation_id, **once)
+    once["seen_version"] = 1
+    refused(service.OperationReused, anna.link, conversation_id, **once)
+
+
+def test_an_operation_id_serves_one_conversation_only(anna: Desk):
+    first, second = anna.conversation("393331234567"), anna.conversation("393330000000")
+    operation_id = uuid4()
+    anna.link(first, operation_id=operation_id)
+    refused(service.OperationReused, anna.link, second, operation_id=operation_id)
+
+
+@pytest.mark.parametrize("reason", ["", " ", "\u00a0\n"])
+def test_every_write_takes_a_reason(anna: Desk, reason: str):
+    conversation_id = anna.conversation("393331234567")
+    refused(service.ReasonMissing, anna.link, conversation_id, reason=reason)
+
+
+def test_only_an_operator_of_the_conversations_instructor_links(cli: FlaskCliRunner, anna: Desk, bruno: Desk):
+    conversation_id = anna.conversation("393331234567")
+    reader = user(cli, anna.instructor_id, "instructor")
+    user(cli, bruno.instructor_id, "operator", reader.email)
+    for person, error in (
+        (reader.id, service.NotAllowed),
+        (bruno.operator.id, service.ConversationNotFound),
+        (uuid4(), service.ConversationNotFound),
+    ):
+        refused(error, anna.link, conversation_id, actor_id=person)
+
+
+def test_a_disabled_operator_links_nothing(cli: FlaskCliRunner, anna: Desk):
+    conversation_id = anna.conversation("393331234567")
+    run(cli, "user", "disable", anna.operator.email)
+    refused(service.ConversationNotFound, anna.link, conversation_id)
+
+
+def test_another_instructors_customer_is_no_customer(anna: Desk, bruno: Desk):
+    foreign = bruno.customer("393331234567")
+    conversation_id = anna.conversation("393331234567")
+    for customer_id in (foreign, uuid4()):
+        refused(service.CustomerNotFound, anna.link, conversation_id, customer_id)
+
+
+def test_the_same_number_with_two_instructors_is_two_customers(anna: Desk, bruno: Desk):
+    ids = set()
+    for someone in (anna, bruno):
+        conversation_id = someone.conversation("393331234567")
+        someone.link(conversation_id)
+        ids.add(link_state(conversation_id).customer_id)
+    assert len(ids) == 2
+
+
+@pytest.mark.parametrize(
+    "attempt",
+    [
+        "UPDATE conversations SET customer_id = :foreign WHERE id = :conversation",
+        "UPDATE conversations SET customer_id = :foreign, link_version = 9 WHERE id = :conversation",
+        "UPDATE conversations SET instructor_id = :other WHERE id = :linked",
+        "UPDATE customers SET instructor_id = :other WHERE normalized_identifier = '393331234567'",
+        "UPDATE conversations SET customer_id = :nobody WHERE id = :conversation",
+        "DELETE FROM customers WHERE normalized_identifier = '393331234567'",
+    ],
+)
+def test_raw_sql_cannot_link_across_instructors_nor_orphan_a_link(anna: Desk, bruno: Desk, attempt: str):
+    linked, conversation_id = anna.conversation("393331234567"), anna.conversation("393330000000")
+    anna.link(linked)
+    values = {
+        "foreign": str(bruno.customer("393331234567")),
+        "other": str(bruno.instructor_id),
+        "conversation": str(conversation_id),
+        "linked": str(linked),
+        "nobody": str(uuid4()),
+    }
+    used = {name: value for name, value in values.items() if f":{name}" in attempt}
+    before = link_state(linked), link_state(conversation_id)
+    with pytest.raises(IntegrityError), writing() as connection:
+        connection.execute(text(attempt), used)
+    assert (link_state(linked), link_state(conversation_id)) == before
+
+
+def test_of_many_at_once_one_links_and_the_others_are_told(app: Flask, anna: Desk):
+    conversation_id = anna.conversation("40404")
+    choices = [anna.customer(f"39333000000{number}") for number in range(8)]
+
+    def attempt(customer_id: UUID) -> object:
+        with app.app_context():
+            try:
+                return anna.link(conversation_id, customer_id, seen_version=0)
+            except service.LinkError as error:
+                return type(error)
+
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(attempt, choices))
+    assert sorted(map(str, answers)) == sorted([str(Outcome.LINKED), *[str(service.LinkChanged)] * 7])
+    assert link_state(conversation_id).customer_id == choices[answers.index(Outcome.LINKED)]
+    assert len(trail(conversation_id)) == 1
+
+
+def test_the_same_operation_from_two_tabs_at_once_is_one(app: Flask, anna: Desk):
+    conversation_id = anna.conversation("393331234567")
+    operation_id = uuid4()
+
+    def attempt(_: int) -> Outcome:
+        with app.app_context():
+            return anna.link(conversation_id, operation_id=operation_id, seen_version=0)
+
+    with ThreadPoolExecutor(8) as pool:
+        assert set(pool.map(attempt, range(8))) == {Outcome.LINKED}
+    assert link_state(conversation_id).link_version == 1
+    assert customers() == 1
+    assert len(trail(conversation_id)) == 1
+
+
+def test_links_survive_a_conversation_that_closes_and_a_new_one_is_not_linked(anna: Desk):
+    conversation_id = anna.conversation("393331234567")
+    anna.link(conversation_id)
+    with writing() as connection:
+        connection.execute(
+            update(Conversation).where(Conversation.id == conversation_id).values(status="closed")
+        )
+    reopened = anna.conversation("393331234567")
+    assert reopened != conversation_id
+    assert link_state(reopened).customer_id is None
+    assert link_state(conversation_id).customer_id is not None

@@ -1,0 +1,184 @@
+"""What imports can't show of the house's rules, asserted from the running app and from its sources."""
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from flask import Flask
+from sqlalchemy import event
+from werkzeug.routing import Rule
+
+from console.config import ROOT
+from console.database import db
+from console.permissions import Permission
+from tests.factories import desk
+from tests.pages import Browser
+
+# Everything that answers without a sign-in. A new entry here is a decision, not a detail.
+PUBLIC = {
+    "/healthz",
+    "/login",
+    "/logout",
+    "/metrics",
+    "/readyz",
+    "/static/<path:filename>",
+    "/webhooks/whatsapp",
+}
+# Every other rule of the URL map, with the permission its view states.
+PERMISSIONS = {
+    "/": Permission.CONVERSATIONS_READ,
+    "/conversations": Permission.CONVERSATIONS_READ,
+    "/conversations/<id:conversation_id>": Permission.CONVERSATIONS_READ,
+    "/conversations/<id:conversation_id>/messages": Permission.CONVERSATIONS_READ,
+    "/conversations/rows": Permission.CONVERSATIONS_READ,
+    "GET /links": Permission.LINKS_READ,
+    "GET /links/<id:conversation_id>": Permission.LINKS_READ,
+    "GET /links/<id:conversation_id>/customers": Permission.LINKS_READ,
+    "POST /links/<id:conversation_id>": Permission.LINKS_WRITE,
+    "POST /links/<id:conversation_id>/unlink": Permission.LINKS_WRITE,
+}
+WRITING_MODULES = {
+    "console/accounts/service.py",
+    "console/database.py",
+    "console/ingestion/inbox.py",
+    "console/ingestion/service.py",
+    "console/linking/audit.py",
+    "console/linking/service.py",
+}
+
+
+def rules(app: Flask) -> list[Rule]:
+    return sorted(app.url_map.iter_rules(), key=lambda rule: rule.rule)
+
+
+def test_every_route_states_its_permission_or_is_on_the_short_public_list(app: Flask):
+    stated = {}
+    for rule in rules(app):
+        view = app.view_functions[rule.endpoint]
+        if getattr(view, "public", False):
+            assert rule.rule in PUBLIC
+            continue
+        (method,) = (rule.methods or set()) - {"HEAD", "OPTIONS"}
+        key = rule.rule if rule.rule in PERMISSIONS else f"{method} {rule.rule}"
+        stated[key] = getattr(view, "permission", None)
+    assert stated == PERMISSIONS
+
+
+def test_a_view_that_states_nothing_is_open_to_nobody(app: Flask, client: Browser):
+    app.add_url_rule("/forgotten", "forgotten", lambda: "secret")
+    anna = desk(app.test_cli_runner())
+    assert client.http.get("/forgotten").status_code == 302
+    client.sign_in(anna.operator.email, anna.operator.password)
+    client.get_page("/forgotten", 403)
+
+
+def test_the_reading_part_answers_nothing_but_get(app: Flask):
+    for rule in rules(app):
+        if rule.endpoint.startswith("conversations."):
+            assert rule.methods == {"GET", "HEAD", "OPTIONS"}
+
+
+def test_read_pages_run_on_the_read_engine(app: Flask, client: Browser):
+    anna = desk(app.test_cli_runner())
+    conversation_id = anna.conversation("393331234567")
+    anna.link(conversation_id)
+    client.sign_in(anna.operator.email, anna.operator.password)
+    elsewhere: list[str] = []
+    for engine in (db.engine, db.engines["ingest"]):
+        event.listen(engine, "before_cursor_execute", lambda *call: elsewhere.append(call[2]))
+    for rule in rules(app):
+        if "GET" in (rule.methods or ()) and rule.endpoint.split(".")[0] in ("conversations", "linking"):
+            path = rule.rule.replace("<id:conversation_id>", str(conversation_id))
+            query = f"?id={conversation_id}" if path == "/badges" else ""
+            assert client.http.get(path + query).status_code in (200, 302), path
+    assert elsewhere == []
+
+
+def modules() -> Iterator[tuple[str, ast.Module]]:
+    for path in sorted((ROOT / "console").rglob("*.py")):
+        yield str(path.relative_to(ROOT)), ast.parse(path.read_text())
+
+
+def test_writes_and_commits_occur_only_where_they_belong():
+    means = {"insert", "update", "delete", "writing", "ingesting", "insert_ignoring", "json_append"}
+    found = set()
+    for name, tree in modules():
+        nodes = list(ast.walk(tree))
+        imported = {
+            alias.name
+            for node in nodes
+            if isinstance(node, ast.ImportFrom) and node.module in ("sqlalchemy", "console.database")
+            for alias in node.names
+        }
+        commits = any(isinstance(node, ast.Attribute) and node.attr == "commit" for node in nodes)
+        if imported & means or commits:
+            found.add(name)
+    # Health only asks whether the connections that write can be had.
+    assert found - {"console/operations/health.py"} <= WRITING_MODULES
+
+
+def test_ingestion_and_accounts_name_no_customer_no_link_and_no_event():
+    for name, tree in modules():
+        if name.startswith(("console/ingestion", "console/accounts")):
+            named = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
+            assert not named & {"Customer", "AuditEvent"}, name
+            attributes = {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
+            assert not attributes & {"customer_id", "link_version", "link_operation_id", "audit_outbox"}, name
+
+
+def test_one_place_writes_a_conversations_customer():
+    setters = [
+        name
+        for name, tree in modules()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call) and getattr(node.func, "attr", "") == "values"
+        if any(keyword.arg == "customer_id" for keyword in node.keywords)
+    ]
+    assert setters == ["console/linking/service.py"]
+    raw = [
+        name
+        for name, tree in modules()
+        if re.search(r"(?i)update conversations|set customer_id", ast.unparse(tree))
+    ]
+    assert raw == []
+
+
+def test_there_is_one_normalisation_and_no_second_variant():
+    users = {name for name, tree in modules() if "normalize_identifier" in ast.unparse(tree)}
+    assert "console/identifiers.py" in users
+    definitions = [
+        node.name
+        for _, tree in modules()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.FunctionDef)
+        and "normali" in node.name
+        and node.name != "normalized_identifier"
+    ]
+    assert definitions.count("normalize_identifier") == 1
+    assert set(definitions) <= {"normalize_identifier", "normalize"}  # the command
+
+
+@pytest.mark.parametrize(
+    ("suffix", "most"), [("console/**/*.py", 400), ("templates/**/*.html", 150)], ids=["modules", "templates"]
+)
+def test_no_file_is_too_long_to_read(suffix: str, most: int):
+    lengths = {path: len(path.read_text().splitlines()) for path in ROOT.glob(suffix)}
+    assert lengths
+    assert {path: length for path, length in lengths.items() if length > most} == {}
+
+
+def test_templates_keep_to_the_content_security_policy():
+    for path in ROOT.glob("templates/**/*.html"):
+        source = path.read_text()
+        assert not re.search(
+            r"\bhx-on|\bjs:|javascript:|\sstyle=|\son[a-z]+=|<style|<script(?![^>]*src=)", source
+        ), path
+        assert not re.search(r"hx-trigger=\"[^\"]*\[", source), path
+
+
+def test_no_third_party_code_is_kept(tmp_path: Path):
+    ignored = (ROOT / ".gitignore").read_text().splitlines()
+    assert "/static/vendor/" in ignored
+    assert "/node_modules/" in ignored
