@@ -29,6 +29,7 @@ PUBLIC = {
 # Every other rule of the URL map, with the permission its view states.
 PERMISSIONS = {
     "/": Permission.CONVERSATIONS_READ,
+    "/badges": Permission.CONVERSATIONS_READ,
     "/conversations": Permission.CONVERSATIONS_READ,
     "/conversations/<id:conversation_id>": Permission.CONVERSATIONS_READ,
     "/conversations/<id:conversation_id>/messages": Permission.CONVERSATIONS_READ,

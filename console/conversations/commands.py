@@ -1,8 +1,14 @@
-"""`flask identifier`."""
+"""`flask identifier` and `flask badge`."""
+
+import json
+from uuid import UUID
 
 import click
 
-from console.commands import Group
+from console.commands import UUID_PARAM, Command, Failure, Group
+from console.conversations import queries
+from console.conversations.badges import badges
+from console.database import reading
 from console.identifiers import normalize_identifier
 
 identifier = Group("identifier", help="Customer identifiers.")
@@ -16,4 +22,22 @@ def normalize(raw: tuple[str, ...]) -> None:
         click.echo(normalize_identifier(one) or "null")
 
 
-commands: list[click.Command] = [identifier]
+@click.command("badge", cls=Command)
+@click.argument("conversation_id", metavar="UUID", type=UUID_PARAM)
+def badge(conversation_id: UUID) -> None:
+    """Print a conversation's badge and what it is based on, as one JSON line."""
+    with reading() as connection:
+        found = queries.subjects(connection, conversation_ids=[conversation_id])
+        if not found:
+            raise Failure("there is no conversation with that id")
+        (shown,) = badges(connection, found)
+    basis = {
+        "state": shown.state,
+        "resolution": shown.basis.outcome,
+        "reason": shown.basis.reason,
+        "customer_id": str(shown.basis.customer_id) if shown.basis.customer_id else None,
+    }
+    click.echo(json.dumps(basis))
+
+
+commands: list[click.Command] = [identifier, badge]

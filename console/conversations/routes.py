@@ -1,12 +1,14 @@
-"""The pages instructors read: conversations, one conversation. GET only."""
+"""The pages instructors read: conversations, one conversation, badges. GET only."""
 
 from typing import Any
 from uuid import UUID
 
-from flask import Blueprint, abort, make_response, redirect, render_template, request, url_for
+from flask import Blueprint, abort, current_app, make_response, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 
+from console.config import Settings
 from console.conversations import queries
+from console.conversations.badges import Badge, badges
 from console.conversations.cursors import Cursor
 from console.database import reading
 from console.permissions import Membership, Permission, actor, membership, requires
@@ -48,7 +50,7 @@ def rows() -> ResponseReturnValue:
 @blueprint.get("/conversations/<id:conversation_id>")
 @requires(Permission.CONVERSATIONS_READ)
 def detail(conversation_id: UUID) -> ResponseReturnValue:
-    """Show one conversation: who, where, its newest messages."""
+    """Show one conversation: who, where, its newest messages, its badge."""
     return _thread(conversation_id, "conversations/detail.html")
 
 
@@ -57,6 +59,30 @@ def detail(conversation_id: UUID) -> ResponseReturnValue:
 def messages(conversation_id: UUID) -> ResponseReturnValue:
     """Show a page of that conversation's messages alone."""
     return _thread(conversation_id, "conversations/_messages.html")
+
+
+@blueprint.get("/badges")
+@requires(Permission.CONVERSATIONS_READ)
+def show_badges() -> ResponseReturnValue:
+    """Show the badges of the conversations asked for, and nothing else."""
+    if not badge_is_on():
+        abort(404)
+    try:
+        asked = [UUID(value) for value in request.args.getlist("id")]
+    except ValueError:
+        abort(400)
+    if not 1 <= len(asked) <= MOST_BADGES:
+        abort(400)
+    with reading() as connection:
+        visible = actor().instructor_ids(Permission.CONVERSATIONS_READ)
+        found = queries.subjects(connection, conversation_ids=asked, instructor_ids=visible)
+        return render_template("conversations/_badges.html", badges=badges(connection, found))
+
+
+def badge_is_on() -> bool:
+    """Say whether the badge's feature flag is on."""
+    settings: Settings = current_app.config["CONSOLE"]
+    return settings.customer_badge
 
 
 def chosen_instructor(permission: Permission) -> Membership | None:
@@ -87,23 +113,32 @@ def _inbox(template: str) -> str:
     q = request.args.get("q", "")
     before = cursor()
     if instructor is None:
-        return render_template(template, instructor=None, page=queries.Page([], None), q=q)
+        return render_template(template, instructor=None, page=queries.Page([], None), badges={}, q=q)
+    with_badge = badge_is_on()
     with reading() as connection:
         page = queries.inbox(
-            connection, instructor_id=instructor.instructor_id, q=q, before=before, with_link=False
+            connection, instructor_id=instructor.instructor_id, q=q, before=before, with_link=with_badge
         )
-    return render_template(template, instructor=instructor, page=page, q=q, before=before)
+        shown = _by_id(badges(connection, [row.subject for row in page.rows])) if with_badge else {}
+    return render_template(template, instructor=instructor, page=page, badges=shown, q=q, before=before)
 
 
 def _thread(conversation_id: UUID, template: str) -> str:
     before = cursor()
+    with_badge = badge_is_on()
     visible = actor().instructor_ids(Permission.CONVERSATIONS_READ)
     with reading() as connection:
         found = queries.conversation(
-            connection, conversation_id=conversation_id, instructor_ids=visible, with_link=False
+            connection, conversation_id=conversation_id, instructor_ids=visible, with_link=with_badge
         )
         if found is None:
             abort(404)
         page = queries.messages(connection, conversation_id=conversation_id, before=before)
+        shown = _by_id(badges(connection, [found.subject])) if with_badge else {}
     place = {name: request.args[name] for name in _PLACE if request.args.get(name)}
-    return render_template(template, conversation=found, page=page, before=before, place=place)
+    return render_template(template, conversation=found, page=page, badges=shown, before=before, place=place)
+
+
+def _by_id(shown: list[Badge]) -> dict[UUID, Badge]:
+    """Return what a page shows where scripting is off, by the ids it asks for where scripting is on."""
+    return {badge.conversation_id: badge for badge in shown}

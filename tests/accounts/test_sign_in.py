@@ -67,7 +67,9 @@ def test_signing_out_ends_the_session(client: Browser, marta: Person):
     assert client.http.get("/conversations").status_code == 302
 
 
-@pytest.mark.parametrize("path", ["/", "/conversations?q=39%20333", "/links", "/links/1/customers"])
+@pytest.mark.parametrize(
+    "path", ["/", "/conversations?q=39%20333", "/links", "/badges?id=1", "/links/1/customers"]
+)
 def test_without_a_session_one_is_asked_to_sign_in_and_comes_back(client: Browser, marta: Person, path: str):
     answer = client.http.get(path)
     assert answer.status_code == 302
@@ -86,7 +88,7 @@ def test_a_form_sent_without_a_session_leads_to_a_page_that_answers(client: Brow
 
 def test_htmx_without_a_session_is_told_where_to_go(client: Browser):
     headers = {"HX-Request": "true", "HX-Current-URL": "http://localhost/conversations?q=1"}
-    answer = client.http.get("/conversations/rows", headers=headers)
+    answer = client.http.get("/badges?id=1", headers=headers)
     assert answer.status_code == 401
     assert answer.headers["HX-Redirect"] == "/login?next=%2Fconversations%3Fq%3D1"
 

@@ -133,6 +133,8 @@ def test_no_traceback_reaches_anyone(settings: Settings, capfd: pytest.CaptureFi
 
 
 def test_a_wrong_method_says_which_are_right(marta: Browser):
+    answer = marta.http.post("/badges")
+    assert answer.status_code in (400, 405)
     answer = marta.http.delete("/conversations")
     assert answer.status_code in (400, 405)
 
@@ -150,7 +152,7 @@ def test_not_found_pages_are_the_same_to_the_byte(marta: Browser):
 
 
 def test_every_answer_carries_the_security_headers(marta: Browser):
-    for path in ("/conversations", "/nothing", "/login", "/healthz", "/static/console.css"):
+    for path in ("/conversations", "/nothing", "/login", "/badges", "/healthz", "/static/console.css"):
         headers = marta.http.get(path).headers
         policy = headers["Content-Security-Policy"]
         assert "default-src 'self'" in policy

@@ -1,0 +1,47 @@
+"""The badge (CM-2.4): one of three neutral states, drawn from a resolution alone."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from uuid import UUID
+
+from sqlalchemy import Connection
+
+from console.conversations.resolution import Outcome, Resolution, Subject, resolve
+
+
+class State(StrEnum):
+    """What the badge says."""
+
+    KNOWN = "known"
+    NEW = "new"
+    UNLINKED = "unlinked"
+
+
+_STATES = {Outcome.LINKED: State.KNOWN, Outcome.MATCH: State.NEW, Outcome.NONE: State.UNLINKED}
+_WORDS = {
+    State.KNOWN: ("Known customer", "Linked to a customer on record"),
+    State.NEW: ("New customer", "On record, not linked to this conversation"),
+    State.UNLINKED: ("Unlinked", "No customer on record matches"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Badge:
+    """What is shown of a resolution, and the resolution it is drawn from."""
+
+    conversation_id: UUID
+    state: State
+    label: str
+    copy: str
+    basis: Resolution
+
+
+def badges(connection: Connection, subjects: Sequence[Subject]) -> list[Badge]:
+    """Return the badge of each conversation, in the order given."""
+    return [_badge(resolution) for resolution in resolve(connection, subjects)]
+
+
+def _badge(resolution: Resolution) -> Badge:
+    state = _STATES[resolution.outcome]
+    return Badge(resolution.conversation_id, state, *_WORDS[state], resolution)

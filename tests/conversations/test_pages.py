@@ -1,0 +1,310 @@
+"""The pages instructors read: lists, one conversation, badges, and who sees what."""
+
+from dataclasses import replace
+from uuid import UUID, uuid4
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskCliRunner
+from sqlalchemy import event, text, update
+
+from console import create_app
+from console.config import Settings
+from console.database import db, writing
+from console.models import Conversation
+from tests.factories import Desk, desk, link_state, user
+from tests.pages import Browser
+
+
+@pytest.fixture
+def reader(client: Browser, cli: FlaskCliRunner, anna: Desk) -> Browser:
+    """Return an instructor user of Anna's at a browser."""
+    person = user(cli, anna.instructor_id, "instructor")
+    client.sign_in(person.email, person.password)
+    return client
+
+
+def shown(browser: Browser, path: str) -> list[str]:
+    """Return the ids of the conversations a page lists, in its order."""
+    page = browser.get_page(path)
+    links = [str(a["href"]) for a in page.select("main a[href^='/conversations/']")]
+    return [link.removeprefix("/conversations/").split("?")[0] for link in links]
+
+
+def states(answer_text: str, *ids: UUID) -> list[str]:
+    """Return the states of the badges in an answer, which has to hold exactly those asked for, in order."""
+    page = Browser.parse(answer_text)
+    badges = page.select(".badge[data-state]")
+    assert [badge["id"] for badge in badges] == [f"badge-{one}" for one in ids]
+    return [str(badge["data-state"]) for badge in badges]
+
+
+def test_the_newest_message_comes_first(reader: Browser, anna: Desk):
+    old = anna.conversation("393330000001", at=1_790_000_000)
+    new = anna.conversation("393330000002", at=1_790_000_500)
+    middle = anna.conversation("393330000003", at=1_790_000_100)
+    assert shown(reader, "/conversations") == [str(new), str(middle), str(old)]
+    anna.conversation("393330000001", at=1_790_000_900)
+    assert shown(reader, "/conversations") == [str(old), str(new), str(middle)]
+
+
+def test_pages_of_fifty_follow_one_another_without_gap_or_repeat(reader: Browser, anna: Desk):
+    ids = [
+        str(anna.conversation(f"3933300{number:05}", at=1_790_000_000 + number // 3)) for number in range(120)
+    ]
+    seen: list[str] = []
+    path: str | None = "/conversations"
+    pages = 0
+    while path:
+        page = reader.get_page(path)
+        found = [
+            str(a["href"]).split("/")[-1].split("?")[0]
+            for a in page.select("main a[href^='/conversations/']")
+        ]
+        older = page.select("main a[href*='before=']")
+        assert len(found) == 50 or not older
+        seen += found
+        path = str(older[0]["href"]) if older else None
+        pages += 1
+    assert pages == 3
+    assert len(seen) == 120
+    assert set(seen) == set(ids)
+
+
+def test_search_finds_identifiers_by_their_digits(reader: Browser, anna: Desk):
+    number = anna.conversation("393331234567")
+    written = anna.conversation("+39 333 999-0000")
+    user_id = anna.conversation("US.13491208655302741918")
+    for q, found in {
+        "1234567": [number],
+        "%2B39 333 123": [number],
+        "0039 333 123": [number],
+        "333-123.45": [number],
+        "999-00": [written],
+        "us.1349": [user_id],
+        "134912": [user_id],
+        "77": [],
+        "%25": [],
+        "_": [],
+        "' OR 1=1 --": [],
+        "%00": [user_id, written, number],
+        "x" * 5000: [],
+    }.items():
+        assert sorted(shown(reader, f"/conversations?q={q}")) == sorted(str(one) for one in found), q
+
+
+@pytest.mark.parametrize(
+    "before", ["garbage", "AAAA", "%00", "é", "MjAyNi0wMS0wMVQwMDowMDowMCB4", "x" * 3000]
+)
+def test_a_garbage_cursor_gets_a_clear_answer(reader: Browser, anna: Desk, before: str):
+    conversation_id = anna.conversation("393331234567")
+    for path in ("/conversations", f"/conversations/{conversation_id}"):
+        reader.get_page(f"{path}?before={before}", 400)
+
+
+def test_somebody_without_an_instructor_gets_a_page_that_says_so(
+    client: Browser, cli: FlaskCliRunner, anna: Desk
+):
+    with writing() as connection:
+        connection.execute(text("DELETE FROM memberships"))
+    client.sign_in(anna.operator.email, anna.operator.password)
+    assert "no instructor" in client.get_page("/conversations").text
+
+
+def test_one_instructor_at_a_time_and_only_ones_own(client: Browser, cli: FlaskCliRunner, anna: Desk):
+    bruno, clara = desk(cli, "Bruno Pichler"), desk(cli, "Clara Rossi")
+    user(cli, bruno.instructor_id, "instructor", anna.operator.email)
+    theirs = {one.instructor_id: one.conversation("393331234567") for one in (anna, bruno, clara)}
+    client.sign_in(anna.operator.email, anna.operator.password)
+    assert shown(client, "/conversations") == [str(theirs[anna.instructor_id])]
+    assert shown(client, f"/conversations?instructor={bruno.instructor_id}") == [
+        str(theirs[bruno.instructor_id])
+    ]
+    answers = {
+        client.http.get(path).data
+        for path in (
+            f"/conversations?instructor={clara.instructor_id}",
+            f"/conversations?instructor={uuid4()}",
+            "/conversations?instructor=garbage",
+            f"/conversations/{theirs[clara.instructor_id]}",
+            f"/conversations/{uuid4()}",
+            "/conversations/garbage",
+            f"/conversations/{theirs[clara.instructor_id]}/messages",
+            f"/conversations/{uuid4()}/messages",
+        )
+        if client.http.get(path).status_code == 404
+    }
+    assert len(answers) == 1
+
+
+def test_a_conversation_shows_who_where_and_the_newest_fifty_messages(reader: Browser, anna: Desk):
+    for number in range(60):
+        conversation_id = anna.conversation(
+            "393331234567", text=f"message {number:02}", at=1_790_000_000 + number
+        )
+    page = reader.get_page(f"/conversations/{conversation_id}")
+    said = [body.text for body in page.select(".messages .body")]
+    assert said == [f"message {number:02}" for number in range(10, 60)]
+    assert "WhatsApp" in page.text
+    assert "open" in page.text
+    older = reader.get_page(str(page.select("main a[href*='before=']")[0]["href"]))
+    assert [body.text for body in older.select(".messages .body")] == [f"message {n:02}" for n in range(10)]
+
+
+def test_what_customers_write_is_text_and_nothing_else(reader: Browser, anna: Desk):
+    nasty = "<script>alert(1)</script> ' \" & {{ 7*7 }} \x01 \u202e end"
+    conversation_id = anna.conversation("<b>393331234567</b>", text=nasty)
+    for path in ("/conversations", f"/conversations/{conversation_id}"):
+        page = reader.get_page(path)
+        assert "<script>alert(1)</script>" in page.select_one("main").text  # type: ignore[union-attr]  # it is there
+        assert "<b>393331234567</b>" in page.text
+        assert not page.select("main script")
+
+
+def three(anna: Desk) -> tuple[UUID, UUID, UUID]:
+    """Return a known, a new and an unlinked conversation."""
+    known, new, unlinked = (anna.conversation(f"39333000000{number}") for number in range(3))
+    anna.link(known)
+    anna.link(new)
+    anna.unlink(new)
+    return known, new, unlinked
+
+
+def test_badges_come_in_the_order_asked_and_nothing_else_does(reader: Browser, anna: Desk):
+    known, new, unlinked = three(anna)
+    answer = reader.http.get(f"/badges?id={unlinked}&id={known}&id={new}&id={known}")
+    assert states(answer.text, unlinked, known, new) == ["unlinked", "known", "new"]
+    assert answer.text.count('<span class="badge"') == 3
+    assert "<html" not in answer.text
+
+
+def test_badges_of_others_and_of_nothing_are_left_out(reader: Browser, cli: FlaskCliRunner, anna: Desk):
+    known, *_ = three(anna)
+    foreign = desk(cli, "Bruno Pichler").conversation("393331234567")
+    answer = reader.http.get(f"/badges?id={foreign}&id={known}&id={uuid4()}")
+    assert states(answer.text, known) == ["known"]
+    assert reader.http.get(f"/badges?id={foreign}").status_code == 200
+
+
+MALFORMED = {
+    "none": "",
+    "empty": "id=",
+    "no id": "id=1",
+    "one of two": f"id={UUID(int=1)}&id=x",
+    "too many": "&".join(f"id={UUID(int=number)}" for number in range(101)),
+}
+
+
+@pytest.mark.parametrize("query", MALFORMED.values(), ids=MALFORMED)
+def test_malformed_or_too_many_badges_are_refused(reader: Browser, query: str):
+    reader.get_page(f"/badges?{query}", 400)
+
+
+def test_a_hundred_badges_are_answered(reader: Browser, anna: Desk):
+    query = "&".join(f"id={uuid4()}" for _ in range(100))
+    assert reader.http.get(f"/badges?{query}").status_code == 200
+
+
+def test_the_badge_says_exactly_what_the_rule_says(reader: Browser, anna: Desk):
+    known, new, unlinked = three(anna)
+    page = Browser.parse(reader.http.get(f"/badges?id={known}&id={new}&id={unlinked}").text)
+    assert [" ".join(badge.get_text(" ").split()) for badge in page.select(".badge")] == [
+        "Known customer Linked to a customer on record",
+        "New customer On record, not linked to this conversation",
+        "Unlinked No customer on record matches",
+    ]
+    for badge in page.select(".badge"):
+        assert not badge.select("a, button, form, input, [title], [onclick], [tabindex]")
+
+
+@pytest.mark.parametrize("path", ["/conversations", "/conversations/{known}"])
+def test_until_it_arrives_a_badge_has_no_state_but_scripting_off_shows_every_one(
+    reader: Browser, anna: Desk, path: str
+):
+    ids = three(anna)
+    page = reader.get_page(path.format(known=ids[0]))
+    listed = ids if path == "/conversations" else ids[:1]
+    pending = page.select("[id^=badge-]")
+    assert {one["id"] for one in pending} == {f"badge-{one}" for one in listed}
+    assert not any(one.has_attr("data-state") for one in pending)
+    without_scripting = {str(one["id"]): one.select("noscript .badge[data-state]") for one in pending}
+    told = {one: badges[0]["data-state"] for one, badges in without_scripting.items() if len(badges) == 1}
+    expected = dict(zip((f"badge-{one}" for one in ids), ("known", "new", "unlinked"), strict=True))
+    assert told == {one["id"]: expected[str(one["id"])] for one in pending}
+    (loader,) = page.select("[hx-get^='/badges']")
+    assert str(loader["hx-get"]).count("id=") == len(listed)
+    assert loader["hx-trigger"] == "load"
+
+
+def test_with_the_flag_off_there_is_no_trace_of_a_badge(settings: Settings, cli: FlaskCliRunner, anna: Desk):
+    ids = three(anna)
+    off = Browser(create_app(replace(settings, customer_badge=False)))
+    off.sign_in(anna.operator.email, anna.operator.password)
+    for path in ("/conversations", "/conversations/rows", f"/conversations/{ids[0]}"):
+        source = off.http.get(path).text.lower()
+        assert "badge" not in source
+        assert not any(word in source for word in ("known customer", "new customer", "unlinked"))
+    off.get_page(f"/badges?id={ids[0]}", 404)
+    assert off.get_page(f"/links/{ids[0]}")
+
+
+def test_two_conversations_with_the_same_identifier_have_states_of_their_own(reader: Browser, anna: Desk):
+    first = anna.conversation("393331234567")
+    anna.link(first)
+    with writing() as connection:
+        connection.execute(update(Conversation).where(Conversation.id == first).values(status="closed"))
+    second = anna.conversation("393331234567")
+    assert states(reader.http.get(f"/badges?id={first}&id={second}").text, first, second) == ["known", "new"]
+
+
+def test_a_failing_lookup_shows_unlinked_and_the_page_works(reader: Browser, anna: Desk):
+    known, new, unlinked = three(anna)
+    with writing() as connection:
+        connection.execute(text("ALTER TABLE customers RENAME TO mislaid"))
+    assert len(shown(reader, "/conversations")) == 3
+    reader.get_page(f"/conversations/{new}")
+    answer = reader.http.get(f"/badges?id={known}&id={new}&id={unlinked}")
+    assert states(answer.text, known, new, unlinked) == ["known", "unlinked", "unlinked"]
+
+
+def test_reading_writes_nothing(reader: Browser, anna: Desk, settings: Settings):
+    ids = three(anna)
+    before = [link_state(one) for one in ids]
+    with db.engine.connect() as connection:
+        changes = connection.exec_driver_sql("PRAGMA data_version").scalar()
+        for path in ("/conversations", f"/conversations/{ids[0]}", f"/badges?id={ids[0]}"):
+            assert reader.http.get(path).status_code == 200
+        assert connection.exec_driver_sql("PRAGMA data_version").scalar() == changes
+    assert [link_state(one) for one in ids] == before
+
+
+def test_nothing_on_the_instructors_pages_hints_at_linking(reader: Browser, anna: Desk):
+    ids = three(anna)
+    for path in ("/conversations", f"/conversations/{ids[2]}"):
+        page = reader.get_page(path)
+        assert not page.select("a[href^='/links'], form[action^='/links']")
+        assert not page.select("main form[method=post], main button[name]")
+
+
+@pytest.mark.parametrize(
+    ("path", "most"),
+    [
+        ("/conversations", 3),
+        ("/badges?{ids}", 3),
+        ("/conversations/{one}", 4),
+        ("/links/{one}", 6),
+        ("/links", 6),
+    ],
+)
+@pytest.mark.parametrize("count", [1, 50])
+def test_the_number_of_statements_does_not_grow_with_the_rows(
+    app: Flask, client: Browser, anna: Desk, path: str, most: int, count: int
+):
+    ids = [anna.conversation(f"3933300{number:05}") for number in range(count)]
+    client.sign_in(anna.operator.email, anna.operator.password)
+    statements: list[str] = []
+    for engine in db.engines.values():
+        event.listen(engine, "before_cursor_execute", lambda *call: statements.append(call[2]))
+    query = "&".join(f"id={one}" for one in ids)
+    assert client.http.get(path.format(one=ids[0], ids=query)).status_code == 200
+    assert len([one for one in statements if not one.startswith("BEGIN")]) <= most
