@@ -47,6 +47,7 @@ WRITING_MODULES = {
     "console/ingestion/service.py",
     "console/linking/audit.py",
     "console/linking/service.py",
+    "console/operations/demo.py",
 }
 
 

@@ -3,7 +3,7 @@
 from flask import Flask
 
 from console.config import Settings
-from console.operations import errors, health, logs, metrics, responses
+from console.operations import demo, errors, health, logs, metrics, responses
 
 
 def init_app(app: Flask, settings: Settings) -> None:
@@ -14,3 +14,4 @@ def init_app(app: Flask, settings: Settings) -> None:
     errors.init_app(app)
     app.register_blueprint(health.blueprint)
     app.register_blueprint(metrics.blueprint)
+    app.cli.add_command(demo.demo)

@@ -1,0 +1,242 @@
+"""`flask demo`: two ski instructors' conversations to try the console on, and people to sign in as.
+
+Who they are and what they say is in demo_conversations.toml. Every id follows from that, and every time from
+the moment of the first run, so that a further run finds each row again and adds those that are missing.
+"""
+
+import base64
+import hmac
+import re
+import tomllib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+from uuid import UUID, uuid5
+
+import click
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from flask import current_app
+from sqlalchemy import Connection, select, update
+
+from console.accounts.service import authenticate, hash_password
+from console.commands import Command, Failure
+from console.config import Settings
+from console.database import ingesting, insert_ignoring, now, writing
+from console.identifiers import normalize_identifier
+from console.linking import service
+from console.models import ChannelAccount, Conversation, Customer, Instructor, Membership, Message, User
+from console.permissions import Role
+
+CHANNEL = "whatsapp"
+
+_DATA = Path(__file__).with_name("demo_conversations.toml")
+_IDS = UUID("6f1c9a52-2d0e-5b7c-9a3e-8f4b1d7c2e60")
+"""The name space of every id here."""
+_SEASON = timedelta(days=120)
+"""How long before the first run the instructors joined: their `created_at` is where that moment is kept."""
+_LINE = re.compile(r"\A(> )?(?:\[([a-z]+)\] ?)?(.*)", re.DOTALL)
+
+Data = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class _Conversation:
+    """A conversation of the demo, and what operators do with it."""
+
+    instructor_id: UUID
+    identifier: str | None
+    status: str
+    last_message_at: datetime
+    thread: list[str]
+    links: list[tuple[str, str]]
+
+    @property
+    def id(self) -> UUID:
+        """Return the id, which stays whatever is added to the demo."""
+        return uuid5(self.instructor_id, f"{self.status} {self.identifier}")
+
+    def sent_at(self, place: int) -> datetime:
+        """Return when the message at `place` was sent: close to each other at the end, far apart before."""
+        return self.last_message_at - timedelta(minutes=3 * (len(self.thread) - 1 - place) ** 2)
+
+
+@click.command("demo", cls=Command)
+def demo() -> None:
+    """Add what is missing of the demo data; print the demo sign-ins: role, e-mail, password."""
+    _require_migrated()
+    data = tomllib.loads(_DATA.read_text("utf-8"))
+    first_run = _add_instructors(data["instructors"])
+    user_ids = {user["email"]: _add_user(user) for user in data["users"]}
+    for instructor in data["instructors"]:
+        conversations = list(_conversations(instructor, data["templates"], first_run))
+        operators = [
+            user_ids[user["email"]]
+            for user in data["users"]
+            if user["role"] == Role.OPERATOR and instructor["key"] in user["instructors"]
+        ]
+        _add_conversations(conversations)
+        _link(conversations, operators)
+    for user in data["users"]:
+        click.echo(f"{user['role']:<12}{user['email']:<30}{_password(user['email'])}")
+
+
+def _require_migrated() -> None:
+    head = ScriptDirectory(current_app.extensions["migrate"].directory).get_current_head()
+    with writing() as connection:
+        revision = MigrationContext.configure(connection).get_current_revision()
+    if revision != head:
+        raise Failure(f"the database is at {revision or 'no migration'}, not at {head}: flask db upgrade")
+
+
+def _add_instructors(instructors: list[Data]) -> datetime:
+    """Add the instructors and their accounts; return the moment of the first run."""
+    joined = now() - _SEASON
+    people, accounts = [], []
+    for instructor in instructors:
+        instructor_id = uuid5(_IDS, instructor["key"])
+        account_id = instructor["account"]
+        people.append({"id": instructor_id, "name": instructor["name"], "created_at": joined})
+        accounts.append({"channel": CHANNEL, "account_id": account_id, "instructor_id": instructor_id})
+    with writing() as connection:
+        insert_ignoring(connection, Instructor, people, ["id"])
+        insert_ignoring(connection, ChannelAccount, accounts, ["channel", "account_id"])
+        kept = select(Instructor.created_at).where(Instructor.id == people[0]["id"])
+        return connection.execute(kept).scalar_one() + _SEASON
+
+
+def _add_user(user: Data) -> UUID:
+    """Add a user, or let an existing one in with the password of today's secret key; return the id."""
+    email, password = user["email"], _password(user["email"])
+    signs_in = authenticate(email=email, password=password) is not None
+    with writing() as connection:
+        if not signs_in:
+            _set_password(connection, user, hash_password(password))
+        user_id = connection.execute(select(User.id).where(User.email == email)).scalar_one()
+        memberships = [
+            {"user_id": user_id, "instructor_id": uuid5(_IDS, key), "role": user["role"]}
+            for key in user["instructors"]
+        ]
+        insert_ignoring(connection, Membership, memberships, ["user_id", "instructor_id"])
+    return user_id
+
+
+def _set_password(connection: Connection, user: Data, password_hash: str) -> None:
+    email = user["email"]
+    row = {"id": uuid5(_IDS, email), "email": email, "name": user["name"], "created_at": now()}
+    insert_ignoring(connection, User, [{**row, "active": True, "password_hash": password_hash}], ["email"])
+    connection.execute(update(User).where(User.email == email).values(password_hash=password_hash))
+
+
+def _password(email: str) -> str:
+    """Return a demo user's password, which is kept nowhere: it follows from the console's secret key."""
+    settings: Settings = current_app.config["CONSOLE"]
+    digest = hmac.digest(settings.secret_key.encode(), f"demo sign-in {email}".encode(), "sha256")
+    return "-".join(re.findall("....", base64.b32encode(digest[:10]).decode().lower()))
+
+
+def _conversations(instructor: Data, templates: list[Data], first_run: datetime) -> Iterator[_Conversation]:
+    """Give an instructor's conversations, newest first: those written out, then those from templates."""
+    written = [(0, conversation) for conversation in instructor["conversations"]]
+    generated = [(n, templates[n % len(templates)]) for n in range(*instructor["generated"])]
+    for place, (n, data) in enumerate(written + generated):
+        yield _Conversation(
+            instructor_id=uuid5(_IDS, instructor["key"]),
+            identifier=data["from"].format(n=n) if "from" in data else None,
+            status="closed" if data.get("closed") else "open",
+            # 2 minutes, 14 minutes, 50 minutes, … a month.
+            last_message_at=first_run - timedelta(minutes=2 + 12 * place**2),
+            thread=[
+                line.format(n=count + 1, hour=9 + count % 7)
+                for count in range(n, n + data.get("repeat", 1))
+                for line in data["thread"]
+            ],
+            links=data.get("links", []),
+        )
+
+
+def _add_conversations(conversations: list[_Conversation]) -> None:
+    with ingesting() as connection:
+        rows = [_conversation_row(conversation) for conversation in conversations]
+        insert_ignoring(connection, Conversation, rows, ["id"])
+        messages = [row for conversation in conversations for row in _message_rows(conversation)]
+        insert_ignoring(connection, Message, messages, ["channel", "external_id"])
+
+
+def _conversation_row(conversation: _Conversation) -> Data:
+    return {
+        "id": conversation.id,
+        "instructor_id": conversation.instructor_id,
+        "channel": CHANNEL,
+        "customer_identifier": conversation.identifier,
+        "status": conversation.status,
+        "created_at": conversation.sent_at(0),
+        "updated_at": conversation.last_message_at,
+        "last_message_at": conversation.last_message_at,
+    }
+
+
+def _message_rows(conversation: _Conversation) -> Iterator[Data]:
+    for place, line in enumerate(conversation.thread):
+        ((answer, kind, body),) = _LINE.findall(line)
+        message_id = uuid5(conversation.id, f"message {place}")
+        yield {
+            "id": message_id,
+            "conversation_id": conversation.id,
+            "instructor_id": conversation.instructor_id,
+            "channel": CHANNEL,
+            "direction": "outbound" if answer else "inbound",
+            "external_id": f"wamid.{message_id.hex}",
+            "kind": kind or "text",
+            "body": body or None,
+            "sent_at": conversation.sent_at(place),
+        }
+
+
+def _link(conversations: list[_Conversation], operators: list[UUID]) -> None:
+    """Link as people would, the oldest conversation first. What was written since the first run stays."""
+    ids = [conversation.id for conversation in conversations]
+    written = select(Conversation.id, Conversation.link_version).where(Conversation.id.in_(ids))
+    with writing() as connection:
+        versions = {row.id: row.link_version for row in connection.execute(written)}
+    for conversation in reversed(conversations):
+        for version in range(versions[conversation.id], len(conversation.links)):
+            _take_step(conversation, version, operators[version % len(operators)])
+
+
+def _take_step(conversation: _Conversation, version: int, actor_id: UUID) -> None:
+    """Do what operators do with a conversation when its link has `version`."""
+    target, reason = conversation.links[version]
+    request: Data = {
+        "conversation_id": conversation.id,
+        "actor_id": actor_id,
+        "reason": reason,
+        "seen_version": version,
+        "operation_id": uuid5(conversation.id, f"link {version + 1}"),
+    }
+    try:
+        if target == "none":
+            service.unlink(confirm=True, **request)
+        else:
+            customer_id = _customer(conversation, target)
+            service.link(customer_id=customer_id, create=customer_id is None, overwrite=True, **request)
+    except service.LinkChanged:
+        return  # A person, or another `flask demo`, was quicker.
+    except service.LinkError as error:
+        raise Failure(
+            f"conversation {conversation.id} can't be linked ({type(error).__name__}): "
+            "are the demo operators still active, and still operators?"
+        ) from None
+
+
+def _customer(conversation: _Conversation, target: str) -> UUID | None:
+    identifier = conversation.identifier if target == "own" else target
+    statement = select(Customer.id).where(
+        Customer.instructor_id == conversation.instructor_id,
+        Customer.channel == CHANNEL,
+        Customer.normalized_identifier == normalize_identifier(identifier or ""),
+    )
+    with writing() as connection:
+        return connection.execute(statement).scalar_one_or_none()
