@@ -22,15 +22,16 @@ _SEPARATORS = " \u00a0\u202f-\u2011./"
 _WITHOUT_SEPARATORS = str.maketrans("", "", _SEPARATORS + "()")
 
 # A phone number's grammar, from small to large. Every separator and bracket stands behind a digit and before
-# one. Repeats are possessive (`*+`, `++`), so that no input makes them backtrack.
+# one. No text makes it backtrack far: repeats of one character are possessive (`*+`, `++`), and repeats of a
+# group are bounded, there being at most 15 digits. (A possessive group would match wrongly in the first
+# releases of Python 3.11: gh-106052.)
 _SEPARATOR = f"[{re.escape(_SEPARATORS)}]"
 _GAP = f"{_SEPARATOR}*+"
-_MORE_DIGITS = f"[0-9]*+(?:{_SEPARATOR}++[0-9]++)*+"
 # Brackets hold digits and no further brackets. A zero alone in them is a trunk zero, which is dialled inside
 # the country only: whether the number has it would be a guess.
-_IN_BRACKETS = rf"\({_GAP}(?!0{_GAP}\))[0-9]{_MORE_DIGITS}{_GAP}\)"
-_NUMBER = f"[1-9]{_MORE_DIGITS}(?:(?:{_GAP}{_IN_BRACKETS})++{_GAP}[0-9]{_MORE_DIGITS})*+"
-_PHONE_NUMBER = re.compile(rf"(?:\+|00{_GAP})?{_NUMBER}")
+_DIGITS = f"[0-9]++(?:{_SEPARATOR}++[0-9]++){{,14}}"
+_IN_BRACKETS = rf"\({_GAP}(?!0{_GAP}\)){_DIGITS}{_GAP}\)(?={_GAP}[0-9(])"
+_PHONE_NUMBER = re.compile(rf"(?:\+|00{_GAP})?[1-9][0-9]*+(?:{_GAP}(?:[0-9]++|{_IN_BRACKETS})){{,14}}")
 _USER_ID = re.compile(r"[A-Z]{2}\.(?:ENT\.)?[A-Za-z0-9]{1,128}")
 
 _ASCII_LETTER = re.compile("[A-Za-z]")

@@ -183,4 +183,4 @@ def test_templates_keep_to_the_content_security_policy():
 def test_no_third_party_code_is_kept(tmp_path: Path):
     ignored = (ROOT / ".gitignore").read_text().splitlines()
     assert "/static/vendor/" in ignored
-    assert "/node_modules/" in ignored
+    assert "/node_modules" in ignored
