@@ -14,7 +14,7 @@ from console.identifiers import normalize_identifier
 identifier = Group("identifier", help="Customer identifiers.")
 
 
-@identifier.command("normalize")
+@identifier.command("normalize", context_settings={"ignore_unknown_options": True})
 @click.argument("raw", nargs=-1, required=True)
 def normalize(raw: tuple[str, ...]) -> None:
     """Print each normalised, or null, a line each."""

@@ -59,8 +59,8 @@ class Event:
         return [one for one in (self.previous_customer_id, self.new_customer_id) if one]
 
     def to_json(self) -> str:
-        """Return the event as one JSON object on one line."""
-        return json.dumps({name: _plain(getattr(self, name)) for name in FIELDS}, ensure_ascii=False)
+        """Return the event as one JSON object on one line, in ASCII: nothing in it reads as a line's end."""
+        return json.dumps({name: _plain(getattr(self, name)) for name in FIELDS})
 
     @classmethod
     def from_dict(cls, fields: dict[str, Any]) -> "Event":

@@ -11,11 +11,9 @@ LONGEST_REASON = 500
 
 
 def storable(_form: FlaskForm, field: Field) -> None:
-    """Refuse what no database keeps and no reader sees: control characters and lone surrogates."""
-    if any(unicodedata.category(character) in ("Cc", "Cs") for character in field.data or ""):
-        raise ValidationError(
-            "The reason has characters that can’t be kept, such as a line break. Remove them."
-        )
+    """Refuse what no database keeps and no reader sees: control characters, line breaks and tabs aside."""
+    if any(unicodedata.category(one) == "Cc" and one not in "\t\n\r" for one in field.data or ""):
+        raise ValidationError("The reason has control characters, which can’t be kept. Remove them.")
 
 
 def not_blank(_form: FlaskForm, field: Field) -> None:

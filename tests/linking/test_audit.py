@@ -114,8 +114,8 @@ def test_the_time_has_microseconds_and_a_z(anna: Desk):
 def test_export_writes_one_json_object_a_line_in_order(cli: FlaskCliRunner, anna: Desk):
     bruno = desk(cli, "Bruno Pichler")
     for someone, number in ((anna, "393331234567"), (bruno, "393331234567"), (anna, "393330000000")):
-        someone.link(someone.conversation(number), reason="line one\u2028still one")
-    lines = run(cli, "audit", "export").split("\n")
+        someone.link(someone.conversation(number), reason="line one\nstill \u2028 one \x85 event")
+    lines = run(cli, "audit", "export").splitlines()
     assert [json.loads(line) for line in lines] == trail()
     assert [list(json.loads(line)) for line in lines] == [FIELDS] * 3
     assert run(cli, "audit", "export", "--after", "1").split("\n") == lines[1:]

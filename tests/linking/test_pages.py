@@ -200,7 +200,7 @@ BAD_FIELDS: dict[str, dict[str, Any]] = {
     "a blank reason": {"reason": " \u00a0 "},
     "a huge reason": {"reason": "x" * 100_000},
     "a control character": {"reason": "a\x00b"},
-    "a line break": {"reason": "a\nb"},
+    "an escape": {"reason": "a\x1bb"},
     "a version that is none": {"seen_version": "one"},
     "a negative version": {"seen_version": "-1"},
     "a huge version": {"seen_version": "9" * 40},
@@ -218,7 +218,7 @@ def test_a_bad_field_is_422_with_the_form_and_its_error(marta: Browser, anna: De
     assert page.select(".error, [role=alert]")
     assert link_state(conversation_id).link_version == 0
     kept = typed(page, conversation_id)
-    if "\x00" not in changes.get("reason", ""):
+    if how not in ("a control character", "an escape"):
         assert kept["reason"] == changes.get("reason", TYPED)
 
 
