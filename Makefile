@@ -8,7 +8,7 @@ run: ## Serve the console with demo data on 127.0.0.1:8000 (PORT= changes the po
 
 test: ## Run the whole test suite (ARGS= are options for pytest)
 	@$(PYTHON) scripts/bootstrap.py test
-	@.venv/bin/python -m pytest $(ARGS)
+	@.venv/bin/python -m pytest -n auto $(ARGS)
 
 check: ## Lint, format, types, import contracts, templates, migrations equal models
 	@$(PYTHON) scripts/bootstrap.py check
