@@ -1,4 +1,7 @@
-"""Runs migrations on the write database: all of an upgrade in one transaction, or none of it."""
+"""Runs migrations on the write database.
+
+On SQLite an upgrade is one transaction, all of it or none. On PostgreSQL each statement is one (online.py).
+"""
 
 import sqlite3
 from logging.config import fileConfig
@@ -12,21 +15,9 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
 from console.config import sqlite_path
+from migrations import online
 
 db = current_app.extensions["migrate"].db
-
-
-def migrate(connection: Connection) -> None:
-    """Bring the database behind `connection` to the revision asked for."""
-    context.configure(connection=connection, target_metadata=db.metadata, transactional_ddl=True)
-    with context.begin_transaction():
-        context.run_migrations()
-        if connection.dialect.name == "sqlite":
-            broken = connection.exec_driver_sql("PRAGMA foreign_key_check").first()
-            if broken:
-                raise CommandError(
-                    f"a row of {broken[0]} would point at a missing row of {broken[2]}: nothing was changed"
-                )
 
 
 def migrate_sqlite(path: Path) -> None:
@@ -45,24 +36,47 @@ def migrate_sqlite(path: Path) -> None:
         driver.execute("PRAGMA journal_mode = WAL")
         driver.execute("PRAGMA foreign_keys = OFF")
         try:
-            migrate(connection)
+            context.configure(connection=connection, target_metadata=db.metadata, transactional_ddl=True)
+            with context.begin_transaction():
+                context.run_migrations()
+                refuse_broken_references(connection)
         finally:
             driver.execute("PRAGMA foreign_keys = ON")
 
 
+def refuse_broken_references(connection: Connection) -> None:
+    """Check what SQLite was told not to check meanwhile."""
+    broken = connection.exec_driver_sql("PRAGMA foreign_key_check").first()
+    if broken:
+        raise CommandError(
+            f"a row of {broken[0]} would point at a missing row of {broken[2]}: nothing was changed"
+        )
+
+
+def migrate_postgresql() -> None:
+    """Migrate a PostgreSQL database while it is in use."""
+    with db.engine.execution_options(isolation_level="AUTOCOMMIT").connect() as connection:
+        connection.detach()  # closed in the end, with all that was set in its session
+        online.take_turn(connection)
+        context.configure(connection=connection, target_metadata=db.metadata)
+        with online.resumable(context.get_context(), context.script):
+            context.run_migrations()
+
+
 def run() -> None:
     """Migrate, and say in one line why it can't be done."""
+    path = sqlite_path(db.engine.url)
     try:
-        if path := sqlite_path(db.engine.url):
+        if path:
             migrate_sqlite(path)
         else:
-            with db.engine.connect() as connection:
-                migrate(connection)
+            migrate_postgresql()
     except (DBAPIError, sqlite3.Error) as error:
         cause = error.orig if isinstance(error, DBAPIError) else error
-        raise CommandError(
-            f"the database refused: {str(cause).splitlines()[0]}. Nothing was changed"
-        ) from None
+        state = (
+            "Nothing was changed" if path else "What was done before stays: run it again, or the other way"
+        )
+        raise CommandError(f"the database refused: {str(cause).splitlines()[0]}. {state}") from None
 
 
 if context.is_offline_mode():

@@ -15,6 +15,7 @@ CHECKS = {
     "template format": ("-m", "djlint", "--check", "templates"),
     "template lint": ("-m", "djlint", "--lint", "templates"),
     "migrations equal models": ("scripts/check_migrations.py",),
+    "migrations stop nobody on PostgreSQL": ("-m", "scripts.check_online"),
 }
 
 

@@ -1,32 +1,25 @@
-"""The app on a database of its own for each test, migrated once and copied."""
+"""The app on a database of its own for each test, on either engine: migrated once and copied."""
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 from flask import Flask
 from flask.testing import FlaskCliRunner
 from flask_migrate import upgrade
+from sqlalchemy import URL
 
 from console import create_app
-from console.config import Settings, database_url, read_only
+from console.config import Settings
 from console.database import db
+from tests import postgres
+from tests.databases import ENGINES, OWNER, SQLITE, as_owner, fresh_copy, hanging_up, settings_for
+from tests.factories import run
 from tests.pages import Browser
 
-
-def settings_for(path: Path, **changes: object) -> Settings:
-    """Return the settings of a console on one SQLite file, with the badge on."""
-    url = database_url(f"sqlite:///{path}")
-    values: dict[str, object] = {
-        "database_url": url,
-        "read_database_url": read_only(url),
-        "ingest_database_url": url,
-        "secret_key": "a secret of the tests alone",
-        "customer_badge": True,
-        **changes,
-    }
-    return Settings(**values)  # type: ignore[arg-type]  # the values are checked by what uses them
+__all__ = ["settings_for"]
 
 
 @pytest.fixture(scope="session")
@@ -39,10 +32,64 @@ def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[postgres.Cluster]:
+    """Return a running PostgreSQL."""
+    with postgres.cluster() as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def migrated_on_server(cluster: postgres.Cluster) -> URL:
+    """Migrate one PostgreSQL database and give it its roles, to be copied."""
+    cluster.execute(f"CREATE ROLE {OWNER} LOGIN CREATEROLE")
+    url = cluster.create_database(owner=OWNER)
+    app = create_app(as_owner(settings_for(url)))
+    with hanging_up(), app.app_context():
+        upgrade()
+        run(app.test_cli_runner(), "database", "roles", "--apply")
+    return url
+
+
+@pytest.fixture(params=ENGINES)
+def engine(request: pytest.FixtureRequest) -> str:
+    """Return the engine that the test's database is on."""
+    name: str = request.param
+    return name
+
+
 @pytest.fixture
-def settings(migrated: Path, tmp_path: Path) -> Settings:
+def settings(engine: str, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Settings]:
     """Return the settings of a console on a fresh, migrated database."""
-    return settings_for(Path(shutil.copy(migrated, tmp_path / "console.db")))
+    if engine == SQLITE:
+        migrated: Path = request.getfixturevalue("migrated")
+        yield settings_for(Path(shutil.copy(migrated, tmp_path / "console.db")))
+        return
+    template: URL = request.getfixturevalue("migrated_on_server")
+    with fresh_copy(request.getfixturevalue("cluster"), template) as url:
+        yield settings_for(url)
+
+
+@pytest.fixture
+def new_database(
+    engine: str, request: pytest.FixtureRequest, tmp_path: Path
+) -> Iterator[Callable[[], Path | URL]]:
+    """Return what makes a database without tables, and says where."""
+    if engine == SQLITE:
+        yield lambda: tmp_path / f"{uuid4().hex}.db"
+        return
+    request.getfixturevalue("migrated_on_server")  # which makes the roles
+    cluster: postgres.Cluster = request.getfixturevalue("cluster")
+    made: list[URL] = []
+
+    def make() -> URL:
+        made.append(cluster.create_database(owner=OWNER))
+        return made[-1]
+
+    with hanging_up():
+        yield make
+    for url in made:
+        cluster.drop_database(url)
 
 
 @pytest.fixture
@@ -60,6 +107,7 @@ def client(app: Flask) -> Browser:
 
 
 @pytest.fixture
-def cli(app: Flask) -> FlaskCliRunner:
-    """Return a runner for `flask` commands."""
-    return app.test_cli_runner()
+def cli(app: Flask, settings: Settings) -> FlaskCliRunner:
+    """Return a runner for `flask` commands, as whoever runs the console would run them."""
+    owner = as_owner(settings)
+    return (app if owner == settings else create_app(owner)).test_cli_runner()

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from flask import Flask
+from flask.testing import FlaskCliRunner
 from sqlalchemy import event
 from werkzeug.routing import Rule
 
@@ -68,9 +69,9 @@ def test_every_route_states_its_permission_or_is_on_the_short_public_list(app: F
     assert stated == PERMISSIONS
 
 
-def test_a_view_that_states_nothing_is_open_to_nobody(app: Flask, client: Browser):
+def test_a_view_that_states_nothing_is_open_to_nobody(app: Flask, client: Browser, cli: FlaskCliRunner):
     app.add_url_rule("/forgotten", "forgotten", lambda: "secret")
-    anna = desk(app.test_cli_runner())
+    anna = desk(cli)
     assert client.http.get("/forgotten").status_code == 302
     client.sign_in(anna.operator.email, anna.operator.password)
     client.get_page("/forgotten", 403)
@@ -82,8 +83,8 @@ def test_the_reading_part_answers_nothing_but_get(app: Flask):
             assert rule.methods == {"GET", "HEAD", "OPTIONS"}
 
 
-def test_read_pages_run_on_the_read_engine(app: Flask, client: Browser):
-    anna = desk(app.test_cli_runner())
+def test_read_pages_run_on_the_read_engine(app: Flask, client: Browser, cli: FlaskCliRunner):
+    anna = desk(cli)
     conversation_id = anna.conversation("393331234567")
     anna.link(conversation_id)
     client.sign_in(anna.operator.email, anna.operator.password)

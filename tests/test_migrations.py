@@ -1,10 +1,8 @@
 """Migrations: models equal head, every step up and down with data, nothing half done."""
 
-import sqlite3
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import closing
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +12,21 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from flask import Flask
 from flask_migrate import downgrade, upgrade
+from sqlalchemy import URL, Connection, inspect, text
 
 from console import create_app
-from console.config import ROOT
-from console.database import Base, db
-from tests.conftest import settings_for
+from console.config import ROOT, Settings
+from console.database import Base
+from tests.databases import (
+    as_owner,
+    back_door,
+    environment,
+    execute,
+    on_postgresql,
+    on_sqlite,
+    rows,
+    settings_for,
+)
 
 REVISIONS = ["0001_inbox", "0002_customers", "0003_conversation_link", "0004_audit_events"]
 A, B, C = (f"0190000{number}-0000-7000-8000-000000000000" for number in (1, 2, 3))
@@ -38,7 +46,7 @@ LINK = f"UPDATE conversations SET customer_id = '{A}', link_version = 1, link_op
 ROWS = {
     "0001_inbox": [
         f"INSERT INTO instructors VALUES ('{A}', 'Anna', '2026-01-01')",
-        f"INSERT INTO users VALUES ('{A}', 'a@example.org', 'A', 'hash', 1, '2026-01-01')",
+        f"INSERT INTO users VALUES ('{A}', 'a@example.org', 'A', 'hash', true, '2026-01-01')",
         f"INSERT INTO memberships VALUES ('{A}', '{A}', 'operator')",
         f"INSERT INTO channel_accounts VALUES ('whatsapp', '1', '{A}')",
         CONVERSATION.format(A, A, "'393331234567'"),
@@ -60,61 +68,71 @@ ROWS = {
 }
 
 
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    """Return where the database file is to be."""
-    return tmp_path / "console.db"
+# What there is besides tables, and what PostgreSQL marks as not to be relied on.
+OTHER_THINGS = {
+    "sqlite": "SELECT name, sql FROM sqlite_master WHERE type = 'trigger' ORDER BY name",
+    "postgresql": """
+        SELECT tgname::text, pg_get_triggerdef(oid) FROM pg_trigger WHERE NOT tgisinternal
+        UNION ALL SELECT proname::text, prosrc FROM pg_proc WHERE pronamespace = 'public'::regnamespace
+        UNION ALL SELECT indexrelid::regclass::text, 'invalid' FROM pg_index WHERE NOT indisvalid
+        UNION ALL SELECT conname::text, 'not valid' FROM pg_constraint WHERE NOT convalidated
+        ORDER BY 1, 2
+    """,
+}
+NOTHING: dict[str, Any] = {"other things": []}
 
 
 @pytest.fixture
-def empty(path: Path) -> Iterator[Flask]:
-    """Return the console on a database file that isn't there yet."""
-    app = create_app(settings_for(path))
+def empty_settings(new_database: Callable[[], Path | URL]) -> Settings:
+    """Return the settings of a console on a database without tables, for its owner."""
+    return as_owner(settings_for(new_database()))
+
+
+@pytest.fixture
+def empty(empty_settings: Settings) -> Iterator[Flask]:
+    """Return the console on a database without tables."""
+    app = create_app(empty_settings)
     with app.app_context():
         yield app
 
 
-def execute(path: Path, *statements: str) -> None:
-    with closing(sqlite3.connect(path)) as connection, connection:
-        connection.execute("PRAGMA foreign_keys = ON")
-        for statement in statements:
-            connection.execute(statement)
-
-
-def index_columns(connection: sqlite3.Connection, index: str) -> list[str]:
-    return [row[2] for row in connection.execute(f"PRAGMA index_info({index})")]
-
-
-def dump(path: Path) -> dict[str, Any]:
-    """Return every table's columns, constraints, indexes and rows, in an order of their own."""
-    with closing(sqlite3.connect(path)) as connection:
-        names = [row[0] for row in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
-        tables = [name for name in names if not name.startswith("sqlite_") and name != "alembic_version"]
+def dump() -> dict[str, Any]:
+    """Return every table's columns, constraints, indexes and rows, and what there is besides tables."""
+    with back_door() as connection:
+        tables = set(inspect(connection).get_table_names()) - {"alembic_version"}
+        other = connection.execute(text(OTHER_THINGS[connection.dialect.name]))
         return {
-            name: (
-                sorted(map(str, connection.execute(f"PRAGMA table_info({name})"))),
-                sorted(row[2:] for row in connection.execute(f"PRAGMA foreign_key_list({name})")),
-                sorted(
-                    (
-                        index,
-                        unique,
-                        partial,
-                        [row[2] for row in connection.execute(f"PRAGMA index_info({index})")],
-                    )
-                    for _, index, unique, _, partial in connection.execute(f"PRAGMA index_list({name})")
-                ),
-                sorted(map(str, connection.execute(f"SELECT * FROM {name}"))),
-            )
-            for name in sorted(tables)
+            "other things": [tuple(row) for row in other],
+            **{table: describe(connection, table) for table in sorted(tables)},
         }
 
 
+def describe(connection: Connection, table: str) -> list[Any]:
+    about = inspect(connection)
+    return [
+        [str(column) for column in about.get_columns(table)],
+        about.get_pk_constraint(table),
+        sorted(map(str, about.get_foreign_keys(table))),
+        sorted(map(str, about.get_check_constraints(table))),
+        sorted(map(str, about.get_unique_constraints(table))),
+        sorted(str(plain(index)) for index in about.get_indexes(table)),
+        sorted(map(str, connection.execute(text(f"SELECT * FROM {table}")))),
+    ]
+
+
+def plain(value: Any) -> Any:
+    """Return a description with its SQL as text."""
+    if isinstance(value, Mapping):
+        return {key: plain(item) for key, item in sorted(value.items())}
+    return value if isinstance(value, list | bool) else str(value)
+
+
 def test_models_equal_head(app: Flask):
-    with db.engine.connect() as connection:
+    with back_door() as connection:
         assert compare_metadata(MigrationContext.configure(connection), Base.metadata) == []
 
 
-def test_the_revisions_are_one_chain(app: Flask):
+def test_the_revisions_are_one_chain():
     scripts = ScriptDirectory(str(ROOT / "migrations"))
     assert [script.revision for script in scripts.walk_revisions()] == REVISIONS[::-1]
     for script in scripts.walk_revisions():
@@ -122,74 +140,82 @@ def test_the_revisions_are_one_chain(app: Flask):
 
 
 @pytest.mark.parametrize("step", range(len(REVISIONS)))
-def test_each_step_goes_up_and_down_and_up_with_data(empty: Flask, path: Path, step: int):
+def test_each_step_goes_up_and_down_and_up_with_data(empty: Flask, step: int):
     for revision in REVISIONS[:step]:
         upgrade(revision=revision)
-        execute(path, *ROWS[revision])
-    before = dump(path) if step else {}
+        execute(*ROWS[revision])
+    before = dump() if step else NOTHING
     upgrade(revision=REVISIONS[step])
-    execute(path, *ROWS[REVISIONS[step]])
-    after = dump(path)
+    execute(*ROWS[REVISIONS[step]])
+    after = dump()
     downgrade()
-    assert dump(path) == before
+    assert dump() == before
     upgrade(revision=REVISIONS[step])
-    execute(path, *ROWS[REVISIONS[step]])
-    assert dump(path) == after
+    execute(*ROWS[REVISIONS[step]])
+    assert dump() == after
 
 
-def test_customers_have_five_columns_one_unique_constraint_and_no_trigger(empty: Flask, path: Path):
+def test_customers_have_five_columns_one_unique_constraint_and_no_trigger(empty: Flask):
     upgrade(revision="0002_customers")
-    with closing(sqlite3.connect(path)) as connection:
-        columns = [row[1] for row in connection.execute("PRAGMA table_info(customers)")]
-        unique = [
-            index_columns(connection, index)
-            for _, index, is_unique, origin, _ in connection.execute("PRAGMA index_list(customers)")
-            if is_unique and origin != "pk"
-        ]
-        triggers = connection.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'").fetchall()
+    with back_door() as connection:
+        about = inspect(connection)
+        columns = [column["name"] for column in about.get_columns("customers")]
+        unique = [one["column_names"] for one in about.get_unique_constraints("customers")]
+        indexes = [one for one in about.get_indexes("customers") if "duplicates_constraint" not in one]
     assert columns == ["id", "instructor_id", "channel", "normalized_identifier", "created_at"]
     assert unique == [["instructor_id", "channel", "normalized_identifier"]]
-    assert triggers == []
+    assert indexes == []
+    assert dump()["other things"] == []
 
 
-def test_no_migration_makes_customers_or_links(empty: Flask, path: Path):
+def test_no_migration_makes_customers_or_links(empty: Flask):
     upgrade(revision="0001_inbox")
-    execute(path, *ROWS["0001_inbox"])
+    execute(*ROWS["0001_inbox"])
     upgrade()
-    with closing(sqlite3.connect(path)) as connection:
-        assert connection.execute("SELECT count(*) FROM customers").fetchone() == (0,)
-        linked = "SELECT count(*) FROM conversations WHERE customer_id IS NOT NULL OR link_version <> 0"
-        assert connection.execute(linked).fetchone() == (0,)
+    assert rows("SELECT count(*) FROM customers") == [(0,)]
+    linked = "SELECT count(*) FROM conversations WHERE customer_id IS NOT NULL OR link_version <> 0"
+    assert rows(linked) == [(0,)]
 
 
-def test_an_upgrade_that_fails_half_way_changes_nothing(empty: Flask, path: Path):
+@on_sqlite
+def test_an_upgrade_that_fails_half_way_changes_nothing(empty: Flask):
     upgrade(revision="0001_inbox")
-    execute(path, *ROWS["0001_inbox"], "CREATE TABLE audit_events (in_the_way)")
-    before = dump(path)
+    execute(*ROWS["0001_inbox"], "CREATE TABLE audit_events (in_the_way)")
+    before = dump()
     with pytest.raises(SystemExit):
         upgrade()
-    assert dump(path) == before
+    assert dump() == before
 
 
-def flask(path: Path, *arguments: str) -> "subprocess.Popen[str]":
-    environ = {"CONSOLE_SECRET_KEY": "x", "CONSOLE_DATABASE_URL": f"sqlite:///{path}", "PATH": ""}
-    command = [sys.executable, "-m", "flask", *arguments]
-    return subprocess.Popen(
-        command, cwd=ROOT, env=environ, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    )
-
-
-def test_two_upgrades_at_once_are_one(path: Path):
-    both = [flask(path, "db", "upgrade") for _ in range(2)]
-    assert [process.communicate() and process.returncode for process in both] == [0, 0]
-    with closing(sqlite3.connect(path)) as connection:
-        assert connection.execute("SELECT version_num FROM alembic_version").fetchall() == [(REVISIONS[-1],)]
-
-
-def test_a_newer_database_is_refused_in_one_line(empty: Flask, path: Path):
+@on_postgresql
+def test_an_upgrade_that_fails_half_way_goes_on_once_nothing_is_in_the_way(empty: Flask):
+    upgrade(revision="0001_inbox")
+    execute(*ROWS["0001_inbox"], "CREATE TABLE audit_events (in_the_way text)")
+    with pytest.raises(SystemExit):
+        upgrade()
+    assert rows("SELECT version_num FROM alembic_version") == [("0003_conversation_link",)]
+    execute("DROP TABLE audit_events")
     upgrade()
-    execute(path, "UPDATE alembic_version SET version_num = '0099_from_the_future'")
-    process = flask(path, "db", "upgrade")
+    test_models_equal_head(empty)
+
+
+def flask(settings: Settings, *arguments: str) -> "subprocess.Popen[str]":
+    command = [sys.executable, "-m", "flask", *arguments]
+    pipe = subprocess.PIPE
+    return subprocess.Popen(command, cwd=ROOT, env=environment(settings), text=True, stdout=pipe, stderr=pipe)
+
+
+def test_two_upgrades_at_once_are_one(empty_settings: Settings):
+    both = [flask(empty_settings, "db", "upgrade") for _ in range(2)]
+    assert [process.communicate() and process.returncode for process in both] == [0, 0]
+    with create_app(empty_settings).app_context():
+        assert rows("SELECT version_num FROM alembic_version") == [(REVISIONS[-1],)]
+
+
+def test_a_newer_database_is_refused_in_one_line(empty: Flask, empty_settings: Settings):
+    upgrade()
+    execute("UPDATE alembic_version SET version_num = '0099_from_the_future'")
+    process = flask(empty_settings, "db", "upgrade")
     _, stderr = process.communicate()
     assert process.returncode == 1
     assert "0099_from_the_future" in stderr
@@ -198,7 +224,7 @@ def test_a_newer_database_is_refused_in_one_line(empty: Flask, path: Path):
 
 def test_a_place_that_cannot_be_written_is_refused_in_one_line(tmp_path: Path):
     (tmp_path / "file").touch()
-    process = flask(tmp_path / "file" / "console.db", "db", "upgrade")
+    process = flask(settings_for(tmp_path / "file" / "console.db"), "db", "upgrade")
     _, stderr = process.communicate()
     assert process.returncode == 1
     assert "can't be made or written" in stderr

@@ -12,5 +12,6 @@ def init_app(app: Flask) -> None:
     routes.login_manager.init_app(app, add_context_processor=False)
     app.jinja_env.globals["current_user"] = current_user
     app.register_blueprint(routes.blueprint)
+    app.after_request(routes.remember_writes)
     for command in commands.commands:
         app.cli.add_command(command)

@@ -1,12 +1,13 @@
 """Users, instructors, memberships and channel accounts: looking them up and making them."""
 
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 from uuid import UUID
 
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerifyMismatchError
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, bindparam, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from console.database import new_id, now, reading, writing
@@ -15,8 +16,6 @@ from console.permissions import Actor, Role
 from console.permissions import Membership as ActorMembership
 
 _hasher = PasswordHasher()
-# Verified where there is no such user, so that both answers cost the same.
-_nobodys_hash = _hasher.hash("nobody signs in with this")
 
 
 class AccountError(Exception):
@@ -31,17 +30,19 @@ class Credentials:
     password_hash: str
 
 
+_ACTOR = (
+    select(User.id, User.email, User.name, Membership.instructor_id, Instructor.name, Membership.role)
+    .outerjoin(Membership, Membership.user_id == User.id)
+    .outerjoin(Instructor, Instructor.id == Membership.instructor_id)
+    .where(User.id == bindparam("user_id"), User.active.is_(True))
+    .order_by(Instructor.name, Instructor.id)
+)
+
+
 def load_actor(user_id: UUID) -> Actor | None:
     """Return the active user with this id and their memberships, in one statement; None for nobody."""
-    statement = (
-        select(User.id, User.email, User.name, Membership.instructor_id, Instructor.name, Membership.role)
-        .outerjoin(Membership, Membership.user_id == User.id)
-        .outerjoin(Instructor, Instructor.id == Membership.instructor_id)
-        .where(User.id == user_id, User.active.is_(True))
-        .order_by(Instructor.name, Instructor.id)
-    )
     with reading() as connection:
-        rows = connection.execute(statement).all()
+        rows = connection.execute(_ACTOR, {"user_id": user_id}).all()
     if not rows:
         return None
     memberships = tuple(ActorMembership(row[3], row[4], Role(row[5])) for row in rows if row[3] is not None)
@@ -56,8 +57,9 @@ def authenticate(*, email: str, password: str) -> UUID | None:
     with reading() as connection:
         row = connection.execute(statement).one_or_none()
     known = Credentials(*row) if row else None
+    nobodys_hash = _nobodys_hash()  # made for both, so that even a worker's first answer costs both the same
     try:
-        _hasher.verify(known.password_hash if known else _nobodys_hash, password)
+        _hasher.verify(known.password_hash if known else nobodys_hash, password)
     except (VerifyMismatchError, InvalidHashError):
         return None
     return known.id if known else None
@@ -131,6 +133,12 @@ def add_channel(*, channel: str, account_id: str, instructor_id: UUID) -> str:
     return account_id
 
 
+@cache
+def _nobodys_hash() -> str:
+    """Return what is verified where there is no such user: a start needn't wait for it to be made."""
+    return _hasher.hash("nobody signs in with this")
+
+
 def hash_password(password: str) -> str:
     """Hash with Argon2id."""
     return _hasher.hash(password)
@@ -156,7 +164,7 @@ def _require_instructor(connection: Connection, instructor_id: UUID) -> None:
 
 
 def _address(email: str) -> str:
-    return email.strip().lower()
+    return email.strip().lower().replace("\0", "\ufffd")  # PostgreSQL takes no NUL, and no address has one
 
 
 def _looks_like_an_address(email: str) -> bool:

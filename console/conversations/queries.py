@@ -1,17 +1,30 @@
 """Conversations and messages as pages show them, selected straight into small frozen types."""
 
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache, lru_cache
 from typing import Any, Generic, TypeVar
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Connection, Select, func, literal, null, or_, select, tuple_
+from sqlalchemy import (
+    Connection,
+    Executable,
+    ScalarSelect,
+    Select,
+    bindparam,
+    func,
+    null,
+    or_,
+    select,
+    tuple_,
+)
 from sqlalchemy.orm import InstrumentedAttribute, aliased
 
 from console.conversations.cursors import Cursor
 from console.conversations.resolution import Subject
-from console.database import Guid, UtcDateTime
+from console.database import Guid, UtcDateTime, json_rows
 from console.identifiers import search_term
 from console.models import Conversation, Message
 
@@ -91,67 +104,102 @@ def inbox(
     `q` keeps those whose identifier contains it; `linked` those with, or without, a customer.
     Without `with_link` the columns of linking are not touched, and need not exist.
     """
+    term = search_term(q)
+    # Identifiers are kept as they came, so what was typed may stand there with its separators. PostgreSQL
+    # takes no NUL in a text.
+    terms = tuple(dict.fromkeys((term, q.strip().replace("\0", "")))) if term else ()
+    statement = _inbox(with_link=with_link, linked=linked, terms=terms, older=before is not None)
+    rows = connection.execute(statement, {"instructor_id": instructor_id, **_below(before)})
+    shown = [ConversationRow(row[0], instructor_id, *row[1:]) for row in rows]
+    return _page(shown, lambda row: Cursor(row.last_message_at, row.id))
+
+
+@lru_cache
+def _inbox(*, with_link: bool, linked: bool | None, terms: tuple[str, ...], older: bool) -> Executable:
     statement = select(
         Conversation.id,
-        Conversation.instructor_id,
         Conversation.channel,
         Conversation.customer_identifier,
         (Conversation.customer_id if with_link else null()).label("customer_id"),
         Conversation.last_message_at,
-    ).where(Conversation.instructor_id == instructor_id)
+        newest_message().label("newest"),
+    ).where(Conversation.instructor_id == bindparam("instructor_id"))
     if linked is not None:
         statement = statement.where(
             Conversation.customer_id.is_not(None) if linked else Conversation.customer_id.is_(None)
         )
-    if term := search_term(q):
-        statement = statement.where(_contains(Conversation.customer_identifier, q, term))
-    found = _keyset(statement, Conversation.last_message_at, Conversation.id, before).subquery()
+    if terms:
+        statement = statement.where(
+            or_(*(Conversation.customer_identifier.icontains(term, autoescape=True) for term in terms))
+        )
+    found = _keyset(statement, Conversation.last_message_at, Conversation.id, older=older).subquery()
 
-    last = aliased(Message)
-    newest = (
-        select(Message.id)
-        .where(Message.conversation_id == found.c.id)
-        .order_by(Message.sent_at.desc(), Message.id.desc())
-        .limit(1)
-        .scalar_subquery()
-    )
-    preview = func.substr(last.body, 1, PREVIEW_CHARACTERS)
-    rows = connection.execute(
-        select(*found.c, last.kind, preview, last.direction)
+    preview = func.substr(Message.body, 1, PREVIEW_CHARACTERS)
+    shown = [one for one in found.c if one.name != "newest"]
+    return (
+        select(*shown, Message.kind, preview, Message.direction)
         .select_from(found)
-        .outerjoin(last, last.id == newest)
+        .outerjoin(Message, Message.id == found.c.newest)
         .order_by(found.c.last_message_at.desc(), found.c.id.desc())
     )
-    shown = [ConversationRow(*tuple(row)) for row in rows]
-    return _page(shown, lambda row: Cursor(row.last_message_at, row.id))
+
+
+def newest_message() -> ScalarSelect[UUID]:
+    """Return the id of a conversation's newest message, as a column of a limited select from conversations.
+
+    To be joined from outside of that: row-level security lets no index be searched for what the join itself
+    would have to compute.
+    """
+    message = aliased(Message)
+    return (
+        select(message.id)
+        .where(message.conversation_id == Conversation.id)
+        .order_by(message.sent_at.desc(), message.id.desc())
+        .limit(1)
+        .correlate(Conversation)
+        .scalar_subquery()
+    )
 
 
 def conversation(
     connection: Connection, *, conversation_id: UUID, instructor_ids: Sequence[UUID], with_link: bool
 ) -> ConversationHead | None:
     """Return one conversation of these instructors, None for every other."""
-    row = connection.execute(
-        select(
-            Conversation.id,
-            Conversation.instructor_id,
-            Conversation.channel,
-            Conversation.customer_identifier,
-            Conversation.customer_id if with_link else null(),
-            Conversation.status,
-        ).where(Conversation.id == conversation_id, Conversation.instructor_id.in_(instructor_ids))
-    ).one_or_none()
+    asked = {"conversation_id": conversation_id, "instructor_ids": instructor_ids}
+    row = connection.execute(_conversation(with_link=with_link), asked).one_or_none()
     return ConversationHead(*row) if row else None
+
+
+@cache
+def _conversation(*, with_link: bool) -> Executable:
+    return select(
+        Conversation.id,
+        Conversation.instructor_id,
+        Conversation.channel,
+        Conversation.customer_identifier,
+        Conversation.customer_id if with_link else null(),
+        Conversation.status,
+    ).where(
+        Conversation.id == bindparam("conversation_id"),
+        Conversation.instructor_id.in_(bindparam("instructor_ids", expanding=True)),
+    )
 
 
 def messages(
     connection: Connection, *, conversation_id: UUID, before: Cursor | None = None
 ) -> Page[MessageRow]:
     """Return the newest messages of a conversation below the cursor, newest first."""
-    statement = select(Message.id, Message.direction, Message.kind, Message.body, Message.sent_at).where(
-        Message.conversation_id == conversation_id
-    )
-    rows = connection.execute(_keyset(statement, Message.sent_at, Message.id, before))
+    asked = {"conversation_id": conversation_id, **_below(before)}
+    rows = connection.execute(_messages(older=before is not None), asked)
     return _page([MessageRow(*row) for row in rows], lambda row: Cursor(row.sent_at, row.id))
+
+
+@cache
+def _messages(*, older: bool) -> Executable:
+    statement = select(Message.id, Message.direction, Message.kind, Message.body, Message.sent_at).where(
+        Message.conversation_id == bindparam("conversation_id")
+    )
+    return _keyset(statement, Message.sent_at, Message.id, older=older)
 
 
 def subjects(
@@ -161,35 +209,49 @@ def subjects(
 
     None stands for every instructor: for commands, not for pages.
     """
-    statement = select(
+    rows = json.dumps([[str(one)] for one in conversation_ids])
+    found = {
+        row[0]: Subject(*row)
+        for row in connection.execute(_subjects(connection.dialect.name), {"rows": rows})
+    }
+    return [
+        found[one]
+        for one in dict.fromkeys(conversation_ids)
+        if one in found and (instructor_ids is None or found[one].instructor_id in instructor_ids)
+    ]
+
+
+@cache
+def _subjects(dialect: str) -> Executable:
+    # Asked for by their ids alone: an instructor named beside them would tempt SQLite to read through all of
+    # that instructor's conversations.
+    given, (conversation_id,) = json_rows(dialect, Guid())
+    columns = (
         Conversation.id,
         Conversation.instructor_id,
         Conversation.channel,
         Conversation.customer_identifier,
         Conversation.customer_id,
-    ).where(Conversation.id.in_(conversation_ids))
-    if instructor_ids is not None:
-        statement = statement.where(Conversation.instructor_id.in_(instructor_ids))
-    found = {row.id: Subject(*row) for row in connection.execute(statement)}
-    return [found[one] for one in dict.fromkeys(conversation_ids) if one in found]
-
-
-def _contains(identifier: InstrumentedAttribute[str | None], q: str, term: str) -> ColumnElement[bool]:
-    # Identifiers are kept as they came, so what was typed may stand there with its separators.
-    return or_(*(identifier.icontains(text, autoescape=True) for text in dict.fromkeys((term, q.strip()))))
+    )
+    return select(*columns).select_from(given).join(Conversation, Conversation.id == conversation_id)
 
 
 def _keyset(
     statement: Select[*tuple[Any, ...]],
     moment: InstrumentedAttribute[datetime],
     row_id: InstrumentedAttribute[UUID],
-    before: Cursor | None,
+    *,
+    older: bool,
 ) -> Select[*tuple[Any, ...]]:
-    """Order by moment and id, newest first, and keep one page below the cursor and one row more."""
-    if before:
-        last = tuple_(literal(before.moment, UtcDateTime), literal(before.id, Guid))
+    """Order by moment and id, newest first, and keep one page (below the cursor) and one row more."""
+    if older:
+        last = tuple_(bindparam("last_moment", type_=UtcDateTime), bindparam("last_id", type_=Guid))
         statement = statement.where(tuple_(moment, row_id) < last)
     return statement.order_by(moment.desc(), row_id.desc()).limit(PAGE_SIZE + 1)
+
+
+def _below(cursor: Cursor | None) -> dict[str, Any]:
+    return {"last_moment": cursor.moment, "last_id": cursor.id} if cursor else {}
 
 
 def _page(rows: list[Row], cursor_of: Callable[[Row], Cursor]) -> Page[Row]:

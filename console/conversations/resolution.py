@@ -9,7 +9,7 @@ from functools import cache
 from uuid import UUID
 
 import structlog
-from sqlalchemy import Connection, Executable, and_, cast, select
+from sqlalchemy import Connection, Executable, String, and_, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from console.database import Guid, json_rows
@@ -18,7 +18,7 @@ from console.models import Customer
 
 log = structlog.get_logger()
 
-Key = tuple[UUID, str, str]
+Key = tuple[str, str, str]
 
 
 class Outcome(StrEnum):
@@ -66,15 +66,18 @@ def resolve(connection: Connection, subjects: Sequence[Subject]) -> list[Resolut
 
     A failing lookup is logged and resolves to nobody: no customer is better than the wrong one.
     """
-    keys = {subject.id: _key(subject) for subject in subjects if subject.customer_id is None}
-    wanted = {key for key in keys.values() if not isinstance(key, Reason)}
+    keys = [_key(subject) if subject.customer_id is None else None for subject in subjects]
+    wanted = [(place, *key) for place, key in enumerate(keys) if isinstance(key, tuple)]
     try:
         found = _customers(connection, wanted) if wanted else {}
     except SQLAlchemyError as error:
         connection.rollback()
         log.error("resolution_lookup_failed", kind=type(error).__name__, conversations=len(wanted))
         found = None
-    return [_resolve(subject, keys.get(subject.id), found) for subject in subjects]
+    return [
+        _resolve(subject, key, None if found is None else found.get(place, []))
+        for place, (subject, key) in enumerate(zip(subjects, keys, strict=True))
+    ]
 
 
 def _key(subject: Subject) -> Key | Reason:
@@ -85,39 +88,38 @@ def _key(subject: Subject) -> Key | Reason:
         return Reason.INVALID_IDENTIFIER
     if subject.instructor_id is None:
         return Reason.NO_INSTRUCTOR
-    return subject.instructor_id, subject.channel, normalized
+    return str(subject.instructor_id), subject.channel, normalized
 
 
-def _customers(connection: Connection, keys: set[Key]) -> dict[Key, list[UUID]]:
-    rows = json.dumps(
-        [(str(instructor_id), channel, identifier) for instructor_id, channel, identifier in keys]
-    )
+def _customers(connection: Connection, wanted: Sequence[tuple[int, str, str, str]]) -> dict[int, list[UUID]]:
+    """Return the customers of each key, by the place that is given with it."""
     found = defaultdict(list)
-    for customer_id, *key in connection.execute(_lookup(connection.dialect.name), {"rows": rows}):
-        found[tuple(key)].append(customer_id)
+    rows = connection.execute(_lookup(connection.dialect.name), {"rows": json.dumps(wanted)})
+    for place, customer_id in rows:
+        found[int(place)].append(customer_id)
     return found
 
 
 @cache
 def _lookup(dialect: str) -> Executable:
-    given, (instructor_id, channel, identifier) = json_rows(dialect, 3)
+    types = (String(), Guid(), String(), String())
+    given, (place, instructor_id, channel, identifier) = json_rows(dialect, *types)
     is_key = and_(
-        Customer.instructor_id == cast(instructor_id, Guid),
+        Customer.instructor_id == instructor_id,
         Customer.channel == channel,
         Customer.normalized_identifier == identifier,
     )
-    columns = (Customer.id, Customer.instructor_id, Customer.channel, Customer.normalized_identifier)
-    return select(*columns).select_from(given).join(Customer, is_key)
+    return select(place, Customer.id).select_from(given).join(Customer, is_key)
 
 
-def _resolve(subject: Subject, key: Key | Reason | None, found: dict[Key, list[UUID]] | None) -> Resolution:
+def _resolve(subject: Subject, key: Key | Reason | None, found: list[UUID] | None) -> Resolution:
     if key is None:
         return Resolution(subject.id, Outcome.LINKED, customer_id=subject.customer_id)
     if isinstance(key, Reason):
         return Resolution(subject.id, Outcome.NONE, reason=key)
     if found is None:
         return Resolution(subject.id, Outcome.NONE, reason=Reason.LOOKUP_FAILED)
-    match found.get(key, []):
+    match found:
         case []:
             return Resolution(subject.id, Outcome.NONE, reason=Reason.NO_CUSTOMER)
         case [customer_id]:

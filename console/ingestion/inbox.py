@@ -16,6 +16,7 @@ from uuid import UUID
 from sqlalchemy import (
     Connection,
     Executable,
+    String,
     bindparam,
     case,
     insert,
@@ -125,7 +126,7 @@ def _message_row(conversation_id: UUID, arrival: Arrival) -> dict[str, Any]:
 def _lookup(dialect: str) -> Executable:
     # Sub-selects, and the status written out, leave the planner no other way than the three unique
     # indexes, whatever it believes of the tables' sizes.
-    given, (place, account, identifier, external_id) = json_rows(dialect, 4)
+    given, (place, account, identifier, external_id) = json_rows(dialect, *[String()] * 4)
     instructor_id = (
         select(ChannelAccount.instructor_id)
         .where(ChannelAccount.channel == CHANNEL, ChannelAccount.account_id == account)

@@ -22,8 +22,8 @@ from console.models import AuditEvent, Conversation
 
 log = structlog.get_logger()
 
-# A person waits for the move after their write, so it may not wait long for others.
-MOVE_WAIT_MS = 200
+# A person waits for the move after their write, so it may not take long, whatever is wrong.
+MOVE_WAIT_MS = 150
 
 _failed_moves = Counter("console_audit_move_failures", "Audit events that stayed in their outbox for now.")
 
@@ -64,7 +64,7 @@ class Event:
 
     @classmethod
     def from_dict(cls, fields: dict[str, Any]) -> "Event":
-        """Read an event back; KeyError, TypeError or ValueError for anything else."""
+        """Read an event back; one of UNREADABLE for anything else."""
         return cls(
             event_id=UUID(fields["event_id"]),
             event_name=EventName(fields["event_name"]),
@@ -82,14 +82,16 @@ class Event:
 
 
 FIELDS = tuple(Event.__dataclass_fields__)
+UNREADABLE = (AttributeError, KeyError, TypeError, ValueError)
+"""What reading something that is no event raises."""
 
 
 @dataclass(frozen=True, slots=True)
 class Outbox:
-    """The events that wait in a conversation, and the link version at which they were read."""
+    """What waits in a conversation, events if nothing is damaged, and the link version it was read at."""
 
     link_version: int
-    events: list[dict[str, Any]]
+    events: list[Any]
 
 
 def move(conversation_id: UUID, outbox: Outbox | None = None) -> bool:
@@ -102,7 +104,7 @@ def move(conversation_id: UUID, outbox: Outbox | None = None) -> bool:
             stuck = _move(connection, conversation_id, outbox or _outbox(connection, conversation_id))
     except Exception as error:  # whatever it is, the write stands and the event waits in its row (CM-2.5)
         return _not_moved(conversation_id, type(error).__name__)
-    return _not_moved(conversation_id, "event id taken") if stuck else True
+    return _not_moved(conversation_id, "unreadable, or its id is taken") if stuck else True
 
 
 def drain() -> tuple[int, int]:
@@ -138,7 +140,7 @@ def history(connection: Connection, conversation_id: UUID, outbox: str | None) -
         events = [
             Event.from_dict(fields) for fields in [*map(json.loads, lines), *json.loads(outbox or "[]")]
         ]
-    except (SQLAlchemyError, AttributeError, KeyError, TypeError, ValueError) as error:
+    except (SQLAlchemyError, *UNREADABLE) as error:
         connection.rollback()
         log.error("audit_history_unreadable", conversation_id=str(conversation_id), kind=type(error).__name__)
         return None
@@ -148,21 +150,30 @@ def history(connection: Connection, conversation_id: UUID, outbox: str | None) -
 def _outbox(connection: Connection, conversation_id: UUID) -> Outbox:
     columns = (Conversation.link_version, Conversation.audit_outbox)
     row = connection.execute(select(*columns).where(Conversation.id == conversation_id)).one()
-    return Outbox(row.link_version, row.audit_outbox or [])
+    waiting = [] if row.audit_outbox is None else row.audit_outbox
+    return Outbox(row.link_version, waiting if isinstance(waiting, list) else [waiting])
 
 
-def _move(connection: Connection, conversation_id: UUID, outbox: Outbox) -> list[dict[str, Any]]:
-    """Insert what isn't there and clear the outbox; return the events that have to stay in it."""
-    if not outbox.events:
-        return []
-    rows = [_row(Event.from_dict(fields)) for fields in outbox.events]
-    inserted = insert_ignoring(connection, AuditEvent, rows, ["event_id"]).rowcount
+def _move(connection: Connection, conversation_id: UUID, outbox: Outbox) -> list[Any]:
+    """Insert what isn't there and clear the outbox; return what has to stay in it."""
+    read = [(item, _readable(item, conversation_id)) for item in outbox.events]
+    rows = [_row(event) for _, event in read if event]
+    inserted = insert_ignoring(connection, AuditEvent, rows, ["event_id"]).rowcount if rows else 0
     taken = set() if inserted == len(rows) else _taken(connection, rows)
-    stuck = [fields for fields in outbox.events if fields["event_id"] in taken]
+    stuck = [item for item, event in read if event is None or event.event_id in taken]
     # Only if no write has come since: that one's own move clears the outbox then.
     unchanged = and_(Conversation.id == conversation_id, Conversation.link_version == outbox.link_version)
     connection.execute(update(Conversation).where(unchanged).values(audit_outbox=stuck or null()))
     return stuck
+
+
+def _readable(item: Any, conversation_id: UUID) -> Event | None:
+    """Read an item of an outbox; None for what is no event of this conversation: people have to look."""
+    try:
+        event = Event.from_dict(item)
+    except UNREADABLE:
+        return None
+    return event if event.conversation_id == conversation_id else None
 
 
 def _row(event: Event) -> dict[str, Any]:
@@ -175,15 +186,18 @@ def _row(event: Event) -> dict[str, Any]:
     }
 
 
-def _taken(connection: Connection, rows: Sequence[dict[str, Any]]) -> set[str]:
-    """Return the ids that another event has: what bears one is not dropped but stays in the outbox."""
+def _taken(connection: Connection, rows: Sequence[dict[str, Any]]) -> set[UUID]:
+    """Return the ids that another event has: what bears one is not dropped but stays in the outbox.
+
+    The other may be one that this transaction can't see, another instructor's.
+    """
+    columns = (AuditEvent.event_id, AuditEvent.conversation_id, AuditEvent.sequence)
     there = connection.execute(
-        select(AuditEvent.event_id, AuditEvent.conversation_id, AuditEvent.sequence).where(
-            AuditEvent.event_id.in_([row["event_id"] for row in rows])
-        )
+        select(*columns).where(AuditEvent.event_id.in_([row["event_id"] for row in rows]))
     )
     ours = {(row["event_id"], row["conversation_id"], row["sequence"]) for row in rows}
-    return {str(row.event_id) for row in there if tuple(row) not in ours}
+    moved = ours & {tuple(row) for row in there}
+    return {event_id for event_id, *_ in ours - moved}
 
 
 def _not_moved(conversation_id: UUID, why: str) -> bool:

@@ -275,10 +275,10 @@ def _create_customer(connection: Connection, state: _State) -> UUID:
     return customer_id
 
 
-def _write(connection: Connection, event: audit.Event) -> list[dict[str, Any]]:
+def _write(connection: Connection, event: audit.Event) -> list[Any]:
     """Set the customer, raise the version and append the event, unless somebody has meanwhile (CM-2.3).
 
-    Returns the outbox, in which events of earlier writes may still wait.
+    Returns the outbox, in which events of earlier writes may still wait, and what can't be read.
     """
     outbox = connection.execute(
         update(Conversation)

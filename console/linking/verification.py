@@ -9,7 +9,7 @@ from uuid import UUID
 from sqlalchemy import Connection, Row, String, cast, or_, select, union
 
 from console.database import reading
-from console.linking.audit import Event
+from console.linking.audit import UNREADABLE, Event
 from console.models import AuditEvent, Conversation
 
 CHUNK = 500
@@ -56,7 +56,7 @@ def _problem(
     try:
         moved = [Event.from_dict(json.loads(row.event)) for row in trail]
         waiting = [Event.from_dict(fields) for fields in json.loads(conversation.outbox or "[]")]
-    except (AttributeError, KeyError, TypeError, ValueError):
+    except UNREADABLE:
         return "an event can't be read"
     if any(_columns(row) != _identity(event) for row, event in zip(trail, moved, strict=True)):
         return "an event's row and its JSON line disagree"

@@ -3,15 +3,18 @@
 from flask import Flask
 
 from console.config import Settings
-from console.operations import demo, errors, health, logs, metrics, responses
+from console.operations import compression, demo, errors, health, logs, metrics, responses, roles
 
 
 def init_app(app: Flask, settings: Settings) -> None:
-    """Add logs, headers, error pages, health and metrics."""
+    """Add logs, headers, compression, error pages, health and metrics."""
     logs.init_app(app, settings.log_level)
     metrics.init_app(app)
+    # What is added first sees an answer last.
+    compression.init_app(app)
     responses.init_app(app)
     errors.init_app(app)
     app.register_blueprint(health.blueprint)
     app.register_blueprint(metrics.blueprint)
     app.cli.add_command(demo.demo)
+    app.cli.add_command(roles.database)

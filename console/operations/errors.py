@@ -23,8 +23,12 @@ _WORDS = {
     405: ("Not possible", "This address doesn’t answer that kind of request."),
     413: ("Too large", "What was sent is larger than the console takes."),
     500: ("Something failed", "The fault is the console’s and has been logged. Nothing was saved."),
-    503: ("The database does not answer", "Nothing was saved. Try again in a moment."),
+    503: ("The database does not answer", "Try again in a moment."),
 }
+# The connection may have failed after the commit. A form that changes something is one operation (CM-2.3).
+_PERHAPS_SAVED = (
+    "It isn’t known whether this was saved. Send it again: it is saved once, however often it is sent."
+)
 _FORM_EXPIRED = (
     "The form had expired",
     "Nothing was saved. What was typed is below: open the form again and send it.",
@@ -64,6 +68,8 @@ def show_unavailable(error: Exception) -> ResponseReturnValue:
     )
     heading, advice = _WORDS[503]
     retry = request.form.to_dict() if request.method == "POST" and "password" not in request.form else None
+    if retry:
+        advice = _PERHAPS_SAVED
     return render_template("error.html", heading=heading, advice=advice, typed=_typed(), retry=retry), 503
 
 

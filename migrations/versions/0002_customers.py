@@ -2,7 +2,7 @@
 
 Review:
 - The release before this one doesn't know the table; this one, on the old schema, shows no customer.
-- Locks: nothing, the table is new.
+- Locks: the table is new. Making and dropping it locks `instructors` for an instant.
 - Downgrade: drops the table and the customers in it.
 - Roles: whoever links inserts and reads here; nobody updates or deletes.
 """

@@ -3,7 +3,8 @@
 Review:
 - The release before this one neither reads nor writes the new columns; this one, on the old schema,
   shows no badge page and links nothing, and ingestion goes on.
-- Locks: SQLite builds the table anew while writers wait.
+- Locks: SQLite builds the table anew while writers wait. PostgreSQL (online.py) locks `conversations` for an
+  instant for each column and for the constraint, whose check of old rows and the indexes stop nobody.
 - Downgrade: drops every link, and keeps customers, conversations and messages.
 - Roles: whoever links updates these columns; ingestion must not.
 """
@@ -12,6 +13,7 @@ import sqlalchemy as sa
 from alembic import op
 
 from console.database import Guid
+from migrations.online import analyze
 
 revision = "0003_conversation_link"
 down_revision = "0002_customers"
@@ -39,6 +41,7 @@ def upgrade() -> None:
         condition = sa.text(where)
         op.create_index(name, "conversations", columns, sqlite_where=condition, postgresql_where=condition)
     op.create_index("uq_conversations_link_operation_id", "conversations", ["link_operation_id"], unique=True)
+    analyze("conversations")
 
 
 def downgrade() -> None:

@@ -3,7 +3,8 @@
 Review:
 - The release before this one goes on as it did. This one, on the old schema, refuses to link, because it
   may not without an event.
-- Locks: a new column without a default, which neither engine rewrites the table for.
+- Locks: a new column without a default, which neither engine rewrites the table for; PostgreSQL locks
+  `conversations` for an instant, and builds the index beside the writers.
 - Downgrade: drops the trail. `flask audit drain` and `flask audit export` first.
 - Roles: whoever links inserts and reads events, and updates the outbox.
 """
@@ -12,6 +13,7 @@ import sqlalchemy as sa
 from alembic import op
 
 from console.database import Guid, Json
+from migrations.online import analyze
 
 revision = "0004_audit_events"
 down_revision = "0003_conversation_link"
@@ -45,11 +47,11 @@ SQLITE_APPEND_ONLY = [
 ]
 POSTGRESQL_APPEND_ONLY = [
     """
-    CREATE FUNCTION audit_events_refuse() RETURNS trigger LANGUAGE plpgsql AS
+    CREATE OR REPLACE FUNCTION audit_events_refuse() RETURNS trigger LANGUAGE plpgsql AS
     $$ BEGIN RAISE EXCEPTION 'audit_events is append-only'; END $$
     """,
     """
-    CREATE TRIGGER audit_events_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON audit_events
+    CREATE OR REPLACE TRIGGER audit_events_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON audit_events
     FOR EACH STATEMENT EXECUTE FUNCTION audit_events_refuse()
     """,
 ]
@@ -82,6 +84,7 @@ def upgrade() -> None:
         sqlite_where=waiting,
         postgresql_where=waiting,
     )
+    analyze("conversations")
 
 
 def downgrade() -> None:
@@ -89,7 +92,7 @@ def downgrade() -> None:
     op.drop_column("conversations", "audit_outbox")
     op.drop_table("audit_events")
     if _on_postgresql():
-        op.execute("DROP FUNCTION audit_events_refuse()")
+        op.execute("DROP FUNCTION IF EXISTS audit_events_refuse()")
 
 
 def _on_postgresql() -> bool:

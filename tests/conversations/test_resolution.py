@@ -2,21 +2,32 @@
 
 import hashlib
 import sqlite3
-from dataclasses import FrozenInstanceError
+from dataclasses import FrozenInstanceError, replace
 from pathlib import Path
 from uuid import uuid4
 
 import pytest
 from flask import Flask
 from flask.testing import FlaskCliRunner
-from sqlalchemy import event, select, text, update
-from sqlalchemy.exc import OperationalError
+from sqlalchemy import event, select, text
+from sqlalchemy.exc import DBAPIError
 
+from console import create_app
 from console.config import Settings, sqlite_path
 from console.conversations import queries
 from console.conversations.resolution import Outcome, Reason, Resolution, Subject, resolve
 from console.database import db, reading, writing
 from console.models import Conversation
+from tests.databases import (
+    POSTGRESQL,
+    SQLITE,
+    as_owner,
+    execute,
+    on_postgresql,
+    on_sqlite,
+    server_content,
+    without_control,
+)
 from tests.factories import Desk, desk, link_state
 
 
@@ -56,10 +67,7 @@ def test_a_customer_on_record_is_a_match_however_the_number_is_written(anna: Des
 def test_a_closed_conversation_resolves_like_an_open_one(anna: Desk):
     customer_id = anna.customer("393331234567")
     conversation_id = anna.conversation("+393331234567")
-    with writing() as connection:
-        connection.execute(
-            update(Conversation).where(Conversation.id == conversation_id).values(status="closed")
-        )
+    execute(f"UPDATE conversations SET status = 'closed' WHERE id = '{conversation_id}'")
     assert resolution_of(conversation_id).customer_id == customer_id
 
 
@@ -99,16 +107,26 @@ def test_the_same_person_with_another_instructor_or_channel_is_nobody(cli: Flask
         assert {one.reason for one in resolve(connection, elsewhere)} == {Reason.NO_CUSTOMER}
 
 
-def test_two_customers_for_one_identifier_are_ambiguous(anna: Desk):
+# Ways to be without the constraint that makes a customer unique.
+UNCONSTRAINED = {
+    SQLITE: (
+        "CREATE TABLE copy AS SELECT * FROM customers",
+        "UPDATE conversations SET customer_id = NULL",
+        "PRAGMA defer_foreign_keys = ON",
+        "DROP TABLE customers",
+        "ALTER TABLE copy RENAME TO customers",
+        "CREATE UNIQUE INDEX what_links_point_at ON customers (instructor_id, id)",
+    ),
+    POSTGRESQL: (
+        "ALTER TABLE customers DROP CONSTRAINT uq_customers_instructor_id_channel_normalized_identifier",
+    ),
+}
+
+
+def test_two_customers_for_one_identifier_are_ambiguous(anna: Desk, engine: str):
     anna.customer("393331234567")
-    with writing() as connection:  # as if the constraint were missing
-        connection.execute(text("CREATE TABLE copy AS SELECT * FROM customers"))
-        rest = "instructor_id, channel, normalized_identifier, created_at"
-        connection.execute(text(f"INSERT INTO copy SELECT '{uuid4()}', {rest} FROM customers"))
-        connection.execute(text("UPDATE conversations SET customer_id = NULL"))
-        connection.execute(text("PRAGMA defer_foreign_keys = ON"))
-        connection.execute(text("DROP TABLE customers"))
-        connection.execute(text("ALTER TABLE copy RENAME TO customers"))
+    rest = "instructor_id, channel, normalized_identifier, created_at"
+    execute(*UNCONSTRAINED[engine], f"INSERT INTO customers SELECT '{uuid4()}', {rest} FROM customers")
     subject = Subject(uuid4(), anna.instructor_id, "whatsapp", "393331234567", None)
     with reading() as connection:
         assert resolve(connection, [subject]) == [
@@ -120,8 +138,7 @@ def test_a_failing_lookup_is_an_answer_not_an_error(anna: Desk, capfd: pytest.Ca
     linked = anna.conversation("393331234567")
     anna.link(linked)
     other = anna.conversation("393339999999")
-    with writing() as connection:
-        connection.execute(text("ALTER TABLE customers RENAME TO mislaid"))
+    execute("ALTER TABLE customers RENAME TO mislaid")
     assert resolution_of(linked).outcome == Outcome.LINKED
     assert resolution_of(other) == Resolution(other, Outcome.NONE, reason=Reason.LOOKUP_FAILED)
     logged = capfd.readouterr().err
@@ -138,6 +155,18 @@ def populate(anna: Desk, count: int = 40) -> None:
             anna.customer(f"3933312{number:05}")
 
 
+@on_postgresql
+def test_resolving_everything_writes_nothing_on_a_server_and_answers_the_same(anna: Desk):
+    populate(anna)
+
+    before = server_content()
+    first, second = resolve_all(), resolve_all()
+    assert first == second
+    assert {one.outcome for one in first} == set(Outcome)
+    assert server_content() == before
+
+
+@on_sqlite
 def test_resolving_everything_leaves_the_file_as_it_was_and_answers_the_same(anna: Desk, settings: Settings):
     populate(anna)
     path = sqlite_path(settings.database_url)
@@ -160,19 +189,31 @@ def test_resolving_everything_leaves_the_file_as_it_was_and_answers_the_same(ann
     assert content() == before
 
 
-def test_the_engine_it_runs_on_refuses_every_write(anna: Desk):
-    statements = (
-        "UPDATE conversations SET customer_id = NULL",
-        "INSERT INTO instructors VALUES ('x', 'y', 'z')",
-        "DELETE FROM customers",
-        "CREATE TABLE t (x)",
-        "DROP TABLE customers",
-    )
-    for statement in statements:
-        with reading() as connection, pytest.raises(OperationalError, match="readonly database"):
+WRITES = (
+    "UPDATE conversations SET customer_id = NULL",
+    f"INSERT INTO instructors VALUES ('{uuid4()}', 'y', '2026-01-01')",
+    "DELETE FROM customers",
+    "CREATE TABLE t (x integer)",
+    "DROP TABLE customers",
+)
+
+
+def test_the_engine_it_runs_on_refuses_every_write(app: Flask):
+    for statement in WRITES:
+        with reading() as connection, pytest.raises(DBAPIError, match=r"readonly database|read-only"):
             connection.execute(text(statement))
 
 
+@on_postgresql
+def test_it_does_so_whoever_reads(settings: Settings):
+    app = create_app(replace(settings, read_database_url=as_owner(settings).database_url))
+    with app.app_context():
+        for statement in (*WRITES, "TRUNCATE audit_events", "SELECT id FROM conversations FOR UPDATE"):
+            with reading() as connection, pytest.raises(DBAPIError, match=r"readonly database|read-only"):
+                connection.execute(text(statement))
+
+
+@on_sqlite
 def test_the_file_itself_is_opened_read_only(app: Flask):
     driver = db.engines["read"].raw_connection().driver_connection
     assert isinstance(driver, sqlite3.Connection)
@@ -190,7 +231,7 @@ def test_any_number_of_conversations_takes_one_statement(app: Flask, anna: Desk,
     event.listen(db.engines["read"], "before_cursor_execute", lambda *call: statements.append(call[2]))
     with reading() as connection:
         assert len(resolve(connection, subjects)) == count
-    assert [statement for statement in statements if not statement.startswith("BEGIN")] == [statements[-1]]
+    assert without_control(statements) == [statements[-1]]
 
 
 def test_a_resolution_cannot_be_changed(anna: Desk):

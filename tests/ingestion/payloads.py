@@ -4,9 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import text
-
-from console.database import reading
+from tests.databases import rows
 
 ACCOUNT, OTHER_ACCOUNT = "100000000000001", "100000000000002"
 SENDER = "393330000001"
@@ -36,12 +34,6 @@ def payload(*messages: Any, account: str = ACCOUNT, **value: Any) -> bytes:
     }
     entry = {"id": "200000000000001", "changes": [{"field": "messages", "value": change}]}
     return json.dumps({"object": "whatsapp_business_account", "entry": [entry]}).encode()
-
-
-def rows(sql: str) -> list[tuple[Any, ...]]:
-    """Return what a query finds."""
-    with reading() as connection:
-        return [tuple(row) for row in connection.execute(text(sql))]
 
 
 def messages() -> list[tuple[Any, ...]]:

@@ -8,10 +8,9 @@ from pathlib import Path
 import pytest
 from click.testing import Result
 from flask.testing import FlaskCliRunner
-from sqlalchemy import text
 
-from console.config import ROOT, sqlite_path
-from console.database import writing
+from console.config import ROOT
+from tests.databases import POSTGRESQL, SQLITE, environment, execute
 from tests.factories import run
 from tests.ingestion.payloads import ACCOUNT, SAMPLES, message, messages, payload, rejected
 
@@ -132,11 +131,7 @@ def test_a_closed_stdin_is_one_line(settings):
     done = subprocess.run(
         ["sh", "-c", 'exec "$0" -m flask ingest - <&-', sys.executable],
         cwd=ROOT,
-        env={
-            **os.environ,
-            "CONSOLE_SECRET_KEY": settings.secret_key,
-            "CONSOLE_DATABASE_URL": f"sqlite:///{sqlite_path(settings.database_url)}",
-        },
+        env=environment(settings),
         capture_output=True,
         text=True,
         check=False,
@@ -144,14 +139,29 @@ def test_a_closed_stdin_is_one_line(settings):
     assert (done.returncode, done.stdout, done.stderr) == (2, "", "Error: stdin is closed\n")
 
 
-def test_when_the_database_fails_the_line_to_go_on_from_is_named(cli):
-    with writing() as connection:
-        connection.execute(
-            text(
-                "CREATE TRIGGER failing BEFORE INSERT ON messages WHEN NEW.external_id = 'wamid.3' "
-                "BEGIN SELECT json('not JSON'); END"
-            )
-        )
+# A database that fails on one message.
+FAILING = {
+    SQLITE: (
+        (
+            "CREATE TRIGGER failing BEFORE INSERT ON messages WHEN NEW.external_id = 'wamid.3' "
+            "BEGIN SELECT json('not JSON'); END"
+        ),
+    ),
+    POSTGRESQL: (
+        (
+            "CREATE FUNCTION fail() RETURNS trigger LANGUAGE plpgsql AS "
+            "$$ BEGIN RAISE undefined_table USING MESSAGE = 'malformed JSON'; END $$"
+        ),
+        (
+            "CREATE TRIGGER failing BEFORE INSERT ON messages FOR EACH ROW "
+            "WHEN (NEW.external_id = 'wamid.3') EXECUTE FUNCTION fail()"
+        ),
+    ),
+}
+
+
+def test_when_the_database_fails_the_line_to_go_on_from_is_named(cli, engine):
+    execute(*FAILING[engine])
     lines = [payload(message(f"wamid.{number}")) for number in range(1, 5)]
     result = ingest(cli, "-", stdin=b"\n".join(lines))
     assert result.exit_code == 1
@@ -162,11 +172,10 @@ def test_when_the_database_fails_the_line_to_go_on_from_is_named(cli):
 
 def test_when_the_database_fails_on_rejected_payloads_they_stay(cli):
     ingest(cli, "-", stdin=UNKNOWN_ACCOUNT)
-    with writing() as connection:
-        connection.execute(
-            text(f"UPDATE channel_accounts SET account_id = '100000000000009' WHERE account_id = '{ACCOUNT}'")
-        )
-        connection.execute(text("DROP TABLE messages"))
+    execute(
+        f"UPDATE channel_accounts SET account_id = '100000000000009' WHERE account_id = '{ACCOUNT}'",
+        "DROP TABLE messages",
+    )
     result = ingest(cli, "--rejected")
     assert result.exit_code == 1
     assert len(result.stderr.splitlines()) == 1

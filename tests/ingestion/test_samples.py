@@ -1,14 +1,17 @@
 """One payload of every sort that WhatsApp sends, and where each lands."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from flask.testing import FlaskCliRunner
 from flask_migrate import upgrade
+from sqlalchemy import URL
 
 from console import create_app
 from console.ingestion.service import Counts, ingest_payload, retry_rejected
-from tests.conftest import settings_for
+from tests.databases import as_owner, settings_for
+from tests.factories import run
 from tests.ingestion.conftest import add_accounts
 from tests.ingestion.payloads import SAMPLES, SENDER, everything, messages, rejected
 
@@ -113,9 +116,11 @@ def test_every_sample_is_expected_somewhere():
     assert [line for line, *_ in EXPECTED.values()] == list(range(1, len(LINES) + 1))
 
 
-def test_nothing_depends_on_customer_memory_being_migrated_or_switched_on(tmp_path: Path):
+def test_nothing_depends_on_customer_memory_being_migrated_or_switched_on(
+    new_database: Callable[[], Path | URL],
+):
     landed = [
-        ingest_all(tmp_path / f"{revision}-{badge}.db", revision, badge)
+        ingest_all(new_database(), revision, badge)
         for revision in ("0001_inbox", "head")
         for badge in (False, True)
     ]
@@ -123,12 +128,16 @@ def test_nothing_depends_on_customer_memory_being_migrated_or_switched_on(tmp_pa
     assert all(one == landed[0] for one in landed)
 
 
-def ingest_all(path: Path, revision: str, badge: bool) -> tuple[list[tuple[object, ...]], ...]:
+def ingest_all(where: Path | URL, revision: str, badge: bool) -> tuple[list[tuple[object, ...]], ...]:
     """Ingest every sample twice, and what was rejected again; return all that was stored."""
-    app = create_app(settings_for(path, customer_badge=badge))
-    with app.app_context():
+    settings = settings_for(where, customer_badge=badge)
+    owner = create_app(as_owner(settings))
+    with owner.app_context():
         upgrade(revision=revision)
-        add_accounts(FlaskCliRunner(app))
+        add_accounts(FlaskCliRunner(owner))
+        if isinstance(where, URL):
+            run(FlaskCliRunner(owner), "database", "roles", "--apply")
+    with create_app(settings).app_context():
         for raw in LINES * 2:
             ingest_payload(raw)
         assert list(retry_rejected())

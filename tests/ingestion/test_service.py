@@ -12,12 +12,13 @@ import pytest
 from hypothesis import HealthCheck, given
 from hypothesis import settings as example_settings
 from hypothesis import strategies as st
-from sqlalchemy import event, text
+from sqlalchemy import event
 
 from console import create_app
 from console.config import Settings
-from console.database import db, writing
+from console.database import db
 from console.ingestion.service import Counts, ingest_payload, retry_rejected
+from tests.databases import execute, on_postgresql, rows
 from tests.ingestion.payloads import (
     ACCOUNT,
     OTHER_ACCOUNT,
@@ -29,7 +30,6 @@ from tests.ingestion.payloads import (
     messages,
     payload,
     rejected,
-    rows,
 )
 from tests.ingestion.test_whatsapp import json_values
 
@@ -48,16 +48,9 @@ def at(seconds: int) -> str:
     return str(1767225600 + seconds)
 
 
-def execute(sql: str) -> None:
-    """Change the database behind ingestion's back."""
-    with writing() as connection:
-        connection.execute(text(sql))
-
-
 def empty() -> None:
     """Remove all that ingestion stored."""
-    for table in ("messages", "conversations", "rejected_payloads"):
-        execute(f"DELETE FROM {table}")
+    execute(*(f"DELETE FROM {table}" for table in ("messages", "conversations", "rejected_payloads")))
 
 
 @contextmanager
@@ -247,6 +240,26 @@ def test_ten_thousand_messages_in_one_payload_are_stored():
     assert ingest_payload(many) == Counts(stored=10_000)
     assert ingest_payload(many) == Counts(repeated=10_000)
     assert rows("SELECT count(*) FROM conversations") == [(100,)]
+
+
+@on_postgresql
+@pytest.mark.parametrize("table", ["conversations", "messages"])
+def test_whoever_is_second_with_a_row_starts_over_and_finds_it(settings: Settings, table: str):
+    # On SQLite nobody gets between a transaction's first statement and its last.
+    other = create_app(settings)
+    turns = iter(["the other's"])
+
+    def be_quicker(_connection, _cursor, statement, *_):
+        if statement.startswith(f"INSERT INTO {table}") and next(turns, None):
+            with other.app_context():
+                assert ingest_payload(payload(message("1"))).stored == 1
+
+    if table == "messages":
+        ingest_payload(payload(message("0")))  # so that there is a conversation already
+    event.listen(db.engines["ingest"], "before_cursor_execute", be_quicker)
+    assert ingest_payload(payload(message("1"), message("2"))) == Counts(stored=1, repeated=1)
+    assert len(conversations()) == 1
+    assert [row[3] for row in messages()] == (["0"] if table == "messages" else []) + ["1", "2"]
 
 
 def ingest_in_process(settings: Settings, start: Barrier, seed: int, stored: "Queue[int]") -> None:

@@ -12,6 +12,7 @@ from flask.testing import FlaskClient
 
 from console import create_app, database
 from console.config import sqlite_path
+from tests.databases import execute, on_postgresql, on_sqlite, rows
 from tests.ingestion.payloads import SAMPLES, message, messages, payload, rejected
 
 pytestmark = pytest.mark.usefixtures("accounts")
@@ -91,6 +92,18 @@ def test_a_payload_over_3_mb_is_too_large(sender):
         assert sender.post(URL, data=raw, headers=sign(raw)).status_code == status
 
 
+@on_postgresql
+def test_what_the_server_does_not_take_is_not_acknowledged_and_stored_when_sent_again(sender, capsys):
+    execute("REVOKE INSERT ON messages FROM console_ingest")
+    assert sender.post(URL, data=PAYLOAD, headers=sign(PAYLOAD)).status_code == 503
+    assert "payload_not_stored" in capsys.readouterr().err
+    assert rows("SELECT count(*) FROM conversations") == [(0,)]
+    execute("GRANT INSERT ON messages TO console_ingest")
+    assert sender.post(URL, data=PAYLOAD, headers=sign(PAYLOAD)).status_code == 200
+    assert len(messages()) == 1
+
+
+@on_sqlite
 def test_what_the_database_does_not_take_is_not_acknowledged_and_stored_when_sent_again(
     settings, monkeypatch, capsys
 ):

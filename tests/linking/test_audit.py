@@ -12,13 +12,21 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskCliRunner
 from sqlalchemy import event, text
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from console import create_app, linking
 from console.config import Settings, sqlite_path
 from console.database import db, now, writing
 from console.linking import audit
-from tests.conftest import settings_for
+from tests.databases import (
+    POSTGRESQL,
+    SQLITE,
+    back_door,
+    execute,
+    on_postgresql,
+    on_sqlite,
+    settings_for,
+)
 from tests.factories import Desk, desk, link_state, run, trail
 
 FIELDS = [
@@ -42,12 +50,6 @@ def verified(cli: FlaskCliRunner) -> bool:
     result = cli.invoke(args=["audit", "verify"])
     assert result.exit_code in (0, 1), result.stderr
     return result.exit_code == 0
-
-
-def execute(*statements: str) -> None:
-    with writing() as connection:
-        for statement in statements:
-            connection.execute(text(statement))
 
 
 def test_a_link_is_one_event_with_every_field(anna: Desk):
@@ -129,10 +131,6 @@ BROKEN = {
         ["ALTER TABLE audit_events RENAME TO mislaid"],
         ["ALTER TABLE mislaid RENAME TO audit_events"],
     ),
-    "refusing": (
-        ["CREATE TRIGGER refuse BEFORE INSERT ON audit_events BEGIN SELECT RAISE(ABORT, 'no'); END"],
-        ["DROP TRIGGER refuse"],
-    ),
     "constrained": (
         ["CREATE UNIQUE INDEX one_event_each ON audit_events (instructor_id)"],
         ["DROP INDEX one_event_each"],
@@ -144,11 +142,48 @@ BROKEN = {
 }
 
 
+REFUSING = {
+    SQLITE: (
+        ["CREATE TRIGGER refuse BEFORE INSERT ON audit_events BEGIN SELECT RAISE(ABORT, 'no'); END"],
+        ["DROP TRIGGER refuse"],
+    ),
+    POSTGRESQL: (
+        [
+            (
+                "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS"
+                " $$ BEGIN RAISE EXCEPTION 'no'; END $$"
+            ),
+            "CREATE TRIGGER refuse BEFORE INSERT ON audit_events EXECUTE FUNCTION refuse()",
+        ],
+        ["DROP TRIGGER refuse ON audit_events"],
+    ),
+}
+FORBIDDEN = (
+    ["REVOKE INSERT ON audit_events FROM console_link"],
+    ["GRANT INSERT ON audit_events TO console_link"],
+)
+
+
 @pytest.mark.parametrize("how", BROKEN)
 def test_a_broken_trail_holds_up_no_write_and_loses_no_event(cli: FlaskCliRunner, anna: Desk, how: str):
+    holds_up_no_write_and_loses_no_event(cli, anna, *BROKEN[how])
+
+
+def test_a_refusing_trail_holds_up_no_write_and_loses_no_event(cli: FlaskCliRunner, anna: Desk, engine: str):
+    holds_up_no_write_and_loses_no_event(cli, anna, *REFUSING[engine])
+
+
+@on_postgresql
+def test_a_forbidden_trail_holds_up_no_write_and_loses_no_event(cli: FlaskCliRunner, anna: Desk):
+    holds_up_no_write_and_loses_no_event(cli, anna, *FORBIDDEN)
+
+
+def holds_up_no_write_and_loses_no_event(
+    cli: FlaskCliRunner, anna: Desk, breaks: list[str], mends: list[str]
+) -> None:
+    """Link while the trail is broken, mend it, and expect every event in it once."""
     conversation_id, other = anna.conversation("393331234567"), anna.conversation("393330000000")
     anna.link(other)
-    breaks, mends = BROKEN[how]
     execute(*breaks)
     anna.link(conversation_id)
     anna.unlink(conversation_id)
@@ -163,6 +198,20 @@ def test_a_broken_trail_holds_up_no_write_and_loses_no_event(cli: FlaskCliRunner
     assert verified(cli)
 
 
+@on_postgresql
+def test_a_locked_trail_holds_up_no_write_on_a_server(cli: FlaskCliRunner, anna: Desk):
+    conversation_id = anna.conversation("393331234567")
+    with back_door() as blocker:
+        blocker.execute(text("LOCK TABLE audit_events"))
+        anna.link(conversation_id)
+        assert link_state(conversation_id).link_version == 1
+        assert len(link_state(conversation_id).outbox or []) == 1
+    assert run(cli, "audit", "drain") == "moved 1"
+    assert len(trail(conversation_id)) == 1
+    assert verified(cli)
+
+
+@on_sqlite
 def test_a_locked_trail_holds_up_no_write(cli: FlaskCliRunner, anna: Desk, settings: Settings):
     conversation_id = anna.conversation("393331234567")
     moving = threading.Event()
@@ -237,7 +286,7 @@ def test_one_bad_outbox_holds_back_no_other(cli: FlaskCliRunner, anna: Desk):
     execute(*breaks)
     anna.link(bad)
     anna.link(good)
-    execute(*mends, f"UPDATE conversations SET audit_outbox = '[{{' WHERE id = '{bad}'")
+    execute(*mends, f"UPDATE conversations SET audit_outbox = '[1]' WHERE id = '{bad}'")
     result = cli.invoke(args=["audit", "drain"])
     assert result.exit_code == 1
     assert result.stdout == "moved 1\n"
@@ -259,6 +308,26 @@ def test_an_event_whose_id_is_taken_stays_where_it_is(cli: FlaskCliRunner, anna:
     assert verified(cli)
 
 
+@on_postgresql
+def test_nothing_in_the_trail_can_be_changed_or_removed_on_a_server_by_its_owner(anna: Desk):
+    anna.link(anna.conversation("393331234567"))
+    before = trail()
+    for statement in (
+        "UPDATE audit_events SET event = 'forged'",
+        "DELETE FROM audit_events",
+        "TRUNCATE audit_events",
+        "TRUNCATE audit_events, conversations CASCADE",
+        (
+            "INSERT INTO audit_events SELECT * FROM audit_events"
+            " ON CONFLICT (event_id) DO UPDATE SET event = 'forged'"
+        ),
+    ):
+        with pytest.raises(DBAPIError, match="append-only"), back_door() as connection:
+            connection.execute(text(statement))
+    assert trail() == before
+
+
+@on_sqlite
 def test_nothing_in_the_trail_can_be_changed_or_removed(anna: Desk):
     anna.link(anna.conversation("393331234567"))
     before = trail()
@@ -285,7 +354,7 @@ def add_event(conversation_id: UUID, forge: Callable[[dict[str, object]], None])
     forged = trail(conversation_id)[-1]
     forged.update(event_id=str(uuid4()), sequence=int(forged["sequence"]) + 1)
     forge(forged)
-    with writing() as connection:
+    with back_door() as connection:
         connection.execute(
             text(
                 "INSERT INTO audit_events (event_id, conversation_id, instructor_id, sequence, event)"
@@ -320,7 +389,6 @@ TAMPERED: dict[str, tuple[Callable[[UUID], None], str]] = {
         lambda one: add_event(one, lambda fields: fields.update(instructor_id=str(uuid4()))),
         "another conversation or instructor",
     ),
-    "an outbox that is no JSON": (lambda one: set_link(one, "audit_outbox = '[{'"), "can't be read"),
     "an outbox with something else": (lambda one: set_link(one, "audit_outbox = '[1]'"), "can't be read"),
 }
 
@@ -329,12 +397,25 @@ TAMPERED: dict[str, tuple[Callable[[UUID], None], str]] = {
 def test_verify_names_every_conversation_that_its_events_do_not_explain(
     cli: FlaskCliRunner, anna: Desk, how: str
 ):
+    names_what_its_events_do_not_explain(cli, anna, *TAMPERED[how])
+
+
+@on_sqlite
+def test_verify_names_an_outbox_that_is_no_json(cli: FlaskCliRunner, anna: Desk):
+    names_what_its_events_do_not_explain(
+        cli, anna, lambda one: set_link(one, "audit_outbox = '[{'"), "can't be read"
+    )
+
+
+def names_what_its_events_do_not_explain(
+    cli: FlaskCliRunner, anna: Desk, tamper: Callable[[UUID], None], said: str
+) -> None:
+    """Tamper with one of two linked conversations, and expect that one alone to be named."""
     whole, tampered = anna.conversation("393330000000"), anna.conversation("393331234567")
     for conversation_id in (whole, tampered):
         anna.link(conversation_id)
     anna.link(tampered, anna.customer("393332222222"), overwrite=True)
     assert verified(cli)
-    tamper, said = TAMPERED[how]
     tamper(tampered)
     result = cli.invoke(args=["audit", "verify"])
     assert result.exit_code == 1

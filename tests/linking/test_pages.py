@@ -7,10 +7,11 @@ import pytest
 from bs4 import BeautifulSoup
 from flask import Flask
 from flask.testing import FlaskCliRunner
-from sqlalchemy import event, text
+from sqlalchemy import event
 from werkzeug.test import TestResponse
 
-from console.database import db, writing
+from console.database import db
+from tests.databases import execute, without_control
 from tests.factories import Desk, desk, link_state, trail, user
 from tests.pages import Browser, fields_of
 
@@ -142,8 +143,7 @@ def test_a_linked_conversation_asks_before_it_is_overwritten(marta: Browser, ann
 def test_without_the_trail_the_dialog_still_asks_and_the_form_still_works(marta: Browser, anna: Desk):
     conversation_id, other = anna.conversation("393331234567"), anna.customer("393330000000")
     anna.link(conversation_id)
-    with writing() as connection:
-        connection.execute(text("ALTER TABLE audit_events RENAME TO mislaid"))
+    execute("ALTER TABLE audit_events RENAME TO mislaid")
     assert "can’t be read right now" in marta.get_page(f"/links/{conversation_id}").text
     page = marta.check(send(marta, conversation_id, customer_id=str(other)), 409)
     answer = marta.http.post(f"/links/{conversation_id}", data=dialog_form(page))
@@ -302,7 +302,7 @@ def test_a_link_write_takes_six_statements(app: Flask, marta: Browser, anna: Des
     for engine in db.engines.values():
         event.listen(engine, "before_cursor_execute", lambda *call: statements.append(call[2]))
     marta.submit(page, f"/links/{conversation_id}", reason=TYPED, create="1")
-    assert len([one for one in statements if not one.startswith("BEGIN")]) == 6
+    assert len(without_control(statements)) == 6
 
 
 def test_the_history_reads_as_sentences_newest_first(marta: Browser, anna: Desk):

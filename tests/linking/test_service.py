@@ -8,13 +8,14 @@ from uuid import UUID, uuid4
 import pytest
 from flask import Flask
 from flask.testing import FlaskCliRunner
-from sqlalchemy import func, select, text, update
+from sqlalchemy import func, select, text
 from sqlalchemy.exc import IntegrityError
 
-from console.database import reading, writing
+from console.database import reading
 from console.linking import service
 from console.linking.service import Outcome
 from console.models import Conversation, Customer
+from tests.databases import back_door, execute
 from tests.factories import Desk, desk, link_state, run, trail, user
 
 
@@ -238,7 +239,7 @@ def test_raw_sql_cannot_link_across_instructors_nor_orphan_a_link(anna: Desk, br
     }
     used = {name: value for name, value in values.items() if f":{name}" in attempt}
     before = link_state(linked), link_state(conversation_id)
-    with pytest.raises(IntegrityError), writing() as connection:
+    with pytest.raises(IntegrityError), back_door() as connection:
         connection.execute(text(attempt), used)
     assert (link_state(linked), link_state(conversation_id)) == before
 
@@ -279,10 +280,7 @@ def test_the_same_operation_from_two_tabs_at_once_is_one(app: Flask, anna: Desk)
 def test_links_survive_a_conversation_that_closes_and_a_new_one_is_not_linked(anna: Desk):
     conversation_id = anna.conversation("393331234567")
     anna.link(conversation_id)
-    with writing() as connection:
-        connection.execute(
-            update(Conversation).where(Conversation.id == conversation_id).values(status="closed")
-        )
+    execute(f"UPDATE conversations SET status = 'closed' WHERE id = '{conversation_id}'")
     reopened = anna.conversation("393331234567")
     assert reopened != conversation_id
     assert link_state(reopened).customer_id is None

@@ -1,11 +1,11 @@
 """`flask demo`: the same however often it runs, its sign-ins work, and its links are explained."""
 
 import json
-import os
 import shutil
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,18 +15,28 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskCliRunner
 from flask_migrate import downgrade
-from sqlalchemy import select, text
+from sqlalchemy import URL, select, text
 
 from console import create_app
 from console.config import ROOT, Settings, sqlite_path
 from console.conversations import queries
 from console.conversations.badges import State, badges
-from console.database import Base, db, reading, writing
+from console.database import Base, db, reading
 from console.models import Conversation
-from tests.conftest import settings_for
+from tests.databases import (
+    SQLITE,
+    as_owner,
+    back_door,
+    environment,
+    fresh_copy,
+    hanging_up,
+    on_sqlite,
+    rows,
+    settings_for,
+)
 from tests.factories import run
-from tests.ingestion.payloads import rows
 from tests.pages import Browser
+from tests.postgres import Cluster
 
 INSTRUCTOR = "instructor@example.org"
 OPERATOR = "operator@example.org"
@@ -36,7 +46,7 @@ SIGNED_IN = 303
 
 
 @pytest.fixture(scope="module")
-def filled(migrated: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+def filled_file(migrated: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     """Run `flask demo` once; return the database file, to be copied, and what was printed."""
     path = Path(shutil.copy(migrated, tmp_path_factory.mktemp("demo") / "console.db"))
     app = create_app(settings_for(path))
@@ -47,14 +57,40 @@ def filled(migrated: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Pa
     return path, printed
 
 
+@pytest.fixture(scope="module")
+def filled_on_server(cluster: Cluster, migrated_on_server: URL) -> Iterator[tuple[URL, str]]:
+    """Run `flask demo` once; return the server's database, to be copied, and what was printed."""
+    url = cluster.create_database(migrated_on_server)
+    with hanging_up():
+        printed = run(create_app(as_owner(settings_for(url))).test_cli_runner(), "demo")
+    yield url, printed
+    cluster.drop_database(url)
+
+
 @pytest.fixture
-def settings(filled: tuple[Path, str], tmp_path: Path) -> Settings:
+def filled(engine: str, request: pytest.FixtureRequest) -> tuple[Path | URL, str]:
+    """Return the database with the demo data, to be copied, and what was printed."""
+    made: tuple[Path | URL, str] = request.getfixturevalue(
+        "filled_file" if engine == SQLITE else "filled_on_server"
+    )
+    return made
+
+
+@pytest.fixture
+def settings(
+    filled: tuple[Path | URL, str], request: pytest.FixtureRequest, tmp_path: Path
+) -> Iterator[Settings]:
     """Return the settings of a console with the demo data, in place of an empty one."""
-    return settings_for(Path(shutil.copy(filled[0], tmp_path / "console.db")))
+    where, _ = filled
+    if isinstance(where, Path):
+        yield settings_for(Path(shutil.copy(where, tmp_path / "console.db")))
+    else:
+        with fresh_copy(request.getfixturevalue("cluster"), where) as url:
+            yield settings_for(url)
 
 
 @pytest.fixture
-def passwords(filled: tuple[Path, str]) -> dict[str, str]:
+def passwords(filled: tuple[Path | URL, str]) -> dict[str, str]:
     """Return the demo passwords, by address, as printed."""
     return read_passwords(filled[1])
 
@@ -65,11 +101,10 @@ def read_passwords(printed: str) -> dict[str, str]:
 
 def everything() -> dict[str, list[tuple[Any, ...]]]:
     """Return every row of every table."""
-    with reading() as connection:
-        return {
-            table.name: sorted(map(tuple, connection.execute(text(f"SELECT * FROM {table.name}"))), key=repr)
-            for table in Base.metadata.sorted_tables
-        }
+    return {
+        table.name: sorted(rows(f"SELECT * FROM {table.name}"), key=repr)
+        for table in Base.metadata.sorted_tables
+    }
 
 
 def shape() -> tuple[dict[str, int], list[tuple[Any, ...]]]:
@@ -91,7 +126,7 @@ def instructor_id(name: str) -> str:
     return str(found)
 
 
-def test_prints_role_address_and_password_and_nothing_else(filled: tuple[Path, str]):
+def test_prints_role_address_and_password_and_nothing_else(filled: tuple[Path | URL, str]):
     lines = filled[1].splitlines()
     assert [line.split()[:2] for line in lines] == [
         ["instructor", INSTRUCTOR],
@@ -120,7 +155,9 @@ def test_the_printed_sign_ins_sign_in(
     client.get_page("/links", links)
 
 
-def test_a_second_run_changes_nothing_and_prints_the_same(cli: FlaskCliRunner, filled: tuple[Path, str]):
+def test_a_second_run_changes_nothing_and_prints_the_same(
+    cli: FlaskCliRunner, filled: tuple[Path | URL, str]
+):
     before = everything()
     assert run(cli, "demo") == filled[1]
     assert everything() == before
@@ -129,7 +166,7 @@ def test_a_second_run_changes_nothing_and_prints_the_same(cli: FlaskCliRunner, f
 def test_what_is_missing_comes_back_as_it_was(cli: FlaskCliRunner):
     before = everything()
     gone = "(SELECT id FROM conversations WHERE customer_identifier = '40404')"
-    with writing() as connection:
+    with back_door() as connection:
         for statement in (
             f"DELETE FROM messages WHERE conversation_id IN {gone} OR kind = 'sticker'",
             f"DELETE FROM conversations WHERE id IN {gone}",
@@ -153,18 +190,24 @@ def test_what_a_person_changed_stays(cli: FlaskCliRunner, client: Browser, passw
     assert states()[linked] == State.NEW
 
 
-def test_two_at_once_are_as_good_as_one(app: Flask, migrated: Path, tmp_path: Path):
+@pytest.fixture
+def empty(engine: str, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Settings]:
+    """Return the settings of a console on a database without anything in it."""
+    if engine == SQLITE:
+        yield settings_for(Path(shutil.copy(request.getfixturevalue("migrated"), tmp_path / "empty.db")))
+    else:
+        migrated: URL = request.getfixturevalue("migrated_on_server")
+        with fresh_copy(request.getfixturevalue("cluster"), migrated) as url:
+            yield settings_for(url)
+
+
+def test_two_at_once_are_as_good_as_one(app: Flask, empty: Settings):
     once = shape()
-    path = Path(shutil.copy(migrated, tmp_path / "twice.db"))
-    settings = settings_for(path)
-    environ = {
-        **os.environ,
-        "CONSOLE_DATABASE_URL": f"sqlite:///{path}",
-        "CONSOLE_SECRET_KEY": settings.secret_key,
-    }
+    settings = as_owner(empty)
     command = [sys.executable, "-m", "flask", "demo"]
     both = [
-        subprocess.Popen(command, cwd=ROOT, env=environ, text=True, stdout=subprocess.PIPE) for _ in range(2)
+        subprocess.Popen(command, cwd=ROOT, env=environment(settings), text=True, stdout=subprocess.PIPE)
+        for _ in range(2)
     ]
     printed = {process.communicate()[0] for process in both}
     assert [process.returncode for process in both] == [0, 0]
@@ -177,7 +220,7 @@ def test_two_at_once_are_as_good_as_one(app: Flask, migrated: Path, tmp_path: Pa
 
 
 def test_another_secret_key_sets_other_passwords(settings: Settings, passwords: dict[str, str]):
-    app = create_app(replace(settings, secret_key="another secret"))
+    app = create_app(as_owner(replace(settings, secret_key="another secret")))
     with app.app_context():
         new = read_passwords(run(app.test_cli_runner(), "demo"))
         assert new.keys() == passwords.keys()
@@ -186,8 +229,11 @@ def test_another_secret_key_sets_other_passwords(settings: Settings, passwords: 
             assert Browser(app).sign_in(email, password).status_code == SIGNED_IN
 
 
-def test_the_database_holds_no_password_in_clear(filled: tuple[Path, str], passwords: dict[str, str]):
-    stored = filled[0].read_bytes()
+def test_the_database_holds_no_password_in_clear(
+    app: Flask, engine: str, settings: Settings, passwords: dict[str, str]
+):
+    path = sqlite_path(settings.database_url)
+    stored = path.read_bytes() if path else repr(everything()).encode()
     assert OPERATOR.encode() in stored
     for password in passwords.values():
         assert password.encode() not in stored
@@ -257,8 +303,9 @@ def test_what_arrives_for_a_demo_account_joins_its_conversation(cli: FlaskCliRun
     assert len(everything()["conversations"]) == before
 
 
-def test_a_database_that_lacks_a_migration_is_one_clear_line(app: Flask, cli: FlaskCliRunner):
-    downgrade(revision="0001_inbox")
+def test_a_database_that_lacks_a_migration_is_one_clear_line(settings: Settings, cli: FlaskCliRunner):
+    with create_app(as_owner(settings)).app_context():
+        downgrade(revision="0001_inbox")
     result = cli.invoke(args=["demo"])
     assert (result.exit_code, result.stdout) == (1, "")
     assert result.stderr.splitlines() == [
@@ -266,6 +313,7 @@ def test_a_database_that_lacks_a_migration_is_one_clear_line(app: Flask, cli: Fl
     ]
 
 
+@on_sqlite
 def test_a_database_that_is_not_there_is_one_clear_line(settings: Settings):
     path = sqlite_path(settings.database_url)
     assert path

@@ -7,15 +7,17 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
+from bs4 import BeautifulSoup
 from flask.testing import FlaskCliRunner
 
 from console import create_app
 from console.config import Settings, sqlite_path
 from console.database import db
 from console.permissions import public
-from tests.conftest import settings_for
+from tests.databases import execute, on_postgresql, on_sqlite, settings_for
 from tests.factories import Desk, desk, link_state
 from tests.pages import Browser
+from tests.postgres import Cluster
 
 
 @pytest.fixture
@@ -38,6 +40,21 @@ def file_of(settings: Settings) -> Path:
     return path
 
 
+@on_postgresql
+def test_a_server_that_is_down_is_503_and_comes_back_without_a_restart(marta: Browser, cluster: Cluster):
+    cluster.stop()
+    try:
+        page = marta.get_page("/conversations", 503)
+        marta.get_page("/readyz", 503)
+        assert marta.get_page("/healthz")
+    finally:
+        cluster.start()
+    assert "The database does not answer" in page.text
+    marta.get_page("/conversations")
+    marta.get_page("/readyz")
+
+
+@on_sqlite
 def test_a_missing_database_is_503_and_comes_back_without_a_restart(marta: Browser, settings: Settings):
     path = file_of(settings)
     for engine in db.engines.values():
@@ -53,6 +70,29 @@ def test_a_missing_database_is_503_and_comes_back_without_a_restart(marta: Brows
     marta.get_page("/readyz")
 
 
+@on_postgresql
+def test_a_write_that_the_server_refuses_can_be_sent_again_as_it_was(marta: Browser, anna: Desk):
+    conversation_id = anna.conversation("393331234567")
+    path = f"/links/{conversation_id}"
+    page = marta.get_page(path)
+    execute("REVOKE INSERT ON customers FROM console_link")
+    failed = marta.check(marta.submit(page, path, reason="typed once", create="1"), 503)
+    execute("GRANT INSERT ON customers TO console_link")
+    assert "typed once" in failed.text
+    assert link_state(conversation_id).link_version == 0
+    send_again(marta, path, failed)
+    assert link_state(conversation_id).link_version == 1
+
+
+def send_again(browser: Browser, path: str, failed: BeautifulSoup) -> None:
+    """Send what an error page gives back."""
+    form = failed.select_one("form[method=post]")
+    assert form
+    fields = {str(one["name"]): str(one["value"]) for one in form.select("input[name]")}
+    assert browser.http.post(path, data=fields).status_code == 303
+
+
+@on_sqlite
 def test_a_write_that_the_database_refuses_can_be_sent_again_as_it_was(
     marta: Browser, anna: Desk, monkeypatch: pytest.MonkeyPatch, settings: Settings
 ):
@@ -73,15 +113,27 @@ def test_a_write_that_the_database_refuses_can_be_sent_again_as_it_was(
         blocker.close()
     assert "typed once" in failed.text
     assert link_state(conversation_id).link_version == 0
-    form = failed.select_one("form[method=post]")
-    assert form
-    again = marta.http.post(
-        path, data={str(one["name"]): str(one["value"]) for one in form.select("input[name]")}
-    )
-    assert again.status_code == 303
+    send_again(marta, path, failed)
     assert link_state(conversation_id).link_version == 1
 
 
+@on_postgresql
+def test_a_read_only_server_is_read_and_not_written(
+    marta: Browser, anna: Desk, settings: Settings, cluster: Cluster
+):
+    conversation_id = anna.conversation("393331234567")
+    cluster.execute(
+        f'ALTER DATABASE "{settings.database_url.database}" SET default_transaction_read_only = on'
+    )
+    for engine in db.engines.values():
+        engine.dispose()
+    page = marta.get_page(f"/links/{conversation_id}")
+    refused = marta.submit(page, f"/links/{conversation_id}", reason="typed", create="1")
+    assert "typed" in marta.check(refused, 503).text
+    assert link_state(conversation_id).link_version == 0
+
+
+@on_sqlite
 def test_a_read_only_file_is_read_and_not_written(marta: Browser, anna: Desk, settings: Settings):
     conversation_id = anna.conversation("393331234567")
     url = settings.read_database_url
@@ -107,12 +159,8 @@ def test_an_empty_or_foreign_file_is_said_not_to_be_ready(tmp_path: Path, conten
 @pytest.mark.parametrize(
     ("version", "said"), [("0002_customers", "flask db upgrade"), ("0099_x", "newer console")]
 )
-def test_a_database_not_at_head_is_said_not_to_be_ready(
-    client: Browser, settings: Settings, version: str, said: str
-):
-    with sqlite3.connect(file_of(settings)) as connection:
-        connection.execute("UPDATE alembic_version SET version_num = ?", [version])
-    connection.close()
+def test_a_database_not_at_head_is_said_not_to_be_ready(client: Browser, version: str, said: str):
+    execute(f"UPDATE alembic_version SET version_num = '{version}'")
     page = client.get_page("/readyz", 503)
     assert version in page.text
     assert said in page.text

@@ -1,0 +1,197 @@
+"""`flask database roles`: who may do what in PostgreSQL, and whose rows they see (docs/decisions/0021).
+
+The statements can be run again at any time, and are after each upgrade: what a migration adds is open to
+nobody before. Run again they take no lock that anybody waits for.
+"""
+
+import hashlib
+from collections.abc import Iterator, Mapping
+
+import click
+from sqlalchemy import Connection, inspect
+
+from console.commands import BadUsage, Failure, Group
+from console.database import EVERY_INSTRUCTOR, Base, db
+
+READ, LINK, INGEST, OWNER = "console_read", "console_link", "console_ingest", "console_migrate"
+
+# By role and table: privileges, on the whole table or on the columns named. Nothing else is granted, which
+# tests/test_roles.py tries.
+GRANTS: dict[str, dict[str, dict[str, str | None]]] = {
+    READ: {
+        "alembic_version": {"SELECT": None},
+        "instructors": {"SELECT": None},
+        "users": {"SELECT": "id, email, name, password_hash, active"},  # what sign-in reads
+        "memberships": {"SELECT": None},
+        "conversations": {"SELECT": None},
+        "messages": {"SELECT": None},
+        "customers": {"SELECT": None},
+        "audit_events": {"SELECT": None},
+    },
+    LINK: {
+        "alembic_version": {"SELECT": None},
+        "users": {"SELECT": "id, active"},
+        "memberships": {"SELECT": None},
+        "conversations": {
+            "SELECT": "id, instructor_id, channel, customer_identifier,"
+            " customer_id, link_version, link_operation_id, audit_outbox",
+            "UPDATE": "customer_id, link_version, link_operation_id, audit_outbox",
+        },
+        "customers": {"SELECT": None, "INSERT": None},
+        "audit_events": {
+            "SELECT": None,
+            # The position comes by itself.
+            "INSERT": "event_id, conversation_id, instructor_id, sequence, event",
+        },
+    },
+    INGEST: {
+        "alembic_version": {"SELECT": None},
+        "channel_accounts": {"SELECT": None},
+        "conversations": {
+            "SELECT": "id, instructor_id, channel, customer_identifier, status, last_message_at",
+            "INSERT": "id, instructor_id, channel, customer_identifier,"
+            " status, created_at, updated_at, last_message_at",
+            "UPDATE": "status, updated_at, last_message_at",
+        },
+        "messages": {"SELECT": "id, channel, external_id", "INSERT": None},
+        "rejected_payloads": {"SELECT": None, "INSERT": None, "UPDATE": "reason", "DELETE": None},
+    },
+}
+
+# Whose rows a person's transaction sees is in console.instructors, set by console/database.py. The
+# sub-selects are evaluated once a statement, not once a row; without a setting nothing gets through.
+_SETTING = "current_setting('console.instructors', true)"
+_IS_THEIRS = (
+    f"(SELECT {_SETTING} = '{EVERY_INSTRUCTOR}') OR instructor_id = ANY"
+    f" ((SELECT string_to_array(nullif({_SETTING}, '{EVERY_INSTRUCTOR}'), ',')::uuid[])::uuid[])"
+)
+POLICIES = {
+    "people": (f"{READ}, {LINK}", _IS_THEIRS, ("conversations", "messages", "customers", "audit_events")),
+    "ingestion": (INGEST, "true", ("conversations", "messages")),
+}
+
+# What a part of the console waits for at most, as on SQLite: then it says so, and lets go of what it holds.
+LIMITS = {
+    READ: {"statement_timeout": "30s", "idle_in_transaction_session_timeout": "60s"},
+    LINK: {"lock_timeout": "15s", "idle_in_transaction_session_timeout": "60s"},
+    INGEST: {"lock_timeout": "15s", "idle_in_transaction_session_timeout": "60s"},
+}
+
+FUNCTIONS = ("audit_events_refuse",)
+
+database = Group("database", help="The database server's side of the console.")
+
+
+@database.command("roles")
+@click.option("--apply", "apply_", is_flag=True, help="Run the SQL instead of printing it.")
+def print_or_apply(apply_: bool) -> None:
+    """Print the SQL that gives each part of the console a PostgreSQL role of its own."""
+    if db.engine.dialect.name != "postgresql":
+        raise BadUsage(
+            "SQLite knows no roles: CONSOLE_DATABASE_URL takes a postgresql+psycopg:// address here"
+        )
+    with db.engine.begin() as connection:
+        script = list(statements(connection))
+        if not apply_:
+            click.echo("\n".join(f"{statement};" for statement in script))
+            return
+        for statement in script:
+            connection.exec_driver_sql(statement)
+    click.echo(f"applied {len(script)} statements")
+
+
+def statements(connection: Connection) -> Iterator[str]:
+    """Give the statements that suit the tables there are, at whatever revision they are."""
+    columns = {
+        table: {column["name"] for column in found}
+        for (_, table), found in inspect(connection).get_multi_columns().items()
+        if table in {*Base.metadata.tables, "alembic_version"}
+    }
+    if not columns:
+        raise Failure("there are no tables yet: flask db upgrade, then this")
+    yield from _roles(connection)
+    yield from _ownership(connection, columns)
+    yield from _grants(columns)
+    yield from _row_security(connection, columns)
+
+
+def _roles(connection: Connection) -> Iterator[str]:
+    """Make the roles, without a password: whoever runs the server gives one, or another way to sign in."""
+    there = {
+        role: set(limits or ())
+        for role, limits in connection.exec_driver_sql("SELECT rolname, rolconfig FROM pg_roles")
+    }
+    for role in (OWNER, *GRANTS):
+        if role not in there:
+            yield f"CREATE ROLE {role} LOGIN"
+        for name, limit in LIMITS.get(role, {}).items():
+            if f"{name}={limit}" not in there.get(role, ()):
+                yield f"ALTER ROLE {role} SET {name} = '{limit}'"
+    name = connection.exec_driver_sql("SELECT quote_ident(current_database())").scalar_one()
+    everyone = ", ".join((OWNER, *GRANTS))
+    yield f"REVOKE ALL ON DATABASE {name} FROM PUBLIC"
+    yield f"GRANT CONNECT ON DATABASE {name} TO {everyone}"
+    yield "REVOKE ALL ON SCHEMA public FROM PUBLIC"
+    yield f"GRANT USAGE ON SCHEMA public TO {everyone}"
+    yield f"GRANT CREATE ON SCHEMA public TO {OWNER}"
+
+
+def _ownership(connection: Connection, columns: Mapping[str, set[str]]) -> Iterator[str]:
+    """Give the owner what somebody else made, and keep PUBLIC from what the owner will make."""
+    tables = connection.exec_driver_sql(
+        "SELECT relname FROM pg_class WHERE relname = ANY (%s) AND relnamespace = 'public'::regnamespace"
+        " AND relowner IS DISTINCT FROM to_regrole(%s)::oid ORDER BY relname",
+        (list(columns), OWNER),
+    )
+    yield from (f"ALTER TABLE {table} OWNER TO {OWNER}" for table in tables.scalars())
+    functions = connection.exec_driver_sql(
+        "SELECT proname FROM pg_proc WHERE proname = ANY (%s) AND pronamespace = 'public'::regnamespace"
+        " AND proowner IS DISTINCT FROM to_regrole(%s)::oid",
+        (list(FUNCTIONS), OWNER),
+    )
+    yield from (f"ALTER FUNCTION {function}() OWNER TO {OWNER}" for function in functions.scalars())
+    yield "REVOKE EXECUTE ON ALL FUNCTIONS IN SCHEMA public FROM PUBLIC"
+    yield f"ALTER DEFAULT PRIVILEGES FOR ROLE {OWNER} REVOKE EXECUTE ON FUNCTIONS FROM PUBLIC"
+
+
+def _grants(columns: Mapping[str, set[str]]) -> Iterator[str]:
+    """Take everything away, then grant what is needed of what is there."""
+    yield f"REVOKE ALL ON ALL TABLES IN SCHEMA public FROM PUBLIC, {', '.join(GRANTS)}"
+    yield f"REVOKE ALL ON ALL SEQUENCES IN SCHEMA public FROM PUBLIC, {', '.join(GRANTS)}"
+    for role, tables in GRANTS.items():
+        for table in (table for table in tables if table in columns):
+            for privilege, named in tables[table].items():
+                if named is None:
+                    yield f"GRANT {privilege} ON {table} TO {role}"
+                elif there := [column for column in named.split(", ") if column in columns[table]]:
+                    yield f"GRANT {privilege} ({', '.join(there)}) ON {table} TO {role}"
+
+
+def _row_security(connection: Connection, columns: Mapping[str, set[str]]) -> Iterator[str]:
+    """Make the policies that are missing and drop those of older definitions.
+
+    The owner passes by them, and so do the checks of foreign keys, which are made with the owner's rights.
+    """
+    secured = set(connection.exec_driver_sql("SELECT relname FROM pg_class WHERE relrowsecurity").scalars())
+    there = {
+        (table, policy)
+        for table, policy in connection.exec_driver_sql("SELECT tablename, policyname FROM pg_policies")
+    }
+    wanted = dict(_policies(columns))
+    for table in sorted({table for table, _ in wanted} - secured):
+        yield f"ALTER TABLE {table} ENABLE ROW LEVEL SECURITY"
+    for (table, policy), definition in wanted.items():
+        if (table, policy) not in there:
+            yield f"CREATE POLICY {policy} ON {table} {definition}"
+    for table, policy in sorted(there - wanted.keys()):
+        yield f"DROP POLICY {policy} ON {table}"
+
+
+def _policies(columns: Mapping[str, set[str]]) -> Iterator[tuple[tuple[str, str], str]]:
+    """Give each policy's table and name, which changes with the definition, and the definition."""
+    for kind, (roles, condition, tables) in POLICIES.items():
+        definition = f"TO {roles} USING ({condition}) WITH CHECK ({condition})"
+        name = f"{kind}_{hashlib.sha256(definition.encode()).hexdigest()[:8]}"
+        for table in tables:
+            if table in columns:
+                yield (table, name), definition

@@ -1,0 +1,1 @@
+"""The migrations: `env.py` runs the revisions in `versions/`, on PostgreSQL by way of `online.py`."""

@@ -1,0 +1,216 @@
+"""How a revision runs on a PostgreSQL that is in use: nobody waits for it, and it can be run again.
+
+Revisions are written in Alembic's plain operations. SQLite runs those as they stand, in one transaction.
+For PostgreSQL, `Online` gives each the form that stops nobody, and each statement a transaction of its own:
+
+- What needs a strong lock gets it within LOCK_WAIT or lets go and tries again, so that whoever queued up
+  behind it goes on. Such a statement changes the catalog only, never rows.
+- What reads every row (indexes, the validation of constraints) runs under locks that let everybody write.
+- Each statement passes over what is there already: a revision that was stopped half-way is run again.
+"""
+
+import logging
+import random
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from alembic import op
+from alembic.ddl.postgresql import PostgresqlImpl
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from alembic.util import CommandError
+from psycopg.errors import DeadlockDetected, LockNotAvailable
+from sqlalchemy import (
+    CheckConstraint,
+    Column,
+    Connection,
+    Constraint,
+    ForeignKeyConstraint,
+    Index,
+    Table,
+    text,
+)
+from sqlalchemy.exc import OperationalError
+
+log = logging.getLogger("alembic.runtime.migration")
+
+LOCK_WAIT = "50ms"
+"""How long others may wait because a strong lock is waited for."""
+LONGEST_STRONG_LOCK = "2s"
+"""What rewrites a table under a strong lock, against its review, is cancelled after this."""
+ATTEMPTS = 200
+FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.05, 2.0
+ADVISORY_LOCK = 0x6D696772617465
+
+UP, DOWN = "an upgrade is under way", "a downgrade is under way"
+
+
+def take_turn(connection: Connection) -> None:
+    """Wait until no other migration of this database is under way; hold off others to the session's end."""
+    # Asked for again and again: whoever waits inside a statement holds a snapshot, for the end of
+    # which CREATE INDEX CONCURRENTLY of the migration under way would wait in turn.
+    while not connection.exec_driver_sql(f"SELECT pg_try_advisory_lock({ADVISORY_LOCK})").scalar():
+        time.sleep(0.2)
+    # Without this, a statement whose client was killed goes on, and holds that lock, to its end.
+    connection.exec_driver_sql("SET client_connection_check_interval = '1s'")
+
+
+@contextmanager
+def resumable(context: MigrationContext, scripts: ScriptDirectory) -> Iterator[None]:
+    """Let an upgrade or downgrade be stopped half-way, and the next run go either way from there.
+
+    The step in which it was stopped counts as taken for who goes down, as not taken for who goes up.
+    """
+    connection = context.connection
+    if connection is None or "destination_rev" not in context.opts:
+        yield  # a command that only looks
+        return
+    if not context.get_current_heads():
+        context.stamp(scripts, "base")  # makes the table of versions, on which the mark is put
+    direction, stopped = _direction(context), _read_mark(connection)
+    if stopped and stopped != direction:
+        context.stamp(scripts, _neighbour(context, scripts, direction))
+    _mark(connection, direction)
+    yield
+    _mark(connection, None)
+
+
+def _direction(context: MigrationContext) -> str:
+    steps = list(context.opts["fn"](context.get_current_heads(), context))
+    return DOWN if steps and steps[0].is_downgrade else UP
+
+
+def _neighbour(context: MigrationContext, scripts: ScriptDirectory, direction: str) -> str:
+    """Return the revision after the current one for who goes down, the one before for who goes up."""
+    chain = [*(script.revision for script in scripts.walk_revisions()), "base"][::-1]
+    place = chain.index(context.get_current_revision() or "base")
+    place += 1 if direction == DOWN else -1
+    return chain[max(0, min(place, len(chain) - 1))]
+
+
+def _read_mark(connection: Connection) -> str | None:
+    mark = connection.scalar(text("SELECT obj_description(to_regclass('alembic_version'), 'pg_class')"))
+    return str(mark) if mark else None
+
+
+def _mark(connection: Connection, mark: str | None) -> None:
+    value = f"'{mark}'" if mark else "NULL"
+    connection.exec_driver_sql(f"COMMENT ON TABLE alembic_version IS {value}")
+
+
+def analyze(table: str) -> None:
+    """Let PostgreSQL count a table whose columns or indexes are new, so that it plans with them at once."""
+    if isinstance(impl := op.get_context().impl, Online):
+        impl.analyze(table)
+
+
+class Online(PostgresqlImpl):
+    """Alembic's operations on a PostgreSQL that is in use. The connection has to be in autocommit."""
+
+    __dialect__ = "postgresql"
+    transactional_ddl = False
+
+    def create_table(self, table: Table, **kw: Any) -> None:
+        """Create a table; one that refers to another locks that one, for an instant, against writes."""
+        if (there := self._columns(table)) and there != {column.name for column in table.columns}:
+            raise CommandError(f"there is a table {table.name} already, and it is another: rename that one")
+        self._briefly(lambda: super(Online, self).create_table(table, **{**kw, "if_not_exists": True}))
+
+    def drop_table(self, table: Table, **kw: Any) -> None:
+        """Drop a table; those it refers to are locked for an instant."""
+        self._briefly(lambda: super(Online, self).drop_table(table, **{**kw, "if_exists": True}))
+
+    def add_column(self, table_name: str, column: Column[Any], **kw: Any) -> None:
+        """Add a column, nullable or with a constant default: neither rewrites the table."""
+        known = {**kw, "if_not_exists": True}
+        self._briefly(lambda: super(Online, self).add_column(table_name, column, **known))
+
+    def drop_column(self, table_name: str, column: Column[Any], **kw: Any) -> None:
+        """Drop a column, which leaves its values where they are until rows are written again."""
+        self._briefly(
+            lambda: super(Online, self).drop_column(table_name, column, **{**kw, "if_exists": True})
+        )
+
+    def create_index(self, index: Index, **kw: Any) -> None:
+        """Build an index beside the writers; what a stopped attempt left of it goes first."""
+        if self._is_invalid(index):
+            self.drop_index(index)
+        index.dialect_options["postgresql"]["concurrently"] = True
+        self._patiently(lambda: super(Online, self).create_index(index, **{**kw, "if_not_exists": True}))
+
+    def drop_index(self, index: Index, **kw: Any) -> None:
+        """Drop an index once nobody uses it any more."""
+        index.dialect_options["postgresql"]["concurrently"] = True
+        self._patiently(lambda: super(Online, self).drop_index(index, **{**kw, "if_exists": True}))
+
+    def add_constraint(self, const: Any, **kw: Any) -> None:
+        """Add a foreign key or a check for new rows at once, then check the old ones beside the writers."""
+        if not isinstance(const, ForeignKeyConstraint | CheckConstraint):
+            raise CommandError(f"{const.name}: on PostgreSQL, make a unique index in place of the constraint")
+        if not self._is_there(const):
+            const.dialect_options["postgresql"]["not_valid"] = True
+            self._briefly(lambda: super(Online, self).add_constraint(const, **kw))
+        validate = text(f"ALTER TABLE {const.table.name} VALIDATE CONSTRAINT {const.name}")
+        self._patiently(lambda: super(Online, self).execute(validate))
+
+    def drop_constraint(self, const: Constraint, **kw: Any) -> None:
+        """Drop a constraint; of a foreign key, both tables are locked for an instant."""
+        self._briefly(lambda: super(Online, self).drop_constraint(const, **{**kw, "if_exists": True}))
+
+    def execute(self, sql: Any, execution_options: dict[str, Any] | None = None) -> None:
+        """Run one statement, which has to be one that can be run again."""
+        self._briefly(lambda: super(Online, self).execute(sql, execution_options))
+
+    def analyze(self, table: str) -> None:
+        """Count a table."""
+        self._patiently(lambda: super(Online, self).execute(text(f"ANALYZE {table}")))
+
+    def _briefly(self, change: Callable[[], None]) -> None:
+        """Make a change under a lock that stops others, at a moment when nobody is in the way."""
+        pause = FIRST_PAUSE_SECONDS
+        for attempt in range(ATTEMPTS):
+            try:
+                self._set_timeouts(lock=LOCK_WAIT, statement=LONGEST_STRONG_LOCK)
+                return change()
+            except OperationalError as error:
+                if not isinstance(error.orig, LockNotAvailable | DeadlockDetected):
+                    raise
+            if attempt == 0:
+                log.info("Waiting for a moment in which no other transaction is in the way")
+            time.sleep(pause * random.uniform(0.5, 1.5))  # noqa: S311 (no secret)
+            pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
+        raise CommandError(
+            "another transaction kept in the way: find it in pg_stat_activity by its xact_start, end it, and "
+            "run this again. What was done before stays"
+        )
+
+    def _patiently(self, change: Callable[[], None]) -> None:
+        """Make a change under a lock that stops nobody, however long it waits and takes."""
+        self._set_timeouts(lock="0", statement="0")
+        change()
+
+    def _set_timeouts(self, *, lock: str, statement: str) -> None:
+        self._bound.exec_driver_sql(f"SET lock_timeout = '{lock}'")
+        self._bound.exec_driver_sql(f"SET statement_timeout = '{statement}'")
+
+    def _columns(self, table: Table) -> set[str]:
+        question = "SELECT attname FROM pg_attribute WHERE attrelid = to_regclass(:name) AND attnum > 0"
+        names = self._bound.scalars(text(f"{question} AND NOT attisdropped"), {"name": table.name})
+        return {str(name) for name in names}
+
+    def _is_invalid(self, index: Index) -> bool:
+        question = "SELECT true FROM pg_index WHERE indexrelid = to_regclass(:name) AND NOT indisvalid"
+        return bool(self._bound.scalar(text(question), {"name": index.name}))
+
+    def _is_there(self, const: Constraint) -> bool:
+        question = "SELECT true FROM pg_constraint WHERE conrelid = to_regclass(:table) AND conname = :name"
+        names = {"table": const.table.name, "name": const.name}
+        return bool(self._bound.scalar(text(question), names))
+
+    @property
+    def _bound(self) -> Connection:
+        if self.connection is None:
+            raise CommandError("a revision needs the database it changes: --sql is not available")
+        return self.connection

@@ -1,0 +1,412 @@
+"""What PostgreSQL lets each role do: every role, table, column and kind of access, expected against tried."""
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from uuid import UUID, uuid4
+
+import psycopg
+import pytest
+from flask import Flask
+from flask.testing import FlaskCliRunner
+from flask_migrate import downgrade, upgrade
+from sqlalchemy import URL, select, text
+from sqlalchemy.exc import DBAPIError
+
+from console import create_app
+from console.config import Settings
+from console.database import Base, ingesting, reading, work_for, writing
+from console.models import AuditEvent, Conversation, Customer, Message
+from console.permissions import Permission, public, requires
+from tests import postgres
+from tests.databases import OWNER, POSTGRESQL, as_owner, execute, fresh_copy, rows, settings_for
+from tests.factories import Desk, desk, link_state, run
+from tests.pages import Browser
+from tests.postgres import Cluster
+
+READ, LINK, INGEST = "console_read", "console_link", "console_ingest"
+
+# Each column's letters say what the role may do with it: s(elect), i(nsert), u(pdate); * is every other.
+# "delete" and "truncate" are of the table. What isn't here, nobody may.
+CONVERSATION_OF_0001 = [
+    "id",
+    "instructor_id",
+    "channel",
+    "customer_identifier",
+    "status",
+    "created_at",
+    "updated_at",
+    "last_message_at",
+]
+ALLOWED: dict[str, dict[str, dict[str, str]]] = {
+    READ: {
+        "alembic_version": {"*": "s"},
+        "instructors": {"*": "s"},
+        "users": {"id": "s", "email": "s", "name": "s", "password_hash": "s", "active": "s"},
+        "memberships": {"*": "s"},
+        "conversations": {"*": "s"},
+        "messages": {"*": "s"},
+        "customers": {"*": "s"},
+        "audit_events": {"*": "s"},
+    },
+    LINK: {
+        "alembic_version": {"*": "s"},
+        "users": {"id": "s", "active": "s"},
+        "memberships": {"*": "s"},
+        "conversations": {
+            **dict.fromkeys(["id", "instructor_id", "channel", "customer_identifier"], "s"),
+            **dict.fromkeys(["customer_id", "link_version", "link_operation_id", "audit_outbox"], "su"),
+        },
+        "customers": {"*": "si"},
+        "audit_events": {"position": "s", "*": "si"},
+    },
+    INGEST: {
+        "alembic_version": {"*": "s"},
+        "channel_accounts": {"*": "s"},
+        "conversations": {
+            **dict.fromkeys(CONVERSATION_OF_0001, "i"),
+            **dict.fromkeys(["id", "instructor_id", "channel", "customer_identifier"], "si"),
+            **dict.fromkeys(["status", "last_message_at"], "siu"),
+            "updated_at": "iu",
+        },
+        "messages": {**dict.fromkeys(["id", "channel", "external_id"], "si"), "*": "i"},
+        "rejected_payloads": {"reason": "siu", "*": "si", "delete": ""},
+    },
+}
+TABLES = {table.name: [column.name for column in table.c] for table in Base.metadata.sorted_tables}
+TABLES["alembic_version"] = ["version_num"]
+
+Access = tuple[str, str, str]
+
+
+@pytest.fixture
+def engine() -> str:
+    """Run on the one engine that has roles."""
+    return POSTGRESQL
+
+
+@pytest.fixture
+def anna(cli: FlaskCliRunner) -> Desk:
+    """Return an instructor's desk."""
+    return desk(cli)
+
+
+@pytest.fixture
+def bruno(cli: FlaskCliRunner) -> Desk:
+    """Return another instructor's desk."""
+    return desk(cli, "Bruno Pichler")
+
+
+def allowed(role: str) -> set[Access]:
+    """Return what a role is expected to be allowed, as (access, table, column)."""
+    found = set()
+    for table, rights in ALLOWED[role].items():
+        for column in TABLES[table]:
+            letters = rights.get(column, rights.get("*", ""))
+            found |= {(access, table, column) for access in ACCESSES if access[0] in letters}
+        found |= {(access, table, "") for access in ("delete", "truncate") if access in rights}
+    return found
+
+
+ACCESSES = {
+    "select": "SELECT {column} FROM {table}",
+    # No row, so that no constraint and no policy has a say: only rights do.
+    "insert": "INSERT INTO {table} ({column}) SELECT NULL::{kind} WHERE false",
+    "update": "UPDATE {table} SET {column} = NULL::{kind}",
+    "delete": "DELETE FROM {table}",
+    "truncate": "TRUNCATE {table}",
+}
+
+
+def attempts() -> Iterator[tuple[Access, str]]:
+    """Give every access with a statement that needs that right and no other."""
+    kinds = {
+        (table, column): kind
+        for table, column, kind in rows(
+            "SELECT table_name, column_name, CASE WHEN data_type = 'character' THEN 'text' ELSE data_type END"
+            " FROM information_schema.columns WHERE table_schema = 'public'"
+        )
+    }
+    for table, columns in TABLES.items():
+        for column in columns:
+            names = {"table": table, "column": column, "kind": kinds[table, column]}
+            for access in ("select", "insert", "update"):
+                yield (access, table, column), ACCESSES[access].format(**names)
+        for access in ("delete", "truncate"):
+            yield (access, table, ""), ACCESSES[access].format(table=table)
+
+
+def may(connection: "psycopg.Connection[object]", statement: str) -> bool:
+    """Try a statement and undo it; say whether the right was there, whatever else was wrong with it."""
+    try:
+        with connection.transaction(force_rollback=True):
+            connection.execute(statement.encode())
+    except psycopg.errors.InsufficientPrivilege:
+        return False
+    return True
+
+
+@pytest.mark.parametrize("role", ALLOWED)
+def test_every_role_may_do_what_is_expected_and_nothing_else(
+    app: Flask, cluster: Cluster, settings: Settings, role: str
+):
+    tried = list(attempts())
+    with cluster.connect(str(settings.database_url.database), role) as connection:
+        done = {access for access, statement in tried if may(connection, statement)}
+    assert len(tried) == 3 * sum(map(len, TABLES.values())) + 2 * len(TABLES)
+    assert done == allowed(role)
+
+
+@pytest.mark.parametrize("role", [READ, LINK, INGEST])
+def test_no_role_makes_anything_in_the_database(cluster: Cluster, settings: Settings, role: str):
+    with cluster.connect(str(settings.database_url.database), role) as connection:
+        for statement in (
+            "CREATE TABLE mine (x int)",
+            "CREATE VIEW mine AS SELECT * FROM customers",
+            "CREATE FUNCTION mine() RETURNS int LANGUAGE sql AS 'SELECT 1'",
+            "CREATE SCHEMA mine",
+            "CREATE ROLE mine",
+            "ALTER TABLE audit_events DISABLE TRIGGER ALL",
+            "ALTER TABLE conversations DISABLE ROW LEVEL SECURITY",
+            "CREATE POLICY everything ON conversations USING (true)",
+            "SELECT nextval('audit_events_position_seq')",
+            "SELECT audit_events_refuse()",
+            "SET session_replication_role = replica",
+            f"SET ROLE {OWNER}",
+        ):
+            assert not may(connection, statement), statement
+
+
+TENANTS_TABLES = (Conversation, Message, Customer, AuditEvent)
+
+
+def seen() -> dict[str, set[UUID]]:
+    """Return whose rows a query without any WHERE finds, by table, on the engine that reads."""
+    with reading() as connection:
+        return {
+            model.__tablename__: set(connection.scalars(select(model.instructor_id)))
+            for model in TENANTS_TABLES
+        }
+
+
+@contextmanager
+def request_for(app: Flask, instructor_ids: list[UUID]) -> Iterator[None]:
+    """Be within the request of somebody who works for these instructors; of nobody for none."""
+    with app.app_context(), app.test_request_context():
+        if instructor_ids:
+            work_for(instructor_ids)
+        yield
+
+
+def all_of(*instructor_ids: UUID) -> dict[str, set[UUID]]:
+    return {model.__tablename__: set(instructor_ids) for model in TENANTS_TABLES}
+
+
+@pytest.fixture
+def both(anna: Desk, bruno: Desk) -> tuple[Desk, Desk]:
+    """Let both have a linked conversation, one with the same number."""
+    for someone in (anna, bruno):
+        someone.link(someone.conversation("393331234567"))
+    return anna, bruno
+
+
+def test_without_a_where_a_request_reads_its_own_instructors_rows(app: Flask, both: tuple[Desk, Desk]):
+    anna, bruno = both
+    for mine in ([anna.instructor_id], [bruno.instructor_id], [anna.instructor_id, bruno.instructor_id], []):
+        with request_for(app, mine):
+            assert seen() == all_of(*mine)
+
+
+def test_a_request_reads_nothing_before_it_says_for_whom(app: Flask, both: tuple[Desk, Desk]):
+    with app.app_context(), app.test_request_context():
+        assert seen() == all_of()
+
+
+def test_a_command_reads_everything(app: Flask, both: tuple[Desk, Desk]):
+    assert seen() == all_of(*(one.instructor_id for one in both))
+
+
+def test_without_a_where_a_request_writes_its_own_instructors_rows(app: Flask, both: tuple[Desk, Desk]):
+    anna, _bruno = both
+    with request_for(app, [anna.instructor_id]), writing() as connection:
+        assert connection.execute(text("UPDATE conversations SET customer_id = NULL")).rowcount == 1
+    assert rows("SELECT instructor_id FROM conversations WHERE customer_id IS NULL AND link_version > 0") == [
+        (str(anna.instructor_id),)
+    ]
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "INSERT INTO customers VALUES (gen_random_uuid(), '{other}', 'whatsapp', '393339999999', now())",
+        (
+            "INSERT INTO audit_events (event_id, conversation_id, instructor_id, sequence, event)"
+            " VALUES (gen_random_uuid(), gen_random_uuid(), '{other}', 1, '{{}}')"
+        ),
+    ],
+    ids=["customers", "audit_events"],
+)
+def test_a_request_adds_nothing_to_another_instructors_rows(
+    app: Flask, both: tuple[Desk, Desk], statement: str
+):
+    anna, bruno = both
+    with request_for(app, [anna.instructor_id]):
+        with pytest.raises(DBAPIError, match="row-level security"), writing() as connection:
+            connection.execute(text(statement.format(other=bruno.instructor_id)))
+        with writing() as connection:
+            connection.execute(text(statement.format(other=anna.instructor_id)))
+
+
+def backend() -> int:
+    with reading() as connection:
+        found: int = connection.exec_driver_sql("SELECT pg_backend_pid()").scalar_one()
+        return found
+
+
+def test_a_connection_that_another_tenant_used_before_shows_nothing_of_theirs(
+    app: Flask, both: tuple[Desk, Desk], cluster: Cluster
+):
+    anna, bruno = ([one.instructor_id] for one in both)
+    used = set()
+
+    def expect(mine: list[UUID]) -> None:
+        with request_for(app, mine):
+            used.add(backend())
+            assert seen() == all_of(*mine)
+
+    for mine in (anna, bruno, [], bruno, anna):
+        expect(mine)
+        with request_for(app, mine), pytest.raises(DBAPIError), reading() as connection:
+            connection.execute(text("SELECT 1 / 0"))
+    assert len(used) == 1
+    cluster.execute(f"SELECT pg_terminate_backend({used.pop()})")
+    for mine in (bruno, [], anna):
+        expect(mine)
+
+
+def test_after_an_error_the_rest_of_a_request_works_for_the_same(app: Flask, both: tuple[Desk, Desk]):
+    anna, _ = both
+    with request_for(app, [anna.instructor_id]), reading() as connection:
+        with pytest.raises(DBAPIError):
+            connection.execute(text("SELECT 1 / 0"))
+        connection.rollback()
+        assert set(connection.scalars(select(Conversation.instructor_id))) == {anna.instructor_id}
+
+
+def test_many_at_once_on_a_few_connections_see_their_own(app: Flask, both: tuple[Desk, Desk]):
+    anna, bruno = both
+
+    def look(number: int) -> bool:
+        mine = (anna, bruno)[number % 2].instructor_id
+        with request_for(app, [mine]):
+            return seen() == all_of(mine)
+
+    with ThreadPoolExecutor(8) as pool:
+        assert all(pool.map(look, range(200)))
+
+
+def test_a_page_that_forgets_its_where_shows_what_its_reader_may_see(
+    app: Flask, client: Browser, both: tuple[Desk, Desk]
+):
+    def everybodys() -> str:
+        with reading() as connection:
+            return " ".join(map(str, connection.scalars(select(Conversation.instructor_id))))
+
+    app.add_url_rule("/in", "in", requires(Permission.CONVERSATIONS_READ)(everybodys))
+    app.add_url_rule("/out", "out", public(lambda: everybodys()))
+    for someone in both:
+        assert client.http.get("/out").text == ""
+        client.sign_in(someone.operator.email, someone.operator.password)
+        assert client.http.get("/in").text == str(someone.instructor_id)
+        client.submit(client.get_page("/conversations"), "/logout")
+
+
+def test_an_event_whose_id_another_instructors_has_is_not_lost(app: Flask, both: tuple[Desk, Desk]):
+    anna, bruno = both
+    first, second, operation_id = anna.conversation("40404"), bruno.conversation("40405"), uuid4()
+    customers = {one.instructor_id: one.customer("393330000000") for one in both}
+    anna.link(first, customers[anna.instructor_id], operation_id=operation_id)
+    anna.unlink(first)
+    version = link_state(second).link_version
+    with request_for(app, [bruno.instructor_id]):
+        bruno.link(second, customers[bruno.instructor_id], operation_id=operation_id, seen_version=version)
+    assert [one["event_id"] for one in link_state(second).outbox or []] == [str(operation_id)]
+
+
+def test_ingestion_works_for_every_instructor_and_sees_no_link(app: Flask, both: tuple[Desk, Desk]):
+    with app.test_request_context(), ingesting() as connection:
+        found = set(connection.scalars(select(Conversation.instructor_id)))
+        assert found == {one.instructor_id for one in both}
+        with pytest.raises(DBAPIError, match="permission denied"):
+            connection.execute(select(Conversation.customer_id))
+
+
+def privileges(cluster: Cluster, database: str) -> str:
+    """Return everything that `roles` sets, as pg_dump writes it."""
+    dumped = pg_dump(cluster, database)
+    return "\n".join(line for line in dumped.splitlines() if not line.startswith("\\"))
+
+
+def pg_dump(cluster: Cluster, database: str) -> str:
+    address = f"--dbname=host=127.0.0.1 port={cluster.port} user=postgres dbname={database}"
+    return postgres.run("pg_dump", "--schema-only", address)
+
+
+def test_applying_again_changes_nothing(cli: FlaskCliRunner, cluster: Cluster, settings: Settings):
+    database = str(settings.database_url.database)
+    before = privileges(cluster, database)
+    assert "CREATE POLICY" in before
+    assert run(cli, "database", "roles", "--apply").startswith("applied ")
+    assert privileges(cluster, database) == before
+
+
+def test_printing_changes_nothing_and_prints_what_is_applied(
+    cli: FlaskCliRunner, cluster: Cluster, settings: Settings
+):
+    database = str(settings.database_url.database)
+    execute("GRANT DELETE ON customers TO console_link", "ALTER TABLE customers DISABLE ROW LEVEL SECURITY")
+    tampered = privileges(cluster, database)
+    printed = run(cli, "database", "roles")
+    assert privileges(cluster, database) == tampered
+    assert "ALTER TABLE customers ENABLE ROW LEVEL SECURITY;" in printed.splitlines()
+    execute(*printed.removesuffix(";").split(";\n"))
+    assert "GRANT SELECT,INSERT ON TABLE public.customers TO console_link" in privileges(cluster, database)
+    mended = privileges(cluster, database)
+    run(cli, "database", "roles", "--apply")
+    assert privileges(cluster, database) == mended
+
+
+def test_what_the_servers_administrator_made_becomes_the_owners(cluster: Cluster, migrated_on_server: URL):
+    with fresh_copy(cluster) as url:
+        app = create_app(replace(settings_for(url), database_url=url))
+        with app.app_context():
+            upgrade()
+            run(app.test_cli_runner(), "database", "roles", "--apply")
+        with create_app(as_owner(settings_for(url))).app_context():
+            downgrade(revision="0003_conversation_link")
+            upgrade()
+        owners = cluster.execute(
+            "SELECT DISTINCT tableowner FROM pg_tables WHERE schemaname = 'public'", str(url.database)
+        )
+        assert owners == [(OWNER,)]
+
+
+def test_nobody_else_gets_into_the_database(cluster: Cluster, migrated_on_server: URL):
+    cluster.execute("CREATE ROLE somebody LOGIN")
+    with pytest.raises(psycopg.OperationalError, match="permission denied"):
+        cluster.connect(str(migrated_on_server.database), "somebody")
+
+
+def test_a_database_without_tables_is_one_line(new_database: Callable[[], URL]):
+    owner = create_app(as_owner(settings_for(new_database())))
+    result = owner.test_cli_runner().invoke(args=["database", "roles"])
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr == "Error: there are no tables yet: flask db upgrade, then this\n"
+
+
+def test_sqlite_has_no_roles(migrated: Path):
+    result = create_app(settings_for(migrated)).test_cli_runner().invoke(args=["database", "roles"])
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "SQLite knows no roles" in result.stderr
