@@ -12,8 +12,7 @@
   const move = (step) => {
     const items = [...document.querySelectorAll(".queue li a, .rows .who")];
     const focused = items.indexOf(document.activeElement);
-    const current = items.findIndex((item) => item.ariaCurrent);
-    items[(focused < 0 ? current : focused) + step]?.focus();
+    items[(focused < 0 ? items.findIndex((one) => one.ariaCurrent) : focused) + step]?.focus();
   };
 
   const press = (key) => {
@@ -75,7 +74,7 @@
     addEventListener("pagehide", () => { sessionStorage.queue = queue.scrollTop; });
   }
 
-  /* A status is announced when its text changes, not when it is there from the start. */
+  /* Only a change of its text makes a status heard. */
   const done = find(".done");
   if (done) {
     const said = done.textContent;

@@ -73,9 +73,9 @@ def short_identifier(identifier: str) -> tuple[str, ...]:
     return shown
 
 
-def ago(then: datetime) -> str:
+def ago(then: datetime, at: datetime | None = None) -> str:
     """Say how long ago, as short as a list allows: 2 min, 3 h, yesterday, Sat, 3 Nov, 3 Nov 2025."""
-    today = now()
+    today = at or now()
     passed = today - then
     days = (today.date() - then.date()).days
     if timedelta(0) <= passed < timedelta(minutes=1):
@@ -101,10 +101,10 @@ def date(then: datetime) -> str:
     return f"{then.day} {then:%b %Y}"
 
 
-def day(then: datetime) -> str:
+def day(then: datetime, at: datetime | None = None) -> str:
     """Name a day: Tuesday 24 November, with the year unless it is this one."""
     named = f"{then:%A} {then.day} {then:%B}"
-    return named if then.year == now().year else f"{named} {then.year}"
+    return named if then.year == (at or now()).year else f"{named} {then.year}"
 
 
 def by_day(messages: list[MessageRow]) -> list[tuple[datetime, list[MessageRow]]]:

@@ -6,9 +6,8 @@ from datetime import datetime
 from uuid import UUID
 
 from sqlalchemy import Connection, String, cast, func, literal, or_, select, union_all
-from sqlalchemy.orm import aliased
 
-from console.conversations.queries import PREVIEW_CHARACTERS
+from console.conversations.queries import PREVIEW_CHARACTERS, newest_message
 from console.identifiers import normalize_identifier, search_term
 from console.models import Conversation, Customer, Message, User
 
@@ -62,35 +61,32 @@ def link_view(
     connection: Connection, *, conversation_id: UUID, instructor_ids: Iterable[UUID]
 ) -> LinkView | None:
     """Return one conversation of these instructors with its link, None for every other."""
-    last = aliased(Message)
-    newest = (
-        select(Message.id)
-        .where(Message.conversation_id == Conversation.id)
-        .order_by(Message.sent_at.desc(), Message.id.desc())
+    found = (
+        select(Conversation.__table__, newest_message().label("newest"))
+        .where(Conversation.id == conversation_id, Conversation.instructor_id.in_(instructor_ids))
         .limit(1)
-        .correlate(Conversation)
-        .scalar_subquery()
+        .subquery()
     )
     row = connection.execute(
         select(
-            Conversation.id,
-            Conversation.instructor_id,
-            Conversation.channel,
-            Conversation.customer_identifier,
-            Conversation.status,
-            Conversation.created_at,
-            Conversation.last_message_at,
-            Conversation.customer_id,
+            found.c.id,
+            found.c.instructor_id,
+            found.c.channel,
+            found.c.customer_identifier,
+            found.c.status,
+            found.c.created_at,
+            found.c.last_message_at,
+            found.c.customer_id,
             Customer.normalized_identifier,
-            Conversation.link_version,
-            cast(Conversation.audit_outbox, String),
-            last.kind,
-            func.substr(last.body, 1, PREVIEW_CHARACTERS),
-            last.direction,
+            found.c.link_version,
+            cast(found.c.audit_outbox, String),
+            Message.kind,
+            func.substr(Message.body, 1, PREVIEW_CHARACTERS),
+            Message.direction,
         )
-        .outerjoin(Customer, Customer.id == Conversation.customer_id)
-        .outerjoin(last, last.id == newest)
-        .where(Conversation.id == conversation_id, Conversation.instructor_id.in_(instructor_ids))
+        .select_from(found)
+        .outerjoin(Customer, Customer.id == found.c.customer_id)
+        .outerjoin(Message, Message.id == found.c.newest)
     ).one_or_none()
     return LinkView(*tuple(row)) if row else None
 

@@ -41,6 +41,10 @@ _REFUSED: dict[type[service.LinkError], tuple[int, str]] = {
         422,
         "No customer can be created here: the identifier names nobody, or its customer is on record already.",
     ),
+    service.ReasonMissing: (
+        422,
+        "Give a reason: it is kept in the audit trail.",
+    ),
     service.LinkChanged: (
         409,
         "Somebody changed this link after you opened it. Nothing was saved: compare, and send again.",

