@@ -1,0 +1,24 @@
+"""The checker itself: it lets pass what is right, and catches every bug that a store was given."""
+
+import pytest
+
+from tests.faults.checker import check
+from tests.faults.figures import Figures, sizes
+from tests.faults.simulation import BUGS, Store, simulate
+
+
+@sizes(short=30, full=300)
+def test_a_right_store_passes(figures: Figures, size: int):
+    for seed in range(size):
+        assert check(simulate(Store, seed).history) == [], seed
+    figures("right histories, all of which passed", size)
+
+
+@pytest.mark.parametrize("bug", BUGS, ids=lambda bug: bug.__name__)
+@sizes(short=10, full=100)
+def test_a_store_with_a_bug_is_caught(figures: Figures, bug: type[Store], size: int):
+    for seed in range(size):
+        simulation = simulate(bug, seed)
+        assert simulation.struck
+        assert check(simulation.history), seed
+    figures("histories with this bug, all of which were caught", size)
