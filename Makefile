@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help run test check lock clean
+.PHONY: help run test test-faults test-ha check bench bench-migrations screenshots lock clean
 
 PYTHON ?= python3
 
@@ -10,15 +10,35 @@ test: ## Run the whole test suite (ARGS= are options for pytest)
 	@$(PYTHON) scripts/bootstrap.py test
 	@.venv/bin/python -m pytest -n auto $(ARGS)
 
+test-faults: ## Kill, break and race the write path in full, and print what was counted (30 minutes at most)
+	@$(PYTHON) scripts/bootstrap.py test
+	@.venv/bin/python -m pytest -m faults tests/faults $(ARGS)
+
+test-ha: ## Kill the primary of a Patroni cluster under load, again and again (ARGS=--rounds=N)
+	@$(PYTHON) scripts/bootstrap.py check
+	@.venv/bin/python -m tests.ha $(ARGS)
+
 check: ## Lint, format, types, import contracts, templates, migrations equal models
 	@$(PYTHON) scripts/bootstrap.py check
 	@.venv/bin/python scripts/check.py
+
+bench: ## Measure, beside peers and floors (ARGS=--full: 10 million, PostgreSQL; ARGS=--load: many at once)
+	@$(PYTHON) scripts/bootstrap.py bench
+	@.venv-bench/bin/python -m benchmarks $(ARGS)
+
+bench-migrations: ## Migrate 10 million conversations while messages come (ARGS=--conversations=N: other sizes)
+	@$(PYTHON) scripts/bootstrap.py check
+	@.venv/bin/python -m benchmarks.migrations $(ARGS)
+
+screenshots: ## Draw every view in its states to docs/screenshots/
+	@$(PYTHON) scripts/bootstrap.py test
+	@.venv/bin/python -m scripts.screenshots
 
 lock: ## Make the lock files again (ARGS=--upgrade takes newer versions)
 	@$(PYTHON) scripts/lock.py $(ARGS)
 
 clean: ## Remove what was installed; the data in instance/ stays
-	rm -rf .venv node_modules static/vendor
+	rm -rf .venv .venv-bench node_modules static/vendor
 
 help: ## List these
-	@sed -n 's/^\([a-z]*\): ## /make \1\t/p' $(MAKEFILE_LIST) | expand -t 14
+	@sed -n 's/^\([a-z-]*\): ## /make \1\t/p' $(MAKEFILE_LIST) | expand -t 23

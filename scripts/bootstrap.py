@@ -1,6 +1,6 @@
-"""Make what the console needs to run, to be checked or to be tested; quick where nothing has changed.
+"""Make what the console needs to run, to be checked, tested or measured; quick where nothing has changed.
 
-Needs Python 3.11 and nothing else: `python3 scripts/bootstrap.py run|check|test`.
+Needs Python 3.11 and nothing else: `python3 scripts/bootstrap.py run|check|test|bench`.
 """
 
 import argparse
@@ -27,13 +27,15 @@ ROOT = Path(__file__).resolve().parent.parent
 INSTANCE = ROOT / "instance"
 VENV = ROOT / ".venv"
 PYTHON = VENV / "bin" / "python"
+# What the console is measured against is in an environment of its own, so that tests and checks don't see it.
+BENCH_VENV = ROOT / ".venv-bench"
 RUN_LOCK = ROOT / "requirements.txt"
 DEV_LOCK = ROOT / "requirements-dev.txt"
+BENCH_LOCK = ROOT / "requirements-bench.txt"
 NODE_MODULES = ROOT / "node_modules"
 NODE_LOCKS = (ROOT / "package.json", ROOT / "package-lock.json")
 
 # Each stamp lies in the directory it vouches for, so that it goes when the directory goes.
-PYTHON_STAMP = VENV / "installed"
 NODE_STAMP = NODE_MODULES / ".installed"
 
 # Pages are tested in Hebrew and Arabic, which DejaVu covers, and with emoji.
@@ -88,12 +90,14 @@ def exclusive() -> Iterator[None]:
 
 
 def bootstrap(target: str) -> None:
-    """Make the environment for `target`: run, check or test."""
-    dev = target != "run"
+    """Make the environment for `target`: run, check, test or bench."""
+    dev = target in ("check", "test")
     prepare_python(dev=dev)
     prepare_front_end(dev=dev)
     if target == "test":
         prepare_browser()
+    if target == "bench":
+        prepare_venv(BENCH_VENV, BENCH_LOCK)
 
 
 def fingerprint(label: str, *files: Path) -> str:
@@ -109,31 +113,36 @@ def stamped(stamp: Path, *accepted: str) -> bool:
 
 def prepare_python(*, dev: bool) -> None:
     """Install the locked packages into .venv; the development lock holds everything the other one does."""
-    lock = DEV_LOCK if dev else RUN_LOCK
-    if PYTHON.exists() and stamped(PYTHON_STAMP, *(fingerprint(it.name, it) for it in (lock, DEV_LOCK))):
+    prepare_venv(VENV, DEV_LOCK if dev else RUN_LOCK, DEV_LOCK)
+
+
+def prepare_venv(venv: Path, lock: Path, *larger: Path) -> None:
+    """Install what a lock file pins, unless that of a `larger` lock file is there already."""
+    python, stamp = venv / "bin" / "python", venv / "installed"
+    if python.exists() and stamped(stamp, *(fingerprint(it.name, it) for it in (lock, *larger))):
         return
-    if not (PYTHON.exists() and attempt(PYTHON, "-m", "pip", "--version").returncode == 0):
-        create_venv()
+    if not (python.exists() and attempt(python, "-m", "pip", "--version").returncode == 0):
+        create_venv(venv)
     say(f"Installing the Python packages of {lock.name}.")
-    PYTHON_STAMP.unlink(missing_ok=True)
-    pip_install(lock)
-    PYTHON_STAMP.write_text(fingerprint(lock.name, lock))
+    stamp.unlink(missing_ok=True)
+    pip_install(lock, python)
+    stamp.write_text(fingerprint(lock.name, lock))
 
 
-def create_venv() -> None:
-    """Make an empty .venv, on Debian with the package that its Python leaves out."""
-    command = (sys.executable, "-m", "venv", "--clear", VENV)
+def create_venv(venv: Path) -> None:
+    """Make an empty virtual environment, on Debian with the package that its Python leaves out."""
+    command = (sys.executable, "-m", "venv", "--clear", venv)
     if attempt(*command).returncode == 0:
         return
     package = f"python{sys.version_info.major}.{sys.version_info.minor}-venv"
     apt_install(package, need="This Python can't make a virtual environment.")
-    run(*command, failure=f"{sys.executable} can't make a virtual environment in {VENV}.")
+    run(*command, failure=f"{sys.executable} can't make a virtual environment in {venv}.")
 
 
-def pip_install(requirements: Path) -> None:
+def pip_install(requirements: Path, python: Path = PYTHON) -> None:
     """Install exactly what a lock file pins, each file checked against its hash."""
     run(
-        *(PYTHON, "-m", "pip", "install", "--quiet", "--no-input", "--disable-pip-version-check"),
+        *(python, "-m", "pip", "install", "--quiet", "--no-input", "--disable-pip-version-check"),
         *("--require-hashes", "--requirement", requirements),
         failure="The Python packages were not installed; pip's message is above.",
     )
@@ -237,7 +246,7 @@ def apt_install(*packages: str, need: str) -> None:
 def main() -> None:
     """Read the command line and prepare the checkout."""
     parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
-    parser.add_argument("target", choices=("run", "check", "test"))
+    parser.add_argument("target", choices=("run", "check", "test", "bench"))
     target = parser.parse_args().target
     with exclusive():
         bootstrap(target)

@@ -8,7 +8,7 @@ import tempfile
 import venv
 from pathlib import Path
 
-from bootstrap import DEV_LOCK, RUN_LOCK, exclusive, npm, plain_failures, prepare_python, run, say
+from bootstrap import BENCH_LOCK, DEV_LOCK, RUN_LOCK, exclusive, npm, plain_failures, prepare_python, run, say
 
 
 def install_uv(directory: Path) -> Path:
@@ -37,13 +37,14 @@ def lock_front_end() -> None:
 
 
 def main() -> None:
-    """Make the three lock files."""
+    """Make the four lock files."""
     options = sys.argv[1:]
     with exclusive(), tempfile.TemporaryDirectory() as directory:
-        say(f"Locking the Python packages: {RUN_LOCK.name}, {DEV_LOCK.name}.")
+        say(f"Locking the Python packages: {RUN_LOCK.name}, {DEV_LOCK.name}, {BENCH_LOCK.name}.")
         uv = install_uv(Path(directory))
         lock_python(uv, RUN_LOCK, *options)
         lock_python(uv, DEV_LOCK, *options, "--group", "dev", "--constraint", RUN_LOCK.name)
+        lock_python(uv, BENCH_LOCK, *options, "--group", "bench", "--constraint", DEV_LOCK.name)
         prepare_python(dev=True)
         say("Locking the front-end packages: package-lock.json.")
         lock_front_end()

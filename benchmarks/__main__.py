@@ -1,0 +1,76 @@
+"""`make bench`: measure, print the table, draw the charts, and exit 1 where a budget is missed."""
+
+import argparse
+import sys
+
+from benchmarks import charts, delivery, identifiers, load, pages, writes
+from benchmarks.clock import ROUNDS
+from benchmarks.databases import postgres_database, quiet, say, sqlite_copy, sqlite_file, sqlite_url
+from benchmarks.report import Result, table
+from tests.postgres import cluster
+
+_QUICK_ROUNDS = 10
+
+
+def main() -> None:
+    """Read the command line and measure."""
+    parser = argparse.ArgumentParser(prog="make bench", description=__doc__, allow_abbrev=False)
+    parser.add_argument(
+        "--full", action="store_true", help="10,000,000 conversations as well, and PostgreSQL"
+    )
+    parser.add_argument("--quick", action="store_true", help="10,000 conversations alone, and fewer rounds")
+    parser.add_argument("--load", action="store_true", help="instead: many people and messages at once")
+    parser.add_argument("--seconds", type=int, default=300, help="how long --load lasts, 300 if not said")
+    parser.add_argument("--postgres", action="store_true", help="--load on PostgreSQL instead of SQLite")
+    options = parser.parse_args()
+    size = pages.SMALL if options.quick else pages.MEDIUM
+    if options.load:
+        print(under_load(size, seconds=options.seconds, postgres=options.postgres))
+        return
+    results = measure(size, full=options.full, quick=options.quick)
+    print(table(results))
+    missed = sum(not result.holds for result in results)
+    if missed:
+        sys.exit(f"{missed} of the budgets are missed.")
+
+
+def under_load(size: int, *, seconds: int, postgres: bool) -> str:
+    """Measure the load alone."""
+    if not postgres:
+        return load.run(sqlite_url(sqlite_copy(sqlite_file(size))), size, seconds)
+    with cluster(durable=True, max_connections="200") as made:
+        return load.run(postgres_database(made, size), size, seconds)
+
+
+def measure(size: int, *, full: bool, quick: bool) -> list[Result]:
+    """Measure everything but the load."""
+    sizes = sorted({pages.SMALL, size, *([pages.LARGE] if full else [])})
+    rounds = _QUICK_ROUNDS if quick else ROUNDS
+    files = {each: sqlite_file(each) for each in sizes}
+    url = sqlite_url(files[size])
+    with quiet():
+        say("Pages.")
+        results, timings = pages.measure(files, rounds)
+        if not quick:
+            charts.draw(sizes, timings)
+        results += pages.statements(url, size)
+        say("Identifiers.")
+        results += identifiers.measure()
+        say("Writes.")
+        results += writes.measure(sqlite_url(sqlite_copy(files[size])), size, rounds)
+        say("First visit and start.")
+        results += [delivery.first_visit(url), delivery.start(files[size])]
+        if full:
+            results += _on_postgres(size, rounds)
+    return results
+
+
+def _on_postgres(size: int, rounds: int) -> list[Result]:
+    with cluster(durable=True, shared_buffers="256MB") as made:
+        url = postgres_database(made, size)
+        say("PostgreSQL.")
+        return pages.measure_postgres(url, size, rounds) + writes.measure(url, size, rounds)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,314 @@
+"""Migrate a PostgreSQL that takes messages: `python -m benchmarks.migrations`, `make bench-migrations`.
+
+Each revision after the inbox goes up, down and up again while processes store WhatsApp messages through the
+ingestion service at a steady rate. Printed for each step: how long it took, how many messages came meanwhile,
+how many failed, and the longest that one waited.
+"""
+
+import argparse
+import json
+import multiprocessing
+import os
+import random
+import subprocess
+import sys
+import time
+from array import array
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from multiprocessing.synchronize import Barrier, Event
+from threading import Thread
+
+from sqlalchemy.engine import URL, make_url
+
+from console import create_app
+from console.config import ROOT, Settings
+from console.ingestion.service import NotStored, ingest_payload
+from tests import postgres
+
+REVISIONS = ("0002_customers", "0003_conversation_link", "0004_audit_events")
+LONGEST_STALL_MS = 200
+PROCESSES, THREADS = 2, 4
+MESSAGES = 5
+"""How many messages a payload has: under load they come together."""
+INSTRUCTORS = 100
+REST_SECONDS, WARM_UP_SECONDS = 20, 3
+CHUNK, SMALL_CHUNK = 1_000_000, 50_000
+
+SERVER = {
+    "shared_buffers": "1GB",
+    "maintenance_work_mem": "512MB",
+    "max_wal_size": "8GB",
+    "checkpoint_timeout": "15min",
+}
+
+PEOPLE = """
+INSERT INTO instructors SELECT ('01900000-0000-7000-8000-' || lpad(to_hex(n), 12, '0'))::uuid, 'Anna', now()
+    FROM generate_series(0, 99) n;
+INSERT INTO channel_accounts SELECT 'whatsapp', n::text,
+    ('01900000-0000-7000-8000-' || lpad(to_hex(n), 12, '0'))::uuid FROM generate_series(0, 99) n
+"""
+# Loaded past the foreign key, and the indexes made afterwards: minutes instead of an hour.
+CONVERSATIONS = """
+SET session_replication_role = replica;
+INSERT INTO conversations (id, instructor_id, channel, customer_identifier, status,
+    created_at, updated_at, last_message_at)
+SELECT ('01910000-0000-7000-8000-' || lpad(to_hex(n), 12, '0'))::uuid,
+    ('01900000-0000-7000-8000-' || lpad(to_hex(n % 100), 12, '0'))::uuid,
+    'whatsapp', (390000000000 + n)::text, 'open', at, at, at
+FROM generate_series({first}, {last}) n,
+    LATERAL (SELECT timestamptz '2026-01-01' + n * interval '1 s' AS at) moment
+"""
+INDEXES = """
+SELECT indexrelid::regclass::text, pg_get_indexdef(indexrelid) FROM pg_index
+WHERE indrelid = 'conversations'::regclass AND NOT indisprimary
+"""
+# What a revision's own release would have written before the next one is run, for a range of conversations:
+# a customer for every tenth, a link for every hundredth.
+WRITTEN = {
+    "0002_customers": """
+        INSERT INTO customers SELECT id, instructor_id, channel, customer_identifier, created_at
+        FROM conversations WHERE customer_identifier LIKE '39%7' AND {range}
+    """,
+    "0003_conversation_link": """
+        UPDATE conversations
+        SET customer_id = customers.id, link_version = 1, link_operation_id = customers.id
+        FROM customers WHERE customers.id = conversations.id AND customer_identifier LIKE '39%77' AND {range}
+    """,
+}
+RANGE = """
+conversations.id BETWEEN ('01910000-0000-7000-8000-' || lpad(to_hex({first}), 12, '0'))::uuid
+    AND ('01910000-0000-7000-8000-' || lpad(to_hex({last}), 12, '0'))::uuid
+"""
+
+HEADING = (
+    f"{'step':<32}{'seconds':>8}{'a second':>10}{'failed':>8}{'p99 ms':>8}{'longest ms':>12}{'late ms':>9}"
+)
+
+
+@dataclass(frozen=True)
+class Payload:
+    """What became of a payload: when it was due, sent and answered, in seconds, and whether it is stored."""
+
+    due: float
+    sent: float
+    answered: float
+    stored: bool
+
+
+@dataclass(frozen=True)
+class Step:
+    """One migration, or a rest, and the payloads that were under way during it."""
+
+    name: str
+    seconds: float
+    payloads: list[Payload]
+
+    @property
+    def failed(self) -> int:
+        """How many payloads were not stored."""
+        return sum(not one.stored for one in self.payloads)
+
+    @property
+    def waits(self) -> list[float]:
+        """How long each payload took, shortest first, in milliseconds."""
+        return sorted((one.answered - one.sent) * 1000 for one in self.payloads)
+
+    def __str__(self) -> str:
+        """Return the step as a line of the table."""
+        waits = self.waits
+        late = max((one.answered - one.due) * 1000 for one in self.payloads)
+        rate = MESSAGES * len(waits) / self.seconds
+        times = f"{waits[int(len(waits) * 0.99)]:8.1f}{waits[-1]:12.1f}{late:9.1f}"
+        return f"{self.name:<32}{self.seconds:8.1f}{rate:10.0f}{self.failed:8}{times}"
+
+
+@dataclass(frozen=True)
+class Console:
+    """A console's database, and how to migrate and fill it."""
+
+    server: postgres.Cluster
+    url: URL
+
+    def execute(self, statement: str) -> list[tuple[object, ...]]:
+        """Run SQL as the superuser."""
+        return self.server.execute(statement, self.url.database or "")
+
+    def flask(self, *arguments: str) -> None:
+        """Run a command of the console, whose failure ends the benchmark."""
+        variables = ("CONSOLE_DATABASE_URL", "CONSOLE_READ_DATABASE_URL", "CONSOLE_INGEST_DATABASE_URL")
+        urls = dict.fromkeys(variables, self.url.render_as_string(hide_password=False))
+        # In production it runs on another machine than the database and the console.
+        command = ["nice", sys.executable, "-m", "flask", *arguments]
+        environ = {**os.environ, **urls, "CONSOLE_SECRET_KEY": "signs nothing"}
+        done = subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, text=True, check=False)
+        if done.returncode:
+            sys.exit(f"flask {' '.join(arguments)} failed: {done.stderr}")
+
+    def load(self, conversations: int, say: Callable[[str], None]) -> None:
+        """Bring a new database to 0001_inbox, with conversations in it."""
+        self.flask("db", "upgrade", "0001_inbox")
+        self.flask("database", "roles", "--apply")
+        self.execute(PEOPLE)
+        indexes = [(str(name), str(definition)) for name, definition in self.execute(INDEXES)]
+        for name, _ in indexes:
+            self.execute(f"DROP INDEX {name}")
+        for first in range(0, conversations, CHUNK):
+            last = min(first + CHUNK, conversations) - 1
+            self.execute(CONVERSATIONS.format(first=first, last=last))
+            say(f"{last + 1:,} conversations")
+        for name, definition in indexes:
+            self.execute(definition)
+            say(name)
+        self.execute("VACUUM ANALYZE")
+        self.execute("CHECKPOINT")
+
+    def write(self, revision: str, conversations: int) -> None:
+        """Write what comes after a revision, a little at a time: no message waits for it."""
+        for first in range(0, conversations if revision in WRITTEN else 0, SMALL_CHUNK):
+            ids = RANGE.format(first=first, last=min(first + SMALL_CHUNK, conversations) - 1)
+            self.execute(WRITTEN[revision].format(range=ids))
+        time.sleep(1)
+
+
+def payload(conversations: int) -> bytes:
+    """Return a webhook payload to one account, in which every other message begins a conversation."""
+    account = random.randrange(INSTRUCTORS)  # noqa: S311 (no secret, here and below)
+    known, new = (0, conversations), (10**10, 10**11)
+    messages = [
+        {
+            "from": str(390_000_000_000 + random.randrange(*among) // INSTRUCTORS * INSTRUCTORS + account),  # noqa: S311
+            "id": f"wamid.{random.getrandbits(96):x}",
+            "timestamp": str(int(time.time())),
+            "type": "text",
+            "text": {"body": "Is the lesson at nine?"},
+        }
+        for among in ([known, new] * MESSAGES)[:MESSAGES]
+    ]
+    metadata = {"display_phone_number": "0", "phone_number_id": str(account)}
+    value = {"messaging_product": "whatsapp", "metadata": metadata, "messages": messages}
+    entry = {"id": "1", "changes": [{"field": "messages", "value": value}]}
+    return json.dumps({"object": "whatsapp_business_account", "entry": [entry]}).encode()
+
+
+def send(
+    url: str,
+    rate: float,
+    conversations: int,
+    ready: Barrier,
+    stop: Event,
+    results: "multiprocessing.Queue[bytes]",
+) -> None:
+    """Store payloads, `rate` a second, until told to stop, from several threads as a web worker does."""
+    database = make_url(url)
+    key = "signs nothing: nobody signs in"
+    settings = Settings(
+        database_url=database, read_database_url=database, ingest_database_url=database, secret_key=key
+    )
+    app = create_app(settings)
+    timed = array("d")
+
+    def work(number: int) -> None:
+        with app.app_context():
+            due = time.monotonic() + number / rate
+            while not stop.is_set():
+                time.sleep(max(0.0, due - time.monotonic()))
+                raw = payload(conversations)
+                sent = time.monotonic()
+                try:
+                    stored = ingest_payload(raw).stored == MESSAGES
+                except NotStored:
+                    stored = False
+                timed.extend((due, sent, time.monotonic(), stored))
+                due += THREADS / rate
+
+    threads = [Thread(target=work, args=(number,)) for number in range(THREADS)]
+    ready.wait()
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    results.put(timed.tobytes())
+
+
+@contextmanager
+def traffic(url: URL, rate: float, conversations: int, sent: list[Payload]) -> Iterator[None]:
+    """Send messages, `rate` a second, from processes of their own; in the end `sent` has the payloads."""
+    context = multiprocessing.get_context("spawn")
+    ready, stop, results = context.Barrier(PROCESSES + 1), context.Event(), context.Queue()
+    address = url.render_as_string(hide_password=False)
+    arguments = (address, rate / MESSAGES / PROCESSES, conversations, ready, stop, results)
+    senders = [context.Process(target=send, args=arguments) for _ in range(PROCESSES)]
+    for sender in senders:
+        sender.start()
+    ready.wait(timeout=60)
+    time.sleep(WARM_UP_SECONDS)
+    try:
+        yield
+    finally:
+        stop.set()
+        for _ in senders:
+            timed = array("d", results.get(timeout=60))
+            rows = zip(*(iter(timed),) * 4, strict=True)
+            sent += [Payload(due, begun, answered, bool(stored)) for due, begun, answered, stored in rows]
+        for sender in senders:
+            sender.join()
+
+
+def measure(conversations: int, rate: float, rest: float, say: Callable[[str], None]) -> list[Step]:
+    """Load, then migrate under traffic; return what each step did to the messages."""
+    windows: list[tuple[str, float, float]] = []
+    payloads: list[Payload] = []
+
+    @contextmanager
+    def timed(name: str) -> Iterator[None]:
+        started = time.monotonic()
+        yield
+        windows.append((name, started, time.monotonic()))
+        say(f"{name}: {windows[-1][2] - started:.1f} s")
+
+    with postgres.cluster(durable=True, **SERVER) as server:
+        console = Console(server, server.create_database())
+        console.load(conversations, say)
+        ingestion = console.url.set(username="console_ingest")
+        with traffic(ingestion, rate, conversations, payloads):
+            with timed("no migration"):
+                time.sleep(rest)
+            for revision in REVISIONS:
+                for way in ("up", "down", "up again"):
+                    with timed(f"{revision} {way}"):
+                        console.flask("db", *(("downgrade",) if way == "down" else ("upgrade", revision)))
+                console.write(revision, conversations)
+        ((kept,),) = console.execute("SELECT count(*) FROM messages")
+    if kept != (answered := MESSAGES * sum(one.stored for one in payloads)):
+        sys.exit(f"{answered} messages were answered as stored, {kept} are there")
+    return [
+        Step(name, end - start, [one for one in payloads if one.answered >= start and one.sent <= end])
+        for name, start, end in windows
+    ]
+
+
+def main() -> None:
+    """Measure, print the table, and exit 1 where a message failed or waited too long."""
+    parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
+    parser.add_argument("--conversations", type=int, default=10_000_000, help="how many (10,000,000)")
+    parser.add_argument("--rate", type=float, default=500.0, help="messages a second (500)")
+    options = parser.parse_args()
+    started = time.monotonic()
+
+    def say(line: str) -> None:
+        print(f"{time.monotonic() - started:7.0f} s  {line}", file=sys.stderr, flush=True)
+
+    steps = measure(options.conversations, options.rate, REST_SECONDS, say)
+    print(f"{options.conversations:,} conversations, {options.rate:g} messages a second", HEADING, sep="\n")
+    print(*steps, sep="\n")
+    print("longest: from sent to stored. late: from when it was due, so with those that queued before it.")
+    failed = sum(step.failed for step in steps)
+    longest = max(step.waits[-1] for step in steps[1:])
+    print(f"Failed: {failed}. Longest stall: {longest:.0f} ms, to beat: {LONGEST_STALL_MS} ms.")
+    sys.exit(1 if failed or longest >= LONGEST_STALL_MS else 0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""What the console is held against: two admin generators and a floor, on the console's own tables."""

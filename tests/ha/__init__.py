@@ -1,0 +1,1 @@
+"""`make test-ha`: the console on a PostgreSQL under Patroni, its primary killed while people link."""

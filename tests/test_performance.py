@@ -1,0 +1,223 @@
+"""What the hot pages cost, counted: statements, indexes, rows read. Nothing is timed."""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskCliRunner
+from sqlalchemy import event, insert, text
+
+from console.database import db, new_id
+from console.models import Conversation, Customer, Message
+from tests.databases import back_door, on_postgresql, on_sqlite
+from tests.factories import Desk, desk
+from tests.pages import Browser
+
+HOT_TABLES = ("conversations", "messages", "customers", "audit_events")
+
+# The pages, how many statements each takes (the one that loads the session's user is one of them), and the
+# indexes of the hot tables that it may use, by their names on either engine.
+PAGES = {
+    "/conversations": (3, {"ix_conversations_inbox", "ix_messages_thread", "messages.id", "customers.key"}),
+    "/conversations?before={cursor}": (
+        3,
+        {"ix_conversations_inbox", "ix_messages_thread", "messages.id", "customers.key"},
+    ),
+    "/badges?{ids}": (3, {"conversations.id", "customers.key"}),
+    "/conversations/{one}": (4, {"conversations.id", "ix_messages_thread", "customers.key"}),
+}
+NAMES = {
+    "sqlite_autoindex_conversations_1": "conversations.id",
+    "pk_conversations": "conversations.id",
+    "sqlite_autoindex_messages_1": "messages.id",
+    "pk_messages": "messages.id",
+    "sqlite_autoindex_customers_2": "customers.key",
+    "uq_customers_instructor_id_channel_normalized_identifier": "customers.key",
+}
+
+
+@dataclass
+class Statement:
+    """One SELECT as a page sent it: how the engine ran it, how much it read and returned."""
+
+    sql: str
+    returned: int = 0
+    indexes: set[str] = field(default_factory=set)
+    read_whole: set[str] = field(default_factory=set)
+    most_read: int = 0
+    steps: int = 0
+
+
+@pytest.fixture
+def anna(cli: FlaskCliRunner) -> Desk:
+    """Return an instructor with a number and an operator."""
+    return desk(cli, "Anna Kofler")
+
+
+def fill(instructor_id: UUID, count: int) -> list[UUID]:
+    """Give an instructor conversations of one message each; every third identifier has a customer."""
+    start = datetime(2026, 1, 1, tzinfo=UTC)
+    conversations: list[dict[str, Any]] = []
+    messages, customers = [], []
+    for number in range(count):
+        conversation_id, identifier = new_id(), str(393_300_000_000 + uuid4().int % 10**9 * 10 + number % 10)
+        moment = start + timedelta(seconds=number)
+        shared = {"instructor_id": instructor_id, "channel": "whatsapp"}
+        conversations.append(
+            {
+                **shared,
+                "id": conversation_id,
+                "customer_identifier": identifier,
+                "status": "open",
+                "created_at": moment,
+                "updated_at": moment,
+                "last_message_at": moment,
+            }
+        )
+        messages.append(
+            {
+                **shared,
+                "id": new_id(),
+                "conversation_id": conversation_id,
+                "direction": "inbound",
+                "external_id": f"wamid.{uuid4().hex}",
+                "kind": "text",
+                "body": "Hi",
+                "sent_at": moment,
+            }
+        )
+        if number % 3 == 0:
+            key = {"id": new_id(), "normalized_identifier": identifier, "created_at": moment}
+            customers.append({**shared, **key})
+    with back_door() as connection:
+        for table, rows in ((Conversation, conversations), (Message, messages), (Customer, customers)):
+            connection.execute(insert(table), rows)
+        if connection.dialect.name == "postgresql":
+            connection.execute(text("ANALYZE"))
+    return [row["id"] for row in conversations]
+
+
+@contextmanager
+def explained() -> Iterator[list[Statement]]:
+    """Collect every SELECT of the pages got meanwhile, each run once more to be explained."""
+    seen: list[Statement] = []
+
+    def explain(connection: Any, cursor: Any, sql: str, parameters: Any, *_rest: object) -> None:
+        if not sql.startswith(("SELECT", "WITH")):
+            return
+        statement = Statement(sql)
+        (_explain_sqlite if connection.dialect.name == "sqlite" else _explain_postgresql)(
+            cursor, statement, parameters
+        )
+        seen.append(statement)
+
+    engine = db.engines["read"]
+    event.listen(engine, "before_cursor_execute", explain)
+    yield seen
+    event.remove(engine, "before_cursor_execute", explain)
+
+
+def _explain_sqlite(cursor: Any, statement: Statement, parameters: Any) -> None:
+    for *_, line in cursor.execute(f"EXPLAIN QUERY PLAN {statement.sql}", parameters).fetchall():
+        words = line.split()
+        if words[0] == "SCAN" and words[1].removesuffix("_1") in HOT_TABLES:
+            statement.read_whole.add(words[1])
+        if words[0] == "SEARCH" and words[1].removesuffix("_1") in HOT_TABLES:
+            index = words[words.index("INDEX") + 1]
+            statement.indexes.add(NAMES.get(index, index))
+
+    def step() -> int:
+        statement.steps += 1
+        return 0
+
+    cursor.connection.set_progress_handler(step, 1)
+    statement.returned = len(cursor.execute(statement.sql, parameters).fetchall())
+    cursor.connection.set_progress_handler(None, 1)
+
+
+def _explain_postgresql(cursor: Any, statement: Statement, parameters: Any) -> None:
+    # Tables as small as here are rightly read and joined whole; this is how large ones are.
+    for way in ("seqscan", "hashjoin", "mergejoin"):
+        cursor.execute(f"SET LOCAL enable_{way} = off")
+    (answer,) = cursor.execute(f"EXPLAIN (ANALYZE, FORMAT JSON) {statement.sql}", parameters).fetchone()
+    plan = (json.loads(answer) if isinstance(answer, str) else answer)[0]["Plan"]
+    statement.returned = round(plan["Actual Rows"])
+    for node in _nodes(plan):
+        if node.get("Relation Name") not in HOT_TABLES:
+            continue
+        removed = node.get("Rows Removed by Filter", 0) + node.get("Rows Removed by Index Recheck", 0)
+        read = (node["Actual Rows"] + removed) * node["Actual Loops"]
+        statement.most_read = max(statement.most_read, round(read))
+        if "Index Name" in node:
+            statement.indexes.add(NAMES.get(node["Index Name"], node["Index Name"]))
+        else:
+            statement.read_whole.add(node["Relation Name"])
+
+
+def _nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    yield plan
+    for part in plan.get("Plans", ()):
+        yield from _nodes(part)
+
+
+def get(client: Browser, path: str, ids: list[UUID]) -> list[Statement]:
+    """Get a page of somebody whose conversations have these ids, oldest first; return its statements."""
+    page = client.http.get("/conversations").text
+    cursor = page.rpartition("before=")[2].partition('"')[0] if "before=" in page else ""
+    newest = ids[-50:]
+    address = path.format(
+        one=newest[0], ids="&".join(f"id={one}" for one in newest), cursor=cursor.replace("&amp;", "&")
+    )
+    with explained() as statements:
+        assert client.http.get(address).status_code == 200
+    return statements
+
+
+@pytest.mark.parametrize("path", PAGES)
+@pytest.mark.parametrize("rows", [1, 50])
+def test_a_page_takes_the_same_few_statements_for_one_row_and_for_fifty(
+    app: Flask, client: Browser, anna: Desk, path: str, rows: int
+):
+    ids = fill(anna.instructor_id, rows)
+    client.sign_in(anna.operator.email, anna.operator.password)
+    if "cursor" in path:
+        ids = fill(anna.instructor_id, 50) + ids
+    assert len(get(client, path, ids[-rows:])) == PAGES[path][0]
+
+
+@pytest.mark.parametrize("path", PAGES)
+def test_every_statement_goes_by_the_index_meant_for_it(
+    client: Browser, cli: FlaskCliRunner, anna: Desk, path: str
+):
+    fill(desk(cli, "Bruno Pichler").instructor_id, 1500)
+    ids = fill(anna.instructor_id, 1500)
+    client.sign_in(anna.operator.email, anna.operator.password)
+    statements = get(client, path, ids)
+    assert set().union(*(one.indexes for one in statements)) == PAGES[path][1]
+    assert not [one for one in statements if one.read_whole]
+
+
+@on_postgresql
+@pytest.mark.parametrize("path", PAGES)
+def test_no_statement_reads_more_rows_than_it_returns_and_one(client: Browser, anna: Desk, path: str):
+    ids = fill(anna.instructor_id, 1500)
+    client.sign_in(anna.operator.email, anna.operator.password)
+    for statement in get(client, path, ids):
+        assert statement.most_read <= statement.returned + 1, statement.sql
+
+
+@on_sqlite
+@pytest.mark.parametrize("path", PAGES)
+def test_a_page_takes_no_more_steps_when_there_is_ten_times_as_much(client: Browser, anna: Desk, path: str):
+    ids = fill(anna.instructor_id, 150)
+    client.sign_in(anna.operator.email, anna.operator.password)
+    before = [statement.steps for statement in get(client, path, ids)]
+    ids = fill(anna.instructor_id, 1500)
+    after = [statement.steps for statement in get(client, path, ids)]
+    assert all(now <= then * 1.1 for then, now in zip(before, after, strict=True))
