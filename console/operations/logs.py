@@ -3,6 +3,7 @@
 No line carries what a customer or an operator wrote: no number, message, name, reason or cookie.
 """
 
+import contextlib
 import logging
 import re
 import sys
@@ -33,13 +34,23 @@ class _Stderr(logging.StreamHandler):  # type: ignore[type-arg]  # generic in th
         super().emit(record)
 
 
+class _Lines(structlog.PrintLogger):
+    """Writes lines while it can: a disk that is full of them fails no request (docs/decisions/0044)."""
+
+    def msg(self, message: str) -> None:
+        with contextlib.suppress(OSError):
+            super().msg(message)
+
+    log = debug = info = warning = error = critical = exception = msg
+
+
 def init_app(app: Flask, level: str) -> None:
     """Send every log line, ours and the libraries', to stderr as JSON."""
     threshold = logging.getLevelNamesMapping()[level.upper()]
     structlog.configure(
         processors=[*_SHARED, structlog.processors.JSONRenderer()],
         wrapper_class=structlog.make_filtering_bound_logger(threshold),
-        logger_factory=lambda *_: structlog.PrintLogger(sys.stderr),
+        logger_factory=lambda *_: _Lines(sys.stderr),
     )
     handler = _Stderr()
     handler.setFormatter(
