@@ -37,6 +37,7 @@ MESSAGES_A_SECOND = 200
 _SENDERS = 8
 _START_SECONDS = 30
 _TELL_SECONDS = 10
+_ARRIVAL = (0.0, 3.0)
 _READER_PAUSE = (1.0, 3.0)
 _OPERATOR_PAUSE = (2.0, 4.0)
 
@@ -161,6 +162,7 @@ def _reader(number: int) -> Life:
         dice = random.Random(number)  # noqa: S311 (no secret)
         client.sign_in(dataset.reader_email(number))
         yield
+        yield from _pause(dice, _ARRIVAL)
         while True:
             client.visit()
             page = client.send("list", "GET", "/conversations")
@@ -178,6 +180,7 @@ def _operator(number: int, conversations: int) -> Life:
         dice = random.Random(number)  # noqa: S311 (no secret)
         client.sign_in(dataset.operator_email(number))
         yield
+        yield from _pause(dice, _ARRIVAL)
         for one in dataset.matching(conversations, number, OPERATORS):
             client.visit()
             address = f"/links/{dataset.conversation_id(one)}"

@@ -10,6 +10,7 @@ import json
 import multiprocessing
 import os
 import random
+import re
 import subprocess
 import sys
 import time
@@ -33,15 +34,22 @@ PROCESSES, THREADS = 2, 4
 MESSAGES = 5
 """How many messages a payload has: under load they come together."""
 INSTRUCTORS = 100
-REST_SECONDS, WARM_UP_SECONDS = 20, 3
+REST_SECONDS, WARM_UP_SECONDS, SETTLE_SECONDS = 20, 3, 2
 CHUNK, SMALL_CHUNK = 1_000_000, 50_000
+NOTED_LOCK_MS = 10
 
 SERVER = {
     "shared_buffers": "1GB",
     "maintenance_work_mem": "512MB",
     "max_wal_size": "8GB",
     "checkpoint_timeout": "15min",
+    # Who waits for a lock for longer than this is written to the log.
+    "deadlock_timeout": f"{NOTED_LOCK_MS}ms",
+    "log_lock_waits": "on",
+    "log_min_messages": "log",
 }
+# Messages read and write rows; what waits for stronger locks are the migrations themselves.
+LOCK_WAIT = re.compile(r"acquired (?:AccessShare|RowShare|RowExclusive)Lock on relation .* after ([\d.]+) ms")
 
 PEOPLE = """
 INSERT INTO instructors SELECT ('01900000-0000-7000-8000-' || lpad(to_hex(n), 12, '0'))::uuid, 'Anna', now()
@@ -169,7 +177,13 @@ class Console:
         for first in range(0, conversations if revision in WRITTEN else 0, SMALL_CHUNK):
             ids = RANGE.format(first=first, last=min(first + SMALL_CHUNK, conversations) - 1)
             self.execute(WRITTEN[revision].format(range=ids))
-        time.sleep(1)
+        self.execute("CHECKPOINT")
+        time.sleep(SETTLE_SECONDS)
+
+    def longest_lock_ms(self) -> float:
+        """Return the longest that a message waited for a lock on a table; 0.0 where none was noted."""
+        log = (self.server.directory / "log").read_text(errors="replace")
+        return max(map(float, LOCK_WAIT.findall(log)), default=0.0)
 
 
 def payload(conversations: int) -> bytes:
@@ -256,8 +270,13 @@ def traffic(url: URL, rate: float, conversations: int, sent: list[Payload]) -> I
             sender.join()
 
 
-def measure(conversations: int, rate: float, rest: float, say: Callable[[str], None]) -> list[Step]:
-    """Load, then migrate under traffic; return what each step did to the messages."""
+def measure(
+    conversations: int, rate: float, rest: float, say: Callable[[str], None]
+) -> tuple[list[Step], float]:
+    """Load, then migrate under traffic; return what each step did to the messages.
+
+    The second value is the longest that one of them waited for a lock, in milliseconds.
+    """
     windows: list[tuple[str, float, float]] = []
     payloads: list[Payload] = []
 
@@ -280,13 +299,15 @@ def measure(conversations: int, rate: float, rest: float, say: Callable[[str], N
                     with timed(f"{revision} {way}"):
                         console.flask("db", *(("downgrade",) if way == "down" else ("upgrade", revision)))
                 console.write(revision, conversations)
+        longest_lock = console.longest_lock_ms()
         ((kept,),) = console.execute("SELECT count(*) FROM messages")
     if kept != (answered := MESSAGES * sum(one.stored for one in payloads)):
         sys.exit(f"{answered} messages were answered as stored, {kept} are there")
-    return [
+    steps = [
         Step(name, end - start, [one for one in payloads if one.answered >= start and one.sent <= end])
         for name, start, end in windows
     ]
+    return steps, longest_lock
 
 
 def main() -> None:
@@ -300,10 +321,12 @@ def main() -> None:
     def say(line: str) -> None:
         print(f"{time.monotonic() - started:7.0f} s  {line}", file=sys.stderr, flush=True)
 
-    steps = measure(options.conversations, options.rate, REST_SECONDS, say)
+    steps, lock = measure(options.conversations, options.rate, REST_SECONDS, say)
     print(f"{options.conversations:,} conversations, {options.rate:g} messages a second", HEADING, sep="\n")
     print(*steps, sep="\n")
     print("longest: from sent to stored. late: from when it was due, so with those that queued before it.")
+    waited = f"{lock:.0f} ms" if lock else f"under {NOTED_LOCK_MS} ms"
+    print(f"Of that, waiting for a lock on a table: {waited}. The rest is the disk's and the processor's.")
     failed = sum(step.failed for step in steps)
     longest = max(step.waits[-1] for step in steps[1:])
     print(f"Failed: {failed}. Longest stall: {longest:.0f} ms, to beat: {LONGEST_STALL_MS} ms.")

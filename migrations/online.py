@@ -55,6 +55,8 @@ def take_turn(connection: Connection) -> None:
         time.sleep(0.2)
     # Without this, a statement whose client was killed goes on, and holds that lock, to its end.
     connection.exec_driver_sql("SET client_connection_check_interval = '1s'")
+    # An index takes longer with one processor, and leaves the others to those who wait for an answer.
+    connection.exec_driver_sql("SET max_parallel_maintenance_workers = 0")
 
 
 @contextmanager

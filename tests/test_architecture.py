@@ -43,7 +43,6 @@ PERMISSIONS = {
 }
 WRITING_MODULES = {
     "console/accounts/service.py",
-    "console/database.py",
     "console/ingestion/inbox.py",
     "console/ingestion/service.py",
     "console/linking/audit.py",

@@ -384,9 +384,13 @@ def test_what_the_servers_administrator_made_becomes_the_owners(cluster: Cluster
         with app.app_context():
             upgrade()
             run(app.test_cli_runner(), "database", "roles", "--apply")
-        with create_app(as_owner(settings_for(url))).app_context():
+        applied = privileges(cluster, str(url.database))
+        owner = create_app(as_owner(settings_for(url)))
+        with owner.app_context():
             downgrade(revision="0003_conversation_link")
             upgrade()
+        run(owner.test_cli_runner(), "database", "roles", "--apply")
+        assert privileges(cluster, str(url.database)) == applied
         owners = cluster.execute(
             "SELECT DISTINCT tableowner FROM pg_tables WHERE schemaname = 'public'", str(url.database)
         )

@@ -58,7 +58,7 @@ GRANTS: dict[str, dict[str, dict[str, str | None]]] = {
     },
 }
 
-# Whose rows a person's transaction sees is in console.instructors, set by console/database.py. The
+# Whose rows a person's transaction sees is in console.instructors, set by console/database. The
 # sub-selects are evaluated once a statement, not once a row; without a setting nothing gets through.
 _SETTING = "current_setting('console.instructors', true)"
 _IS_THEIRS = (

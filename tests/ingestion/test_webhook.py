@@ -10,8 +10,9 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
-from console import create_app, database
+from console import create_app
 from console.config import sqlite_path
+from console.database import engines
 from tests.databases import execute, on_postgresql, on_sqlite, rows
 from tests.ingestion.payloads import SAMPLES, message, messages, payload, rejected
 
@@ -107,7 +108,7 @@ def test_what_the_server_does_not_take_is_not_acknowledged_and_stored_when_sent_
 def test_what_the_database_does_not_take_is_not_acknowledged_and_stored_when_sent_again(
     settings, monkeypatch, capsys
 ):
-    monkeypatch.setattr(database, "SQLITE_BUSY_SECONDS", 0.05)
+    monkeypatch.setattr(engines, "SQLITE_BUSY_SECONDS", 0.05)
     app = create_app(settings)
     lock = sqlite3.connect(str(sqlite_path(settings.database_url)), isolation_level=None)
     try:

@@ -100,7 +100,7 @@ def test_a_write_that_the_database_refuses_can_be_sent_again_as_it_was(
     path = f"/links/{conversation_id}"
     page = marta.get_page(path)
     blocker = sqlite3.connect(file_of(settings), isolation_level=None)
-    monkeypatch.setattr("console.database.SQLITE_BUSY_SECONDS", 0)
+    monkeypatch.setattr("console.database.engines.SQLITE_BUSY_SECONDS", 0)
     db.engine.dispose()
     with db.engine.connect() as connection:  # what is in the pool waits no longer than this test wants to
         connection.connection.driver_connection.execute("PRAGMA busy_timeout = 50")  # type: ignore[union-attr]  # SQLite's

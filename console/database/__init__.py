@@ -1,0 +1,34 @@
+"""Engines and connections: one to write, one that can only read, one for ingestion.
+
+SQL that differs between SQLite and PostgreSQL is in here and nowhere else.
+
+On PostgreSQL every transaction says for which instructors it works, and row-level security shows it nobody
+else's rows (docs/decisions/0021). Where reading has a database of its own, a standby, a person's own writes
+are never read from one that hasn't replayed them (docs/decisions/0022).
+"""
+
+from console.database.engines import EVERY_INSTRUCTOR, db, init_app, work_for
+from console.database.statements import insert_ignoring, json_append, json_rows
+from console.database.transactions import ingesting, read_from, reading, writing, written_until
+from console.database.types import Base, Guid, Json, UtcDateTime, new_id, now
+
+__all__ = [
+    "EVERY_INSTRUCTOR",
+    "Base",
+    "Guid",
+    "Json",
+    "UtcDateTime",
+    "db",
+    "ingesting",
+    "init_app",
+    "insert_ignoring",
+    "json_append",
+    "json_rows",
+    "new_id",
+    "now",
+    "read_from",
+    "reading",
+    "work_for",
+    "writing",
+    "written_until",
+]

@@ -1,0 +1,77 @@
+"""Parts of statements that the two engines write differently."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    CursorResult,
+    FromClause,
+    String,
+    bindparam,
+    case,
+    cast,
+    column,
+    func,
+    literal,
+    literal_column,
+    select,
+)
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.orm import InstrumentedAttribute
+from sqlalchemy.types import TypeEngine
+
+from console.database.types import Base
+
+
+def insert_ignoring(
+    connection: Connection, table: type[Base], rows: Sequence[Mapping[str, Any]], conflict: Sequence[str]
+) -> CursorResult[Any]:
+    """Insert `rows`, passing over those whose `conflict` columns are there already."""
+    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
+    statement = dialect.insert(table).on_conflict_do_nothing(index_elements=list(conflict))
+    # Drivers know how many rows went in; SQLAlchemy keeps that of an INSERT only when asked.
+    return connection.execute(statement, list(rows), execution_options={"preserve_rowcount": True})
+
+
+def json_append(connection: Connection, array: InstrumentedAttribute[Any], item: str) -> ColumnElement[Any]:
+    """Return the JSON array in a column with one item, a JSON text, added at its end.
+
+    Whatever else the column holds becomes the array's first item, as a string where it is no JSON at all.
+    """
+    if connection.dialect.name == "postgresql":
+        empty, one = literal("[]"), func.jsonb_build_array(cast(literal(item), postgresql.JSONB))
+        return func.coalesce(array, cast(empty, postgresql.JSONB)).op("||")(one)
+    kept = case(
+        (array.is_(None), literal("[]", String())),
+        (func.json_valid(array) == 0, func.json_array(cast(array, String))),
+        (func.json_type(array) == "array", array),
+        else_=func.json_array(func.json(array)),
+    )
+    return func.json_insert(kept, "$[#]", func.json(item))
+
+
+def json_rows(dialect: str, *types: TypeEngine[Any]) -> tuple[FromClause, Sequence[ColumnElement[Any]]]:
+    """Return a table that a statement is given as its one parameter `rows`, and its columns.
+
+    The parameter is a JSON array of arrays, so the statement is the same for any number of rows.
+    """
+    json_type = postgresql.JSONB() if dialect == "postgresql" else String()
+    each = func.jsonb_array_elements if dialect == "postgresql" else func.json_each
+    rows = cast(bindparam("rows", type_=String()), json_type)
+    table = each(rows).table_valued(column("value", json_type), name="given")
+    texts = [
+        table.c.value.op("->>", return_type=String())(literal_column(str(place)))
+        for place in range(len(types))
+    ]
+    columns = [
+        text if isinstance(kind, String) else cast(text, kind)
+        for text, kind in zip(texts, types, strict=True)
+    ]
+    if dialect != "postgresql":
+        return table, columns
+    # Row-level security lets no index be searched for what is yet to be computed, as that might leak.
+    computed = select(*(one.label(f"column_{place}") for place, one in enumerate(columns)))
+    given = computed.select_from(table).cte("computed").prefix_with("MATERIALIZED")
+    return given, list(given.c)
