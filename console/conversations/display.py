@@ -1,8 +1,10 @@
 """How moments, identifiers and kinds of message read to a person. Decides nothing."""
 
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from itertools import groupby
 from typing import Any
+from urllib.parse import urlencode
 
 from flask import Flask
 
@@ -36,6 +38,7 @@ _CHANNELS = {"whatsapp": "WhatsApp"}
 def init_app(app: Flask) -> None:
     """Give the templates these filters."""
     filters = (
+        query,
         kind_name,
         channel_name,
         identifier_groups,
@@ -111,6 +114,12 @@ def by_day(messages: list[MessageRow]) -> list[tuple[datetime, list[MessageRow]]
     """Put messages, newest first, into days, oldest first."""
     days = groupby(reversed(messages), key=lambda message: message.sent_at.astimezone(UTC).date())
     return [(sent[0].sent_at, sent) for sent in (list(group) for _, group in days)]
+
+
+def query(fields: Mapping[str, object]) -> str:
+    """Write the fields that say something as an address's query, with its question mark."""
+    said = urlencode({name: value for name, value in fields.items() if value is not None})
+    return f"?{said}" if said else ""
 
 
 def isoformat(then: Any) -> str:
