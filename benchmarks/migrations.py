@@ -34,7 +34,8 @@ PROCESSES, THREADS = 2, 4
 MESSAGES = 5
 """How many messages a payload has: under load they come together."""
 INSTRUCTORS = 100
-REST_SECONDS, WARM_UP_SECONDS, SETTLE_SECONDS = 20, 3, 2
+REST_SECONDS = 20
+"""How long messages are timed with no migration, to compare with; a tenth of that is a pause."""
 CHUNK, SMALL_CHUNK = 1_000_000, 50_000
 NOTED_LOCK_MS = 10
 
@@ -178,7 +179,6 @@ class Console:
             ids = RANGE.format(first=first, last=min(first + SMALL_CHUNK, conversations) - 1)
             self.execute(WRITTEN[revision].format(range=ids))
         self.execute("CHECKPOINT")
-        time.sleep(SETTLE_SECONDS)
 
     def longest_lock_ms(self) -> float:
         """Return the longest that a message waited for a lock on a table; 0.0 where none was noted."""
@@ -257,7 +257,6 @@ def traffic(url: URL, rate: float, conversations: int, sent: list[Payload]) -> I
     for sender in senders:
         sender.start()
     ready.wait(timeout=60)
-    time.sleep(WARM_UP_SECONDS)
     try:
         yield
     finally:
@@ -292,6 +291,7 @@ def measure(
         console.load(conversations, say)
         ingestion = console.url.set(username="console_ingest")
         with traffic(ingestion, rate, conversations, payloads):
+            time.sleep(rest / 10)
             with timed("no migration"):
                 time.sleep(rest)
             for revision in REVISIONS:
@@ -299,6 +299,7 @@ def measure(
                     with timed(f"{revision} {way}"):
                         console.flask("db", *(("downgrade",) if way == "down" else ("upgrade", revision)))
                 console.write(revision, conversations)
+                time.sleep(rest / 10)
         longest_lock = console.longest_lock_ms()
         ((kept,),) = console.execute("SELECT count(*) FROM messages")
     if kept != (answered := MESSAGES * sum(one.stored for one in payloads)):
