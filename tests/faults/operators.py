@@ -163,6 +163,7 @@ class _Operator(threading.Thread):
     def _read(self, call: Call, reply: Reply) -> Call:
         """Read from an answer what became of the call, and what version the link has now."""
         if reply.status == 503:
+            time.sleep(0.05)
             return replace(call, answer=Answer.UNAVAILABLE)
         if reply.status == 303 and reply.cookie:
             unchanged = "Nothing to change" in _session(reply.cookie)
