@@ -4,9 +4,10 @@ import os
 import re
 import shutil
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import pytest
@@ -15,6 +16,7 @@ from flask.testing import FlaskCliRunner
 from playwright.sync_api import Browser as Chromium
 from playwright.sync_api import BrowserContext, ConsoleMessage, Page, expect, sync_playwright
 from werkzeug.serving import make_server
+from werkzeug.test import run_wsgi_app
 
 from console import create_app
 from console.config import Settings
@@ -23,6 +25,9 @@ from tests.browser.world import World, seed
 from tests.databases import settings_for
 from tests.factories import Person
 from tests.pages import Browser
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
 DESK, PHONE = (1440, 900), (360, 740)
 PATIENCE_MS = 15_000
@@ -130,7 +135,7 @@ def site_settings(seeded: tuple[Path, World], tmp_path: Path) -> Settings:
 def site(site_settings: Settings, seeded: tuple[Path, World]) -> Iterator[Site]:
     """Serve the console."""
     app = create_app(site_settings)
-    server = make_server("127.0.0.1", 0, app, threaded=True)
+    server = make_server("127.0.0.1", 0, _at_once(app), threaded=True)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()
     with app.app_context():
@@ -139,6 +144,17 @@ def site(site_settings: Settings, seeded: tuple[Path, World]) -> Iterator[Site]:
         thread.join()
         server.server_close()
         _close_databases()
+
+
+def _at_once(app: Flask) -> Callable[..., Iterable[bytes]]:
+    """Close each body before it is sent: werkzeug's server leaves it open where the browser hangs up."""
+
+    def answer(environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
+        body, status, headers = run_wsgi_app(app, environ, buffered=True)
+        start_response(status, list(headers))
+        return body
+
+    return answer
 
 
 Visitor = Callable[..., Visit]

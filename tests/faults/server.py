@@ -109,8 +109,9 @@ def _await(server: Server, log: Path) -> None:
             contextlib.closing(http.client.HTTPConnection("127.0.0.1", server.port, timeout=5)) as connection,
         ):
             connection.request("GET", "/healthz")
-            if connection.getresponse().status == 200:
-                return
+            with connection.getresponse() as response:
+                if response.status == 200:
+                    return
         time.sleep(0.05)
     raise RuntimeError(f"the console did not start: {log.read_text()}")
 
@@ -175,8 +176,8 @@ class Visitor:
             self.connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=ANSWER_SECONDS)
         try:
             self.connection.request(method, path, body, headers)
-            response = self.connection.getresponse()
-            text = response.read().decode()
+            with self.connection.getresponse() as response:
+                text = response.read().decode()
         except (OSError, http.client.HTTPException):
             self.close()
             raise
