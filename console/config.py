@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
-from urllib.parse import quote, unquote
+from urllib.parse import quote, unquote, urlsplit
 
 from dotenv import dotenv_values
 from sqlalchemy.engine import URL, make_url
@@ -32,6 +32,15 @@ class ConfigurationError(Exception):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Oidc:
+    """The provider that signs people in, and how the console is known to it."""
+
+    issuer: str
+    client_id: str
+    client_secret: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """Everything the console can be told from outside. Secrets stay out of its repr."""
 
@@ -44,6 +53,16 @@ class Settings:
     whatsapp_verify_token: str | None = field(default=None, repr=False)
     metrics_token: str | None = field(default=None, repr=False)
     log_level: str = "info"
+    public_url: str | None = None
+    trusted_proxies: int = 0
+    throttle_url: str = field(default="memory://", repr=False)
+    oidc: Oidc | None = None
+    password_sign_in: bool = True
+
+    @property
+    def behind_tls(self) -> bool:
+        """Say whether people reach the console over TLS."""
+        return self.public_url is not None and self.public_url.startswith("https://")
 
 
 def load(environ: Mapping[str, str] | None = None) -> Settings:
@@ -72,6 +91,12 @@ def load(environ: Mapping[str, str] | None = None) -> Settings:
     database = read(
         "DATABASE_URL", database_url, database_url(f"sqlite:///{ROOT / 'instance' / 'console.db'}")
     )
+    oidc = _oidc(
+        read("OIDC_ISSUER", _issuer, ""), read("OIDC_CLIENT_ID", str, ""), read("OIDC_CLIENT_SECRET", str, "")
+    )
+    password_sign_in = read("PASSWORD_SIGN_IN", _switch, True)
+    if not password_sign_in and oidc is None:
+        raise ConfigurationError("CONSOLE_PASSWORD_SIGN_IN takes false only where CONSOLE_OIDC_ISSUER is set")
     return Settings(
         database_url=database,
         read_database_url=read_only(read("READ_DATABASE_URL", database_url, database)),
@@ -82,6 +107,11 @@ def load(environ: Mapping[str, str] | None = None) -> Settings:
         whatsapp_verify_token=read("WHATSAPP_VERIFY_TOKEN", str, None),
         metrics_token=read("METRICS_TOKEN", str, None),
         log_level=read("LOG_LEVEL", _log_level, "info"),
+        public_url=read("PUBLIC_URL", _origin, None),
+        trusted_proxies=read("TRUSTED_PROXIES", _few, 0),
+        throttle_url=read("THROTTLE_URL", _throttle_url, "memory://"),
+        oidc=oidc,
+        password_sign_in=password_sign_in,
     )
 
 
@@ -131,3 +161,49 @@ def _log_level(raw: str) -> str:
     if raw.lower() not in _LOG_LEVELS:
         raise ValueError(f"takes one of {', '.join(_LOG_LEVELS)}")
     return raw.lower()
+
+
+def _origin(raw: str) -> str:
+    """Parse what comes before the path in every address of the console."""
+    if not _is_http(raw) or urlsplit(raw).path.strip("/"):
+        raise ValueError("takes https://name or https://name:port, http:// without TLS")
+    return raw.rstrip("/")
+
+
+def _issuer(raw: str) -> str:
+    if not _is_http(raw):
+        raise ValueError("takes the provider's https:// address")
+    return raw
+
+
+def _is_http(raw: str) -> bool:
+    try:
+        parts = urlsplit(raw)
+        _ = parts.port  # raises for what is no number
+    except ValueError:
+        return False
+    extra = parts.query or parts.fragment or parts.username or parts.password
+    return parts.scheme in ("http", "https") and bool(parts.hostname) and not extra and raw.isprintable()
+
+
+def _few(raw: str) -> int:
+    if raw not in map(str, range(10)):
+        raise ValueError("takes how many proxies stand before the console, 0 to 9")
+    return int(raw)
+
+
+def _throttle_url(raw: str) -> str:
+    if raw != "memory://" and urlsplit(raw).scheme not in ("redis", "rediss"):
+        raise ValueError("takes memory:// or redis://host:port/number")
+    return raw
+
+
+def _oidc(issuer: str, client_id: str, client_secret: str) -> Oidc | None:
+    if not (issuer or client_id or client_secret):
+        return None
+    for name, value in (("ISSUER", issuer), ("CLIENT_ID", client_id), ("CLIENT_SECRET", client_secret)):
+        if not value:
+            raise ConfigurationError(
+                f"CONSOLE_OIDC_{name} is not set: it goes with the other two of CONSOLE_OIDC_"
+            )
+    return Oidc(issuer=issuer, client_id=client_id, client_secret=client_secret)

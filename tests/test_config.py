@@ -32,6 +32,13 @@ def test_defaults_are_one_file_and_the_badge_off():
         ("CONSOLE_DATABASE_URL", "sqlite://", "sqlite:///"),
         ("CONSOLE_DATABASE_URL", "mysql://somewhere/else", "postgresql+psycopg://"),
         ("CONSOLE_READ_DATABASE_URL", "postgresql+pg8000://h/d", "postgresql+psycopg://"),
+        ("CONSOLE_PUBLIC_URL", "console.example.org", "https://"),
+        ("CONSOLE_PUBLIC_URL", "https://console.example.org/path", "https://"),
+        ("CONSOLE_PUBLIC_URL", "https://console.example.org:port", "https://"),
+        ("CONSOLE_TRUSTED_PROXIES", "all", "0 to 9"),
+        ("CONSOLE_THROTTLE_URL", "memcached://here", "redis://"),
+        ("CONSOLE_OIDC_ISSUER", "id.example.org", "https://"),
+        ("CONSOLE_PASSWORD_SIGN_IN", "false", "CONSOLE_OIDC_ISSUER"),
     ],
 )
 def test_a_bad_value_names_the_variable_and_what_it_takes(name: str, value: str, takes: str):
@@ -48,8 +55,35 @@ def test_the_badge_switch_takes_the_usual_words(value: str):
     assert load({**SECRET, "CONSOLE_CUSTOMER_BADGE": value}).customer_badge is True
 
 
+OIDC = {
+    "CONSOLE_OIDC_ISSUER": "https://id.example.org/realm",
+    "CONSOLE_OIDC_CLIENT_ID": "console",
+    "CONSOLE_OIDC_CLIENT_SECRET": "hush",
+}
+
+
+@pytest.mark.parametrize("missing", OIDC)
+def test_a_provider_takes_three_settings(missing: str):
+    assert load({**SECRET, **OIDC}).oidc
+    with pytest.raises(ConfigurationError, match=missing):
+        load({**SECRET, **OIDC, missing: ""})
+
+
+def test_passwords_can_be_turned_off_where_a_provider_signs_people_in():
+    assert load({**SECRET, **OIDC, "CONSOLE_PASSWORD_SIGN_IN": "false"}).password_sign_in is False
+
+
+def test_the_public_address_says_whether_there_is_tls():
+    assert load({**SECRET, "CONSOLE_PUBLIC_URL": "https://console.example.org/"}).behind_tls
+    assert not load({**SECRET, "CONSOLE_PUBLIC_URL": "http://console.example.org"}).behind_tls
+    assert not load(SECRET).behind_tls
+
+
 def test_secrets_stay_out_of_the_repr():
-    assert "hush" not in repr(load({**SECRET, "CONSOLE_SECRET_KEY": "hush", "CONSOLE_METRICS_TOKEN": "hush"}))
+    hushed = {"CONSOLE_SECRET_KEY": "hush", "CONSOLE_METRICS_TOKEN": "hush"}
+    assert "hush" not in repr(
+        load({**SECRET, **OIDC, **hushed, "CONSOLE_THROTTLE_URL": "redis://:hush@host"})
+    )
 
 
 def test_the_start_ends_in_one_line_without_a_traceback():
