@@ -24,13 +24,15 @@ HOT_TABLES = ("conversations", "messages", "customers", "audit_events")
 # The pages, how many statements each takes (the one that loads the session's user is one of them), and the
 # indexes of the hot tables that it may use, by their names on either engine.
 PAGES = {
-    "/conversations": (3, {"ix_conversations_inbox", "ix_messages_thread", "messages.id", "customers.key"}),
-    "/conversations?before={cursor}": (
+    "/conversations": (2, {"ix_conversations_inbox", "ix_messages_thread", "messages.id"}),
+    "/conversations?before={cursor}": (2, {"ix_conversations_inbox", "ix_messages_thread", "messages.id"}),
+    "/conversations?plain=1": (
         3,
         {"ix_conversations_inbox", "ix_messages_thread", "messages.id", "customers.key"},
     ),
     "/badges?{ids}": (3, {"conversations.id", "customers.key"}),
-    "/conversations/{one}": (4, {"conversations.id", "ix_messages_thread", "customers.key"}),
+    "/conversations/{one}": (3, {"conversations.id", "ix_messages_thread"}),
+    "/conversations/{one}?plain=1": (4, {"conversations.id", "ix_messages_thread", "customers.key"}),
 }
 NAMES = {
     "sqlite_autoindex_conversations_1": "conversations.id",

@@ -113,14 +113,24 @@ def _inbox(template: str) -> str:
     q = request.args.get("q", "")
     before = cursor()
     if instructor is None:
-        return render_template(template, instructor=None, page=queries.Page([], None), badges={}, q=q)
+        return render_template(template, instructor=None, page=queries.Page([], None), q=q)
     with_badge = badge_is_on()
     with reading() as connection:
         page = queries.inbox(
             connection, instructor_id=instructor.instructor_id, q=q, before=before, with_link=with_badge
         )
-        shown = _by_id(badges(connection, [row.subject for row in page.rows])) if with_badge else {}
-    return render_template(template, instructor=instructor, page=page, badges=shown, q=q, before=before)
+        shown = _by_id(badges(connection, [row.subject for row in page.rows])) if _badges_at_once() else {}
+    place = {"instructor": instructor.instructor_id, "q": q or None, "before": before}
+    return render_template(
+        template,
+        instructor=instructor,
+        page=page,
+        with_badge=with_badge,
+        badges=shown,
+        q=q,
+        before=before,
+        place=place,
+    )
 
 
 def _thread(conversation_id: UUID, template: str) -> str:
@@ -134,11 +144,23 @@ def _thread(conversation_id: UUID, template: str) -> str:
         if found is None:
             abort(404)
         page = queries.messages(connection, conversation_id=conversation_id, before=before)
-        shown = _by_id(badges(connection, [found.subject])) if with_badge else {}
+        shown = _by_id(badges(connection, [found.subject])) if _badges_at_once() else {}
     place = {name: request.args[name] for name in _PLACE if request.args.get(name)}
-    return render_template(template, conversation=found, page=page, badges=shown, before=before, place=place)
+    return render_template(
+        template,
+        conversation=found,
+        page=page,
+        with_badge=with_badge,
+        badges=shown,
+        before=before,
+        place=place,
+    )
+
+
+def _badges_at_once() -> bool:
+    """Say whether the page comes with its badges, for a browser without scripting (docs/decisions/0003)."""
+    return badge_is_on() and "plain" in request.args
 
 
 def _by_id(shown: list[Badge]) -> dict[UUID, Badge]:
-    """Return what a page shows where scripting is off, by the ids it asks for where scripting is on."""
     return {badge.conversation_id: badge for badge in shown}
