@@ -272,6 +272,7 @@ def test_the_same_operation_from_two_tabs_at_once_is_one(app: Flask, anna: Desk)
 
     with ThreadPoolExecutor(8) as pool:
         assert set(pool.map(attempt, range(8))) == {Outcome.LINKED}
+    service.move_waiting_events()  # a machine under load may have been too slow to move it at once
     assert link_state(conversation_id).link_version == 1
     assert customers() == 1
     assert len(trail(conversation_id)) == 1
