@@ -151,6 +151,20 @@ def test_without_the_trail_the_dialog_still_asks_and_the_form_still_works(marta:
     assert link_state(conversation_id).customer_id == other
 
 
+@pytest.mark.parametrize(("dropped", "status"), [({}, 409), ({"seen_version": None}, 428)])
+def test_a_reason_to_unlink_what_is_unlinked_by_now_is_kept(
+    marta: Browser, anna: Desk, dropped: dict[str, None], status: int
+):
+    conversation_id = anna.conversation("393331234567")
+    anna.link(conversation_id)
+    path = f"/links/{conversation_id}"
+    opened = marta.get_page(path)
+    anna.unlink(conversation_id)
+    page = marta.check(marta.submit(opened, f"{path}/unlink", reason=TYPED, **dropped), status)
+    assert typed(page, conversation_id)["reason"] == TYPED
+    assert link_state(conversation_id).link_version == 2
+
+
 def test_unlinking_asks_first(marta: Browser, anna: Desk):
     conversation_id = anna.conversation("393331234567")
     anna.link(conversation_id)
