@@ -2,8 +2,10 @@
 
 import argparse
 import sys
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 
-from benchmarks import charts, delivery, identifiers, load, pages, writes
+from benchmarks import charts, delivery, identifiers, load, on_postgres, pages, writes
 from benchmarks.clock import ROUNDS
 from benchmarks.databases import postgres_database, quiet, say, sqlite_copy, sqlite_file, sqlite_url
 from benchmarks.report import Result, table
@@ -61,15 +63,10 @@ def measure(size: int, *, full: bool, quick: bool) -> list[Result]:
         say("First visit and start.")
         results += [delivery.first_visit(url), delivery.start(files[size])]
         if full:
-            results += _on_postgres(size, rounds)
+            # In a process of its own: Django can be set up once in each.
+            with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as another:
+                results += another.submit(on_postgres.measure, size, rounds).result()
     return results
-
-
-def _on_postgres(size: int, rounds: int) -> list[Result]:
-    with cluster(durable=True, shared_buffers="256MB") as made:
-        url = postgres_database(made, size)
-        say("PostgreSQL.")
-        return pages.measure_postgres(url, size, rounds) + writes.measure(url, size, rounds)
 
 
 if __name__ == "__main__":
