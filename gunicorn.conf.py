@@ -1,27 +1,46 @@
 """How gunicorn serves the console; an option on its command line goes before a value here."""
 
+import json
+import logging
 import os
+import re
 import shutil
+import socket
+import sys
 import tempfile
+import time
+import traceback
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
+
+from gunicorn.arbiter import Arbiter
+from gunicorn.glogging import Logger
+from gunicorn.workers.gthread import ThreadWorker
 
 bind = "127.0.0.1:8000"
 
 # Requests wait for the database, not for the processor.
-worker_class = "gthread"
 workers = int(os.environ.get("WEB_CONCURRENCY", "2"))
 threads = 8
 
 timeout = 60
 graceful_timeout = 30
 
+# Longer than whoever stands in front keeps a connection it doesn't use, so that it isn't closed just as a
+# request comes. Such a connection waits without a thread.
+keepalive = 75
+
 # GET /badges names up to 100 conversations in its query: about 4,100 bytes, just over gunicorn's own limit.
 limit_request_line = 8190
 
-# A worker shows that it is alive by touching a file; on a disk under load that can take too long.
-if Path("/dev/shm").is_dir():  # noqa: S108 (a directory to look for, not a file name to guess)
-    worker_tmp_dir = "/dev/shm"  # noqa: S108
+# A proxy's headers are the console's to believe or not (CONSOLE_TRUSTED_PROXIES), a neighbour's are nobody's.
+forwarded_allow_ips = ""
+
+# A worker shows that it is alive by touching a file; on a disk under load that can take too long. Counters
+# are files that are mapped into memory: on a full disk that ends the worker.
+MEMORY = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # noqa: S108 (a directory to look for)
+worker_tmp_dir = MEMORY
 
 # The console logs each request itself; gunicorn's own messages go to stderr.
 accesslog = None
@@ -33,12 +52,122 @@ control_socket_disable = True
 METRICS_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 METRICS_PREFIX = "console-metrics-"
 
+# Of a body that nobody read gunicorn reads no more, then closes the connection, though it said otherwise.
+MOST_READ_IN_VAIN = 64 * 1024
 
-class Worker(Protocol):
-    """What is used here of gunicorn's worker."""
+# How long a worker that was told to stop waits for those who are connected and have asked for nothing yet.
+LINGER_SECONDS = 2
+RETRY_SECONDS = 5
 
-    pid: int
-    wsgi: Any
+
+class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn states no types
+    """A worker that drops no connection made before it was told to stop, and waits for nobody to hang up."""
+
+    def set_accept_enabled(self, enabled: bool) -> None:
+        """Accept connections or no more; the last time, accept those that wait, then refuse."""
+        stopping = not (enabled or self.alive)
+        listeners = [listener for listener in self.sockets if listener.fileno() != -1]
+        if stopping:
+            for listener in listeners:
+                self.accept_waiting(listener)
+        super().set_accept_enabled(enabled)
+        if stopping:
+            for listener in listeners:
+                listener.close()
+            for connection in self.pending_conns:
+                connection.timeout = min(connection.timeout, time.monotonic() + LINGER_SECONDS)
+
+    def accept_waiting(self, listener: Any) -> None:
+        """Accept every connection that was made and not accepted yet."""
+        before = -1
+        while before != self.nr_conns:
+            before = self.nr_conns
+            self.accept(listener)
+
+    def handle(self, connection: Any) -> Any:
+        """Answer a request; where the connection ends with it, end it here, not in the thread that accepts.
+
+        gunicorn would wait there for whoever was answered to hang up, and accept nobody meanwhile.
+        """
+        result = super().handle(connection)
+        if result is False or not (result is True or self.alive):
+            connection.close(graceful=self.has_unread(connection))
+            connection.close = lambda graceful=False: None
+        return result
+
+    @staticmethod
+    def has_unread(connection: Any) -> bool:
+        """Say whether closing at once could cost the answer, as it does while there is something unread."""
+        if connection.parser and not connection.parser.finish_body(deadline=time.monotonic() + 0.01):
+            return True
+        connection.sock.setblocking(False)
+        try:
+            return bool(connection.sock.recv(1, socket.MSG_PEEK))
+        except OSError:
+            return False
+
+    def load_wsgi(self) -> None:
+        """Load the console; where it refuses to start, end the server, not one worker after the other."""
+        try:
+            super().load_wsgi()
+        except SystemExit as refusal:
+            if self.age == 1:
+                print(refusal, file=sys.stderr, flush=True)  # noqa: T201 (as the interpreter would)
+                sys.exit(Arbiter.APP_LOAD_ERROR)
+            # The first worker ends the server, and this one with it. After a reload there is no first, and
+            # what is wrong may yet be mended.
+            deadline = time.monotonic() + RETRY_SECONDS
+            while self.alive and time.monotonic() < deadline:
+                time.sleep(0.1)
+            if self.alive:
+                raise
+            sys.exit(0)
+
+
+worker_class = Worker
+
+
+class Line(logging.Formatter):
+    """One of gunicorn's messages as a JSON line, like the console's own (docs/decisions/0070).
+
+    The master speaks of itself. A worker speaks of requests too, and may quote them: of what it says the
+    template is kept, as far as the first colon or bracket, and of an exception its kind and its places.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.master = os.getpid()
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line."""
+        template = re.split("[:(]", str(record.msg))[0].rstrip()
+        line: dict[str, Any] = {
+            "event": record.getMessage() if os.getpid() == self.master else template,
+            "logger": record.name,
+            "process": record.process,
+            "level": record.levelname.lower(),
+            "timestamp": datetime.fromtimestamp(record.created, UTC).isoformat().replace("+00:00", "Z"),
+        }
+        error = record.exc_info[1] if record.exc_info else sys.exc_info()[1]
+        if error and record.levelno >= logging.WARNING:
+            line["kind"] = type(error).__qualname__
+        if record.exc_info and error:
+            frames = traceback.extract_tb(error.__traceback__)
+            line["places"] = [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in frames]
+        return json.dumps(line)
+
+
+class Lines(Logger):  # type: ignore[misc]  # gunicorn states no types
+    """Writes gunicorn's messages as JSON lines."""
+
+    def setup(self, cfg: Any) -> None:
+        """Set the format once everything else is set."""
+        super().setup(cfg)
+        for handler in self.error_log.handlers:
+            handler.setFormatter(Line())
+
+
+logger_class = Lines
 
 
 def when_ready(_server: object) -> None:
@@ -46,7 +175,7 @@ def when_ready(_server: object) -> None:
     directory = _metrics_directory()
     # One of ours, at this moment, is that of the master which this one replaces (SIGUSR2).
     if directory is None or directory.name.startswith(METRICS_PREFIX):
-        os.environ[METRICS_VARIABLE] = tempfile.mkdtemp(prefix=f"{METRICS_PREFIX}{os.getpid()}-")
+        os.environ[METRICS_VARIABLE] = tempfile.mkdtemp(prefix=f"{METRICS_PREFIX}{os.getpid()}-", dir=MEMORY)
 
 
 def post_worker_init(worker: Worker) -> None:
@@ -54,6 +183,13 @@ def post_worker_init(worker: Worker) -> None:
     from console import linking
 
     linking.catch_up(worker.wsgi)
+
+
+def pre_request(_worker: Worker, request: Any) -> None:
+    """Keep no connection after a large body: what the console refuses unread, gunicorn reads only so far."""
+    headers = dict(request.headers)
+    if "TRANSFER-ENCODING" in headers or int(headers.get("CONTENT-LENGTH", 0)) > MOST_READ_IN_VAIN:
+        request.must_close = True
 
 
 def child_exit(_server: object, worker: Worker) -> None:

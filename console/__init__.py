@@ -5,11 +5,15 @@ import sys
 from flask import Flask
 from flask_migrate import Migrate
 from flask_wtf import CSRFProtect
+from werkzeug.middleware.proxy_fix import ProxyFix
 
 from console import accounts, conversations, database, ingestion, linking, operations, permissions
 from console.config import ROOT, ConfigurationError, Settings, load
+from console.operations import incoming
 
-MAX_BODY_BYTES = 3 * 1024 * 1024
+# Reading a form costs up to a second of processor time a megabyte, signed in or not.
+MAX_FORM_BYTES = 1024 * 1024
+MAX_FORM_PARTS = 50
 
 
 def create_app(settings: Settings | None = None) -> Flask:
@@ -27,9 +31,16 @@ def create_app(settings: Settings | None = None) -> Flask:
     app.config.update(
         CONSOLE=settings,
         SECRET_KEY=settings.secret_key,
+        # The name alone makes browsers hold a cookie to this host, over TLS; elsewhere they would refuse it.
+        SESSION_COOKIE_NAME="__Host-session" if settings.behind_tls else "session",
+        SESSION_COOKIE_SECURE=settings.behind_tls,
         SESSION_COOKIE_SAMESITE="Lax",
         WTF_CSRF_TIME_LIMIT=None,
-        MAX_CONTENT_LENGTH=MAX_BODY_BYTES,
+        # Asks over TLS for a Referer, which some browsers keep to themselves: check_changes asks for more.
+        WTF_CSRF_SSL_STRICT=False,
+        MAX_CONTENT_LENGTH=MAX_FORM_BYTES,
+        MAX_FORM_MEMORY_SIZE=MAX_FORM_BYTES,
+        MAX_FORM_PARTS=MAX_FORM_PARTS,
     )
     app.jinja_options = {"trim_blocks": True, "lstrip_blocks": True}
 
@@ -43,5 +54,10 @@ def create_app(settings: Settings | None = None) -> Flask:
     conversations.init_app(app)
     linking.init_app(app)
     permissions.guard(app)
+    incoming.check_changes(app, settings)
     CSRFProtect(app).exempt(ingestion.webhooks)
+    if proxies := settings.trusted_proxies:
+        app.wsgi_app = ProxyFix(  # type: ignore[method-assign]  # Flask's own way to wrap an application
+            app.wsgi_app, x_for=proxies, x_proto=proxies, x_host=proxies, x_port=proxies
+        )
     return app

@@ -10,14 +10,18 @@ from flask.cli import ScriptInfo
 from sqlalchemy.exc import DBAPIError
 
 
-class BadUsage(click.ClickException):
+class Failure(click.ClickException):
+    """A job that could not be done."""
+
+    def format_message(self) -> str:
+        """Return the message in one line, whatever it quotes."""
+        return "".join(one if one.isprintable() else ascii(one)[1:-1] for one in self.message)
+
+
+class BadUsage(Failure):
     """A call that can't be understood."""
 
     exit_code = 2
-
-
-class Failure(click.ClickException):
-    """A job that could not be done."""
 
 
 @contextmanager

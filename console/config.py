@@ -23,6 +23,9 @@ _SWITCH = {
     "off": False,
     "no": False,
 }
+DEFAULT_PORTS = {"http": ":80", "https": ":443"}
+"""What a browser leaves out at the end of a host, by scheme."""
+
 _LOG_LEVELS = ("debug", "info", "warning", "error", "critical")
 T = TypeVar("T")
 
@@ -164,10 +167,16 @@ def _log_level(raw: str) -> str:
 
 
 def _origin(raw: str) -> str:
-    """Parse what comes before the path in every address of the console."""
+    """Parse what comes before the path in every address of the console, into the form browsers write."""
+    takes = "takes https://name or https://name:port, http:// without TLS"
     if not _is_http(raw) or urlsplit(raw).path.strip("/"):
-        raise ValueError("takes https://name or https://name:port, http:// without TLS")
-    return raw.rstrip("/")
+        raise ValueError(takes)
+    parts = urlsplit(raw)
+    try:
+        host = parts.netloc.encode("idna").decode().lower()
+    except UnicodeError:
+        raise ValueError(takes) from None
+    return f"{parts.scheme}://{host.removesuffix(DEFAULT_PORTS[parts.scheme])}"
 
 
 def _issuer(raw: str) -> str:
@@ -193,8 +202,17 @@ def _few(raw: str) -> int:
 
 
 def _throttle_url(raw: str) -> str:
-    if raw != "memory://" and urlsplit(raw).scheme not in ("redis", "rediss"):
-        raise ValueError("takes memory:// or redis://host:port/number")
+    if raw == "memory://":
+        return raw
+    takes = "takes memory:// or redis://host:port/number"
+    try:
+        parts = urlsplit(raw)
+        _ = parts.port  # raises for what is no number
+    except ValueError:
+        raise ValueError(takes) from None
+    number = parts.path.strip("/")
+    if parts.scheme not in ("redis", "rediss") or not parts.hostname or (number and not number.isdecimal()):
+        raise ValueError(takes)
     return raw
 
 

@@ -39,6 +39,9 @@ _INTERNATIONAL_PREFIX = re.compile(r"\A(?:\+|00)")
 # C0 control characters and lone surrogates.
 _UNSTORABLE = re.compile(r"[\x00-\x1f\ud800-\udfff]+")
 
+LONGEST_TERM = 256
+"""Characters that are looked for: one more than an identifier may have."""
+
 # The ITU-T E.164 country calling codes of one and of two digits; all others have three.
 _COUNTRY_CODE = re.compile("[17]|2[07]|3[0-469]|4[013-9]|5[1-8]|6[0-6]|8[1246]|9[0-58]|[0-9]{3}")
 # How many of the digits left go into the next group, where not three: the last group gets three or four.
@@ -75,8 +78,8 @@ def search_term(q: str) -> str:
     """
     text = _UNSTORABLE.sub("", q).strip(_AROUND_A_PHONE_NUMBER)
     if _ASCII_LETTER.search(text):
-        return text
-    return _INTERNATIONAL_PREFIX.sub("", text.translate(_WITHOUT_SEPARATORS))
+        return text[:LONGEST_TERM]
+    return _INTERNATIONAL_PREFIX.sub("", text.translate(_WITHOUT_SEPARATORS))[:LONGEST_TERM]
 
 
 def groups(identifier: str) -> tuple[str, ...]:

@@ -38,7 +38,10 @@ class Instructor(Base):
 
 
 class User(Base):
-    """Somebody who signs in. The e-mail address is kept in lower case."""
+    """Somebody who signs in. The e-mail address is kept in lower case.
+
+    A session belongs to an epoch, and ends when the user's is a later one (docs/decisions/0062).
+    """
 
     __tablename__ = "users"
 
@@ -48,6 +51,7 @@ class User(Base):
     password_hash: Mapped[str]
     active: Mapped[bool] = mapped_column(default=True)
     created_at: Mapped[datetime] = mapped_column(default=now)
+    session_epoch: Mapped[int] = mapped_column(server_default="0")
 
 
 class Membership(Base):

@@ -129,14 +129,24 @@ def membership(permission: Permission, instructor_id: UUID) -> Membership:
 
 def _to_sign_in() -> Response:
     if request.headers.get("HX-Request") == "true":
-        shown = urlsplit(request.headers.get("HX-Current-URL", ""))
         answer = make_response("", 401)
-        answer.headers["HX-Redirect"] = _login(shown.path or "/", shown.query)
-        return answer
-    # A form's own address need not answer a GET, and that is what comes after signing in.
-    answers_get = current_app.url_map.bind(request.host).test(request.path, "GET")
-    query = request.query_string.decode("ascii", "replace")
-    return cast(Response, redirect(_login(request.path, query) if answers_get else _login("/", "")))
+        answer.headers["HX-Redirect"] = _login(*_page_shown())
+    else:
+        # A form's own address need not answer a GET, and that is what comes after signing in.
+        answers_get = current_app.url_map.bind(request.host).test(request.path, "GET")
+        query = request.query_string.decode("ascii", "replace")
+        answer = cast(Response, redirect(_login(request.path, query) if answers_get else _login("/", "")))
+    answer.vary.add("HX-Request")
+    return answer
+
+
+def _page_shown() -> tuple[str, str]:
+    """Return path and query of the page that htmx names, the start where what it names is no address."""
+    try:
+        shown = urlsplit(request.headers.get("HX-Current-URL", ""))
+    except ValueError:
+        return "/", ""
+    return shown.path or "/", shown.query
 
 
 def _login(path: str, query: str) -> str:

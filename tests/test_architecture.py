@@ -21,6 +21,8 @@ from tests.pages import Browser
 PUBLIC = {
     "/healthz",
     "/login",
+    "/login/oidc",
+    "/login/oidc/callback",
     "/logout",
     "/metrics",
     "/readyz",

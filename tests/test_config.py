@@ -35,8 +35,14 @@ def test_defaults_are_one_file_and_the_badge_off():
         ("CONSOLE_PUBLIC_URL", "console.example.org", "https://"),
         ("CONSOLE_PUBLIC_URL", "https://console.example.org/path", "https://"),
         ("CONSOLE_PUBLIC_URL", "https://console.example.org:port", "https://"),
+        ("CONSOLE_PUBLIC_URL", f"https://{'ü' * 70}.example", "https://"),
+        ("CONSOLE_PUBLIC_URL", "https://[", "https://"),
         ("CONSOLE_TRUSTED_PROXIES", "all", "0 to 9"),
         ("CONSOLE_THROTTLE_URL", "memcached://here", "redis://"),
+        ("CONSOLE_THROTTLE_URL", "redis://", "redis://host"),
+        ("CONSOLE_THROTTLE_URL", "redis://here:port/0", "redis://host"),
+        ("CONSOLE_THROTTLE_URL", "redis://here/counts", "redis://host"),
+        ("CONSOLE_THROTTLE_URL", "redis://[", "redis://host"),
         ("CONSOLE_OIDC_ISSUER", "id.example.org", "https://"),
         ("CONSOLE_PASSWORD_SIGN_IN", "false", "CONSOLE_OIDC_ISSUER"),
     ],
@@ -77,6 +83,21 @@ def test_the_public_address_says_whether_there_is_tls():
     assert load({**SECRET, "CONSOLE_PUBLIC_URL": "https://console.example.org/"}).behind_tls
     assert not load({**SECRET, "CONSOLE_PUBLIC_URL": "http://console.example.org"}).behind_tls
     assert not load(SECRET).behind_tls
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [
+        ("https://Console.Example.org/", "https://console.example.org"),
+        ("https://console.example.org:443", "https://console.example.org"),
+        ("http://console.example.org:80", "http://console.example.org"),
+        ("https://console.example.org:8443", "https://console.example.org:8443"),
+        ("https://bücher.example", "https://xn--bcher-kva.example"),
+        ("https://[2001:db8::1]:8443", "https://[2001:db8::1]:8443"),
+    ],
+)
+def test_the_public_address_is_kept_as_browsers_write_it(given: str, kept: str):
+    assert load({**SECRET, "CONSOLE_PUBLIC_URL": given}).public_url == kept
 
 
 def test_secrets_stay_out_of_the_repr():

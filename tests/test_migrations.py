@@ -42,11 +42,15 @@ INSERT INTO messages
     (id, conversation_id, instructor_id, direction, external_id, kind, body, sent_at)
 VALUES ('{A}', '{A}', '{A}', 'inbound', 'wamid.1', 'text', 'Hi', '2026-01-01')
 """
+USER = f"""
+INSERT INTO users (id, email, name, password_hash, active, created_at)
+VALUES ('{A}', 'a@example.org', 'A', 'hash', true, '2026-01-01')
+"""
 LINK = f"UPDATE conversations SET customer_id = '{A}', link_version = 1, link_operation_id = '{A}'"
 ROWS = {
     "0001_inbox": [
         f"INSERT INTO instructors VALUES ('{A}', 'Anna', '2026-01-01')",
-        f"INSERT INTO users VALUES ('{A}', 'a@example.org', 'A', 'hash', true, '2026-01-01')",
+        USER,
         f"INSERT INTO memberships VALUES ('{A}', '{A}', 'operator')",
         f"INSERT INTO channel_accounts VALUES ('whatsapp', '1', '{A}')",
         CONVERSATION.format(A, A, "'393331234567'"),

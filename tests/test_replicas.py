@@ -193,6 +193,40 @@ def test_a_page_made_from_a_lagging_standby_overwrites_nothing(
     other.check(other.submit(stale, path, reason="so it is", create="1"), 409)
 
 
+def test_who_signed_out_signs_in_again_while_the_standby_lags(anna: Desk, marta: Browser, pair: Pair):
+    pair.pause()
+    marta.submit(marta.get_page("/conversations"), "/logout")
+    assert marta.sign_in(anna.operator.email, anna.operator.password).status_code == 303
+    marta.get_page("/conversations")
+    pair.catch_up()
+    marta.get_page("/conversations")
+
+
+def test_a_session_elsewhere_ends_once_the_standby_has_replayed_the_sign_out(
+    app: Flask, anna: Desk, marta: Browser, pair: Pair
+):
+    elsewhere = signed_in(app, anna)
+    pair.pause()
+    marta.submit(marta.get_page("/conversations"), "/logout")
+    assert marta.http.get("/conversations").status_code == 302
+    elsewhere.get_page("/conversations")
+    pair.catch_up()
+    assert elsewhere.http.get("/conversations").status_code == 302
+
+
+def test_a_session_begun_on_one_server_holds_on_one_that_lags(
+    app: Flask, anna: Desk, marta: Browser, pair: Pair
+):
+    pair.pause()
+    marta.submit(marta.get_page("/conversations"), "/logout")
+    marta.sign_in(anna.operator.email, anna.operator.password)
+    with marta.http.session_transaction() as session:
+        del session["written_until"]
+    with read_from(app) as counts:
+        marta.get_page("/conversations")
+    assert counts == {"read": 2, "primary": 0}
+
+
 @pytest.mark.parametrize("pairs", [50, pytest.param(1000, marks=pytest.mark.faults)])
 def test_nobody_ever_reads_less_than_they_wrote(
     app: Flask, anna: Desk, marta: Browser, pair: Pair, pairs: int

@@ -44,7 +44,7 @@ ALLOWED: dict[str, dict[str, dict[str, str]]] = {
     READ: {
         "alembic_version": {"*": "s"},
         "instructors": {"*": "s"},
-        "users": {"id": "s", "email": "s", "name": "s", "password_hash": "s", "active": "s"},
+        "users": dict.fromkeys(["id", "email", "name", "password_hash", "active", "session_epoch"], "s"),
         "memberships": {"*": "s"},
         "conversations": {"*": "s"},
         "messages": {"*": "s"},
@@ -53,7 +53,7 @@ ALLOWED: dict[str, dict[str, dict[str, str]]] = {
     },
     LINK: {
         "alembic_version": {"*": "s"},
-        "users": {"id": "s", "active": "s"},
+        "users": {"id": "s", "active": "s", "session_epoch": "su"},
         "memberships": {"*": "s"},
         "conversations": {
             **dict.fromkeys(["id", "instructor_id", "channel", "customer_identifier"], "s"),

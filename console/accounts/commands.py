@@ -17,6 +17,11 @@ channel = Group("channel", help="Which instructor a channel's account belongs to
 commands: list[click.Command] = [instructor, user, channel]
 
 
+_password_stdin = click.option(
+    "--password-stdin", is_flag=True, help="Read the password from the first line of stdin."
+)
+
+
 @contextmanager
 def _explained() -> Iterator[None]:
     try:
@@ -40,18 +45,26 @@ def add_instructor(name: str) -> None:
     "--instructor", "instructor_id", type=UUID_PARAM, required=True, help="Whom the person works for."
 )
 @click.option("--role", type=click.Choice([role.value for role in Role]), required=True)
-@click.option("--password-stdin", is_flag=True, help="Read the password from the first line of stdin.")
+@_password_stdin
 def add_user(email: str, name: str, instructor_id: UUID, role: str, password_stdin: bool) -> None:
     """Add a user, or make an existing one (who keeps name and password) a member for one more instructor."""
-    if not password_stdin:
-        raise BadUsage("the password comes from stdin: add --password-stdin")
-    password = sys.stdin.buffer.readline().decode("utf-8", "replace").rstrip("\r\n")
+    password = _read_password(password_stdin)
     with _explained():
         click.echo(
             service.add_user(
                 email=email, name=name, instructor_id=instructor_id, role=Role(role), password=password
             )
         )
+
+
+@user.command("password")
+@click.argument("email")
+@_password_stdin
+def change_password(email: str, password_stdin: bool) -> None:
+    """Give a user another password, and end all their sessions."""
+    password = _read_password(password_stdin)
+    with _explained():
+        click.echo(service.change_password(email=email, password=password))
 
 
 @user.command("disable")
@@ -62,6 +75,22 @@ def disable_user(email: str) -> None:
         click.echo(service.disable_user(email=email))
 
 
+@user.command("enable")
+@click.argument("email")
+def enable_user(email: str) -> None:
+    """Let a disabled user sign in again."""
+    with _explained():
+        click.echo(service.enable_user(email=email))
+
+
+@user.command("sign-out")
+@click.argument("email")
+def sign_out_user(email: str) -> None:
+    """End all sessions of a user, who may sign in again."""
+    with _explained():
+        click.echo(service.sign_out_user(email=email))
+
+
 @channel.command("add")
 @click.argument("name", type=click.Choice(["whatsapp"]))
 @click.argument("account_id", metavar="PHONE_NUMBER_ID")
@@ -70,3 +99,12 @@ def add_channel(name: str, account_id: str, instructor_id: UUID) -> None:
     """Say whose a WhatsApp phone_number_id is."""
     with _explained():
         click.echo(service.add_channel(channel=name, account_id=account_id, instructor_id=instructor_id))
+
+
+def _read_password(asked: bool) -> str:
+    if not asked:
+        raise BadUsage("the password comes from stdin: add --password-stdin")
+    try:
+        return sys.stdin.buffer.readline().decode().rstrip("\r\n")
+    except UnicodeDecodeError:
+        raise Failure("the password is not valid UTF-8") from None

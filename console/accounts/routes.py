@@ -1,22 +1,49 @@
-"""Sign-in and sign-out."""
+"""Sign-in with a password, and sign-out."""
 
 import re
 from uuid import UUID
 
-from flask import Blueprint, Response, redirect, render_template, request, session, url_for
+import structlog
+from flask import (
+    Blueprint,
+    Response,
+    abort,
+    current_app,
+    redirect,
+    render_template,
+    request,
+    session,
+    url_for,
+)
 from flask.typing import ResponseReturnValue
-from flask_login import LoginManager, login_user, logout_user
+from flask_login import LoginManager
 
+from console.accounts import devices, sessions
 from console.accounts.forms import SignInForm
-from console.accounts.service import authenticate, load_actor
+from console.accounts.service import (
+    SessionsGoOn,
+    SignedIn,
+    address,
+    authenticate,
+    end_sessions,
+    is_address,
+    load_actor,
+)
+from console.config import Settings
 from console.database import read_from, work_for, written_until
 from console.permissions import Actor, public
 
+log = structlog.get_logger()
+
 blueprint = Blueprint("accounts", __name__)
 login_manager = LoginManager()
+# It would compare every request's user agent and address with those of the sign-in, and do nothing about it.
+login_manager.session_protection = None
 
 # Browsers read "//host" and "/\host" as another host, and drop tabs and line ends before they look.
 _PATH_ON_THIS_HOST = re.compile(r"/(?![/\\])[!-\[\]-~]*")
+
+_MISMATCH = "E-mail address and password don’t go together, or the account is disabled."
 
 
 @login_manager.user_loader  # type: ignore[untyped-decorator]  # Flask-Login ships no types
@@ -26,12 +53,13 @@ def load_user(user_id: str) -> Actor | None:
     What the session wrote before, it reads (docs/decisions/0022).
     """
     read_from(session.get("written_until"))
-    try:
-        actor = load_actor(UUID(user_id))
-    except ValueError:
-        return None
+    epoch = sessions.epoch()
+    actor = load_actor(UUID(user_id), epoch) if epoch is not None else None
     if actor:
         work_for(one.instructor_id for one in actor.memberships)
+        structlog.contextvars.bind_contextvars(user_id=user_id)
+        if "HX-Request" not in request.headers:  # a fragment's answer may be overtaken by its page's
+            sessions.keep_alive()
     return actor
 
 
@@ -47,34 +75,90 @@ def remember_writes(response: Response) -> Response:
 @public
 def login() -> ResponseReturnValue:
     """Show the sign-in form."""
-    return render_template(
-        "accounts/login.html", form=SignInForm(data={"next": request.args.get("next", "")})
-    )
+    return sign_in_page(SignInForm(data={"next": request.args.get("next", "")}))
 
 
 @blueprint.post("/login")
 @public
 def sign_in() -> ResponseReturnValue:
-    """Sign in, or say that address and password don’t go together."""
+    """Sign in, or say that address and password don’t go together, or when to try again."""
+    if not settings().password_sign_in:
+        abort(404)
     form = SignInForm()
     if not form.validate():
-        return render_template("accounts/login.html", form=form), 422
-    user_id = authenticate(email=form.email.data or "", password=form.password.data or "")
-    actor = load_actor(user_id) if user_id else None
-    if actor is None:
-        form.password.errors = ["E-mail address and password don’t go together, or the account is disabled."]
-        return render_template("accounts/login.html", form=form), 422
-    login_user(actor)
-    return redirect(_safe(form.next.data), 303)
+        return sign_in_page(form), 422
+    from console.accounts.throttle import Throttle, counters  # slow to read: not before somebody signs in
+
+    throttle = current_app.extensions.get("throttle")
+    if throttle is None:
+        throttle = current_app.extensions.setdefault("throttle", Throttle(settings().throttle_url))
+    read_from(session.get("written_until"))
+    email = address(form.email.data or "")
+    counted = counters(email, request.remote_addr)
+    if wait := throttle.wait(counted):
+        log.warning("sign_in_throttled", account=devices.masked("account", email), seconds=wait)
+        notice = f"Too many sign-ins failed. Try again in {_in_words(wait)}."
+        return sign_in_page(form, notice), 429, {"Retry-After": str(wait)}
+    signed_in = authenticate(email=email, password=form.password.data or "")
+    if signed_in is None:
+        if is_address(email):
+            throttle.count(counted)
+        log.warning("sign_in_failed", account=devices.masked("account", email))
+        form.password.errors = [_MISMATCH]
+        return sign_in_page(form), 422
+    return let_in(signed_in, email, form.next.data)
 
 
 @blueprint.post("/logout")
 @public
 def logout() -> ResponseReturnValue:
-    """Sign out."""
-    logout_user()
+    """End every session of whoever signs out, and this browser's even where the others can't be ended."""
+    read_from(session.get("written_until"))
+    user_id, epoch = session.get("_user_id"), sessions.epoch()
+    session.clear()
+    if user_id and epoch is not None:
+        try:
+            end_sessions(UUID(user_id), epoch)
+        except SessionsGoOn as error:
+            log.error("sessions_not_ended", user_id=user_id, kind=str(error))
+            return render_template("accounts/signed_out.html", hours=sessions.IDLE_SECONDS // 3600), 503
+        log.info("signed_out", user_id=user_id)
     return redirect(url_for("accounts.login"), 303)
 
 
-def _safe(path: str | None) -> str:
+def settings() -> Settings:
+    """Return the console's settings."""
+    found: Settings = current_app.config["CONSOLE"]
+    return found
+
+
+def sign_in_page(form: SignInForm, notice: str | None = None) -> str:
+    """Return the page that offers every way to sign in."""
+    return render_template(
+        "accounts/login.html",
+        form=form if settings().password_sign_in else None,
+        provider=settings().oidc is not None,
+        next=safe(form.next.data),
+        notice=notice,
+    )
+
+
+def let_in(signed_in: SignedIn, email: str, destination: str | None) -> ResponseReturnValue:
+    """Begin the session, let the account know this browser, and go where the person wanted to."""
+    sessions.begin(signed_in.id, signed_in.session_epoch)
+    devices.remember(devices.masked("account", email))
+    log.info("signed_in", user_id=str(signed_in.id))
+    return redirect(safe(destination), 303)
+
+
+def safe(path: str | None) -> str:
+    """Return a path on this host, "/" for everything else."""
     return path if path and _PATH_ON_THIS_HOST.fullmatch(path) else "/"
+
+
+def _in_words(seconds: int) -> str:
+    for size, unit in ((3600, "hour"), (60, "minute")):
+        if seconds >= size:
+            count = -(-seconds // size)
+            return f"{count} {unit}" + "s" * (count > 1)
+    return f"{seconds} second" + "s" * (seconds > 1)

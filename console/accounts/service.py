@@ -1,5 +1,6 @@
 """Users, instructors, memberships and channel accounts: looking them up and making them."""
 
+import sqlite3
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -8,8 +9,9 @@ from uuid import UUID
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerifyMismatchError
 from sqlalchemy import Connection, bindparam, insert, select, update
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
+from console.accounts import passwords
 from console.database import new_id, now, reading, writing
 from console.models import ChannelAccount, Instructor, Membership, User
 from console.permissions import Actor, Role
@@ -17,52 +19,91 @@ from console.permissions import Membership as ActorMembership
 
 _hasher = PasswordHasher()
 
+SIGN_OUT_WAIT_MS = 5000
+"""How long a sign-out waits for the database: a locked one keeps nobody at the desk."""
+
 
 class AccountError(Exception):
     """A change to accounts that can't be made; the message says why."""
 
 
+class SessionsGoOn(Exception):
+    """A user's other sessions could not be ended."""
+
+
 @dataclass(frozen=True, slots=True)
-class Credentials:
-    """What a sign-in needs to know of a user."""
+class SignedIn:
+    """An active user who has shown who they are, and the epoch that their session belongs to."""
 
     id: UUID
-    password_hash: str
+    session_epoch: int
 
 
 _ACTOR = (
     select(User.id, User.email, User.name, Membership.instructor_id, Instructor.name, Membership.role)
     .outerjoin(Membership, Membership.user_id == User.id)
     .outerjoin(Instructor, Instructor.id == Membership.instructor_id)
-    .where(User.id == bindparam("user_id"), User.active.is_(True))
+    .where(
+        User.id == bindparam("user_id"),
+        User.active.is_(True),
+        # Several standbys may lag differently: a session is as good as any that is of a later epoch.
+        User.session_epoch <= bindparam("epoch"),
+    )
     .order_by(Instructor.name, Instructor.id)
 )
 
 
-def load_actor(user_id: UUID) -> Actor | None:
-    """Return the active user with this id and their memberships, in one statement; None for nobody."""
+def load_actor(user_id: UUID, epoch: int) -> Actor | None:
+    """Return the active user and their memberships, in one statement; None where the session is over."""
     with reading() as connection:
-        rows = connection.execute(_ACTOR, {"user_id": user_id}).all()
+        rows = connection.execute(_ACTOR, {"user_id": user_id, "epoch": epoch}).all()
     if not rows:
         return None
     memberships = tuple(ActorMembership(row[3], row[4], Role(row[5])) for row in rows if row[3] is not None)
     return Actor(id=rows[0][0], email=rows[0][1], name=rows[0][2], memberships=memberships)
 
 
-def authenticate(*, email: str, password: str) -> UUID | None:
-    """Return the id of the active user with this address and password; None for every kind of mismatch."""
-    statement = select(User.id, User.password_hash).where(
-        User.email == _address(email), User.active.is_(True)
+def authenticate(*, email: str, password: str) -> SignedIn | None:
+    """Return the active user with this address and password; None for every kind of mismatch.
+
+    Each costs one verification, whether there is such a user or not; what is no address costs none.
+    """
+    if not is_address(email):
+        return None
+    statement = select(User.id, User.session_epoch, User.password_hash).where(
+        User.email == address(email), User.active.is_(True)
     )
     with reading() as connection:
         row = connection.execute(statement).one_or_none()
-    known = Credentials(*row) if row else None
     nobodys_hash = _nobodys_hash()  # made for both, so that even a worker's first answer costs both the same
-    try:
-        _hasher.verify(known.password_hash if known else nobodys_hash, password)
-    except (VerifyMismatchError, InvalidHashError):
+    if not _verify(row.password_hash if row else nobodys_hash, password):
         return None
-    return known.id if known else None
+    return SignedIn(row.id, row.session_epoch) if row else None
+
+
+def vouched_for(*, email: str) -> SignedIn | None:
+    """Return the active user whose address a provider has verified; None for everybody else."""
+    if not is_address(email):
+        return None
+    # The kelvin sign's lower case is a k: who verified an address with one has not verified that with a k.
+    given = "".join(letter.lower() if letter.isascii() else letter for letter in email)
+    statement = select(User.id, User.session_epoch).where(User.email == given, User.active.is_(True))
+    with reading() as connection:
+        row = connection.execute(statement).one_or_none()
+    return SignedIn(*row) if row else None
+
+
+def end_sessions(user_id: UUID, epoch: int) -> None:
+    """End every session of a user who signs out of one of this epoch; one that is over ends no others.
+
+    Raises SessionsGoOn where the database can't be written.
+    """
+    statement = update(User).where(User.id == user_id, User.session_epoch <= epoch)
+    try:
+        with writing(wait_ms=SIGN_OUT_WAIT_MS) as connection:
+            connection.execute(statement.values(session_epoch=User.session_epoch + 1))
+    except (SQLAlchemyError, sqlite3.Error) as error:
+        raise SessionsGoOn(type(error).__name__) from error
 
 
 def add_instructor(*, name: str) -> UUID:
@@ -79,10 +120,10 @@ def add_user(*, email: str, name: str, instructor_id: UUID, role: Role, password
     """Create a user with a membership, or give an existing one a further membership; return the user's id.
 
     An existing user keeps name and password, and the call has to know that password.
-    Raises AccountError.
+    Raises AccountError, for a password that is not taken as well.
     """
-    email = _address(email)
-    if not _looks_like_an_address(email):
+    email = address(email)
+    if not is_address(email):
         raise AccountError("that is not an e-mail address: it takes name@example.org")
     if not name.strip():
         raise AccountError("a user needs a name")
@@ -93,6 +134,7 @@ def add_user(*, email: str, name: str, instructor_id: UUID, role: Role, password
             _require_instructor(connection, instructor_id)
             user_id = _existing(connection, email, password)
             if user_id is None:
+                _require_good(password, email=email, name=name)
                 user_id = new_id()
                 values = {
                     "id": user_id,
@@ -110,14 +152,41 @@ def add_user(*, email: str, name: str, instructor_id: UUID, role: Role, password
     return user_id
 
 
+def change_password(*, email: str, password: str) -> UUID:
+    """Give a user another password, which ends every session; return the id. Raises AccountError."""
+    with writing() as connection:
+        name = connection.execute(select(User.name).where(User.email == address(email))).scalar_one_or_none()
+        if name is not None:
+            _require_good(password, email=address(email), name=name)
+        return _change(connection, email, password_hash=hash_password(password))
+
+
 def disable_user(*, email: str) -> UUID:
     """Shut a user out from their next request on; return the id. Raises AccountError for nobody."""
     with writing() as connection:
-        statement = update(User).where(User.email == _address(email)).values(active=False).returning(User.id)
-        row = connection.execute(statement).one_or_none()
-    if row is None:
+        return _change(connection, email, active=False)
+
+
+def enable_user(*, email: str) -> UUID:
+    """Let a disabled user sign in again; return the id. Raises AccountError for nobody."""
+    with writing() as connection:
+        return _change(connection, email, active=True)
+
+
+def sign_out_user(*, email: str) -> UUID:
+    """End every session of a user; return the id. Raises AccountError for nobody."""
+    with writing() as connection:
+        return _change(connection, email)
+
+
+def _change(connection: Connection, email: str, **values: Any) -> UUID:
+    """Change a user, whose sessions all end with it: even those of before they were disabled."""
+    statement = update(User).where(User.email == address(email)).returning(User.id)
+    user_id = connection.execute(
+        statement.values(session_epoch=User.session_epoch + 1, **values)
+    ).scalar_one_or_none()
+    if user_id is None:
         raise AccountError("there is no user with that address")
-    user_id: UUID = row[0]
     return user_id
 
 
@@ -141,7 +210,14 @@ def _nobodys_hash() -> str:
 
 def hash_password(password: str) -> str:
     """Hash with Argon2id."""
-    return _hasher.hash(password)
+    return _hasher.hash(passwords.composed(password))
+
+
+def _verify(password_hash: str, password: str) -> bool:
+    try:
+        return _hasher.verify(password_hash, passwords.composed(password))
+    except (VerifyMismatchError, InvalidHashError):
+        return False
 
 
 def _existing(connection: Connection, email: str, password: str) -> UUID | None:
@@ -150,10 +226,8 @@ def _existing(connection: Connection, email: str, password: str) -> UUID | None:
     ).one_or_none()
     if row is None:
         return None
-    try:
-        _hasher.verify(row.password_hash, password)
-    except (VerifyMismatchError, InvalidHashError):
-        raise AccountError("that address is taken by a user with another password") from None
+    if not _verify(row.password_hash, password):
+        raise AccountError("that address is taken by a user with another password")
     user_id: UUID = row.id
     return user_id
 
@@ -163,10 +237,18 @@ def _require_instructor(connection: Connection, instructor_id: UUID) -> None:
         raise AccountError("there is no instructor with that id")
 
 
-def _address(email: str) -> str:
+def _require_good(password: str, *, email: str, name: str) -> None:
+    if fault := passwords.fault(password, email=email, name=name):
+        raise AccountError(fault)
+
+
+def address(email: str) -> str:
+    """Return an e-mail address as it is kept."""
     return email.strip().lower().replace("\0", "\ufffd")  # PostgreSQL takes no NUL, and no address has one
 
 
-def _looks_like_an_address(email: str) -> bool:
-    local, _, host = email.rpartition("@")
-    return bool(local and host) and email.isprintable() and " " not in email and len(email) <= 254
+def is_address(email: str) -> bool:
+    """Say whether this could be somebody's e-mail address."""
+    kept = address(email)
+    local, _, host = kept.rpartition("@")
+    return bool(local and host) and kept.isprintable() and " " not in kept and len(kept) <= 254

@@ -1,30 +1,76 @@
-"""Sessions: signed cookies that count whatever became of the clock since."""
+"""Sessions: signed cookies that begin with a sign-in and end by the clock or with their user's epoch.
 
-from typing import Any
+What ends them, and how soon, is in docs/decisions/0062. A time that is yet to come counts as now: the clock
+was set back, which signs nobody out (docs/decisions/0045).
+"""
 
-from flask import Flask
-from flask.sessions import SecureCookieSessionInterface
-from itsdangerous import SignatureExpired, TimestampSigner, URLSafeTimedSerializer
+import hashlib
+import secrets
+import time
+from uuid import UUID
 
+from flask import Flask, Response, request, session
+from flask.sessions import SecureCookieSessionInterface, SessionMixin
+from itsdangerous import URLSafeTimedSerializer
 
-class _Signer(TimestampSigner):
-    """Takes a signature of later than now for one of now: the clock was set back (docs/decisions/0045)."""
+from console.accounts import devices
+from console.accounts.signing import Signer
 
-    def unsign(self, signed_value: str | bytes, *args: Any, **options: Any) -> Any:
-        try:
-            return super().unsign(signed_value, *args, **options)
-        except SignatureExpired as error:
-            if error.date_signed is None or error.date_signed.timestamp() <= self.get_timestamp():
-                raise
-        return super().unsign(signed_value, **{**options, "max_age": None})
+IDLE_SECONDS = 12 * 60 * 60
+"""How long a session lasts from one page to the next."""
+LONGEST_SECONDS = 7 * 24 * 60 * 60
+"""How long a session lasts at most, whatever is done with it."""
+REFRESH_SECONDS = 5 * 60
+"""How long a page may be the last one that the cookie knows of."""
 
 
 class Sessions(SecureCookieSessionInterface):
-    """Flask's own sessions, but for the clock."""
+    """Flask's own sessions, but for the clock and for the cookie that outlives them."""
+
+    digest_method = staticmethod(hashlib.sha256)
 
     def get_signing_serializer(self, app: Flask) -> URLSafeTimedSerializer | None:
         """Return what signs and reads a session."""
         serializer = super().get_signing_serializer(app)
         if serializer:
-            serializer.signer = _Signer
+            serializer.signer = Signer
         return serializer
+
+    def save_session(self, app: Flask, session: SessionMixin, response: Response) -> None:
+        """Write the session, then the device's cookie: whoever looks for one cookie finds the session."""
+        if request.endpoint == "static":
+            return  # the same for everybody; Flask-Login looks into the session all the same
+        super().save_session(app, session, response)
+        devices.save(response)
+
+
+def begin(user_id: UUID, epoch: int) -> None:
+    """Begin a session of this user's epoch, with nothing in it of what this browser's held before.
+
+    But for how far the database had come when the browser wrote (docs/decisions/0022).
+    """
+    written_until = session.get("written_until")
+    session.clear()
+    now = int(time.time())
+    session.update(_user_id=str(user_id), epoch=epoch, signed_in=now, seen=now)
+    # Here and not with the first form, whose page would have to write the cookie again.
+    session["csrf_token"] = secrets.token_hex()
+    if written_until:
+        session["written_until"] = written_until
+
+
+def epoch() -> int | None:
+    """Return the epoch of this request's session; None where nobody signed in or the time is up."""
+    now = time.time()
+    if now - session.get("seen", 0) > IDLE_SECONDS or now - session.get("signed_in", 0) > LONGEST_SECONDS:
+        return None
+    found: int = session["epoch"]
+    return found
+
+
+def keep_alive() -> None:
+    """Note that the session is in use, every few minutes only: each time costs the answer a cookie."""
+    now = int(time.time())
+    if abs(now - session["seen"]) >= REFRESH_SECONDS:
+        session["seen"] = now
+        session["signed_in"] = min(session["signed_in"], now)

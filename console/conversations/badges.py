@@ -1,10 +1,12 @@
 """The badge (CM-2.4): one of three neutral states, drawn from a resolution alone."""
 
+from collections import Counter as Tally
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from uuid import UUID
 
+from prometheus_client import Counter
 from sqlalchemy import Connection
 
 from console.conversations.resolution import Outcome, Resolution, Subject, resolve
@@ -25,6 +27,9 @@ _WORDS = {
     State.UNLINKED: ("Unlinked", "No customer on record matches"),
 }
 
+_drawn = Counter("console_badges", "Badges drawn, on a page or for one.", ["state"])
+_drawn_of = {state: _drawn.labels(state) for state in State}
+
 
 @dataclass(frozen=True, slots=True)
 class Badge:
@@ -39,7 +44,10 @@ class Badge:
 
 def badges(connection: Connection, subjects: Sequence[Subject]) -> list[Badge]:
     """Return the badge of each conversation, in the order given."""
-    return [_badge(resolution) for resolution in resolve(connection, subjects)]
+    drawn = [_badge(resolution) for resolution in resolve(connection, subjects)]
+    for state, count in Tally(badge.state for badge in drawn).items():
+        _drawn_of[state].inc(count)
+    return drawn
 
 
 def _badge(resolution: Resolution) -> Badge:

@@ -2,7 +2,7 @@
 
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from uuid import UUID
 
 
@@ -20,7 +20,10 @@ class Cursor:
     def parse(cls, text: str) -> "Cursor":
         """Read a cursor out of an address; ValueError for anything else."""
         moment, _, row_id = urlsafe_b64decode(text.encode()).decode().partition(" ")
-        cursor = cls(datetime.fromisoformat(moment), UUID(row_id))
-        if cursor.moment.tzinfo is None:
+        given = datetime.fromisoformat(moment)
+        if given.tzinfo is None:
             raise ValueError("a moment needs its time zone")
-        return cursor
+        try:
+            return cls(given.astimezone(UTC), UUID(row_id))
+        except OverflowError:
+            raise ValueError("a moment before or after all others") from None

@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from functools import cache, lru_cache
+from functools import cache
 from typing import Any, Generic, TypeVar
 from uuid import UUID
 
@@ -25,11 +25,13 @@ from sqlalchemy.orm import InstrumentedAttribute, aliased
 from console.conversations.cursors import Cursor
 from console.conversations.resolution import Subject
 from console.database import Guid, UtcDateTime, json_rows
-from console.identifiers import search_term
+from console.identifiers import LONGEST_TERM, search_term
 from console.models import Conversation, Message
 
 PAGE_SIZE = 50
 PREVIEW_CHARACTERS = 160
+
+_LITERALLY = str.maketrans({one: f"/{one}" for one in "/%_"})
 
 Row = TypeVar("Row")
 
@@ -107,14 +109,16 @@ def inbox(
     term = search_term(q)
     # Identifiers are kept as they came, so what was typed may stand there with its separators. PostgreSQL
     # takes no NUL in a text.
-    terms = tuple(dict.fromkeys((term, q.strip().replace("\0", "")))) if term else ()
-    statement = _inbox(with_link=with_link, linked=linked, terms=terms, older=before is not None)
-    rows = connection.execute(statement, {"instructor_id": instructor_id, **_below(before)})
+    as_typed = q.strip().replace("\0", "")[:LONGEST_TERM]
+    terms = dict.fromkeys((term, as_typed)) if term else {}
+    sought = {f"term_{place}": f"%{one.translate(_LITERALLY)}%" for place, one in enumerate(terms)}
+    statement = _inbox(with_link=with_link, linked=linked, terms=tuple(sought), older=before is not None)
+    rows = connection.execute(statement, {"instructor_id": instructor_id, **sought, **_below(before)})
     shown = [ConversationRow(row[0], instructor_id, *row[1:]) for row in rows]
     return _page(shown, lambda row: Cursor(row.last_message_at, row.id))
 
 
-@lru_cache
+@cache
 def _inbox(*, with_link: bool, linked: bool | None, terms: tuple[str, ...], older: bool) -> Executable:
     statement = select(
         Conversation.id,
@@ -130,7 +134,7 @@ def _inbox(*, with_link: bool, linked: bool | None, terms: tuple[str, ...], olde
         )
     if terms:
         statement = statement.where(
-            or_(*(Conversation.customer_identifier.icontains(term, autoescape=True) for term in terms))
+            or_(*(Conversation.customer_identifier.ilike(bindparam(term), escape="/") for term in terms))
         )
     found = _keyset(statement, Conversation.last_message_at, Conversation.id, older=older).subquery()
 

@@ -1,6 +1,7 @@
 """Which customer a conversation is with (CM-2.1). Reads; has no way to write."""
 
 import json
+from collections import Counter as Tally
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ from functools import cache
 from uuid import UUID
 
 import structlog
+from prometheus_client import Counter
 from sqlalchemy import Connection, Executable, String, and_, select
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -38,6 +40,12 @@ class Reason(StrEnum):
     NO_CUSTOMER = "no_customer"
     AMBIGUOUS = "ambiguous"
     LOOKUP_FAILED = "lookup_failed"
+
+
+_unresolved = Counter(
+    "console_resolutions_none", "Conversations that resolved to nobody, and why.", ["reason"]
+)
+_unresolved_for = {reason: _unresolved.labels(reason) for reason in Reason}
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,10 +82,13 @@ def resolve(connection: Connection, subjects: Sequence[Subject]) -> list[Resolut
         connection.rollback()
         log.error("resolution_lookup_failed", kind=type(error).__name__, conversations=len(wanted))
         found = None
-    return [
+    resolved = [
         _resolve(subject, key, None if found is None else found.get(place, []))
         for place, (subject, key) in enumerate(zip(subjects, keys, strict=True))
     ]
+    for reason, count in Tally(one.reason for one in resolved if one.reason).items():
+        _unresolved_for[reason].inc(count)
+    return resolved
 
 
 def _key(subject: Subject) -> Key | Reason:

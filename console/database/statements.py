@@ -1,12 +1,14 @@
 """Parts of statements that the two engines write differently."""
 
 from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import Any
 
 from sqlalchemy import (
     ColumnElement,
     Connection,
     CursorResult,
+    Executable,
     FromClause,
     String,
     bindparam,
@@ -29,19 +31,26 @@ def insert_ignoring(
     connection: Connection, table: type[Base], rows: Sequence[Mapping[str, Any]], conflict: Sequence[str]
 ) -> CursorResult[Any]:
     """Insert `rows`, passing over those whose `conflict` columns are there already."""
-    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
-    statement = dialect.insert(table).on_conflict_do_nothing(index_elements=list(conflict))
+    statement = _insert_ignoring(connection.dialect.name, table, tuple(conflict))
     # Drivers know how many rows went in; SQLAlchemy keeps that of an INSERT only when asked.
     return connection.execute(statement, list(rows), execution_options={"preserve_rowcount": True})
 
 
-def json_append(connection: Connection, array: InstrumentedAttribute[Any], item: str) -> ColumnElement[Any]:
+@cache
+def _insert_ignoring(dialect: str, table: type[Base], conflict: tuple[str, ...]) -> Executable:
+    insert = postgresql.insert if dialect == "postgresql" else sqlite.insert
+    return insert(table).on_conflict_do_nothing(index_elements=list(conflict))
+
+
+def json_append(
+    dialect: str, array: InstrumentedAttribute[Any], item: ColumnElement[str]
+) -> ColumnElement[Any]:
     """Return the JSON array in a column with one item, a JSON text, added at its end.
 
     Whatever else the column holds becomes the array's first item, as a string where it is no JSON at all.
     """
-    if connection.dialect.name == "postgresql":
-        empty, one = literal("[]"), func.jsonb_build_array(cast(literal(item), postgresql.JSONB))
+    if dialect == "postgresql":
+        empty, one = literal("[]"), func.jsonb_build_array(cast(item, postgresql.JSONB))
         return func.coalesce(array, cast(empty, postgresql.JSONB)).op("||")(one)
     kept = case(
         (array.is_(None), literal("[]", String())),
@@ -50,6 +59,15 @@ def json_append(connection: Connection, array: InstrumentedAttribute[Any], item:
         else_=func.json_array(func.json(array)),
     )
     return func.json_insert(kept, "$[#]", func.json(item))
+
+
+def json_text(
+    connection: Connection, array: InstrumentedAttribute[Any], place: int, key: str
+) -> ColumnElement[str]:
+    """Return what an object in a column's JSON array has under a key; NULL where there is no such thing."""
+    item = array if connection.dialect.name == "postgresql" else case((func.json_valid(array), array))
+    member = item.op("->", return_type=String())(literal_column(str(place)))
+    return member.op("->>", return_type=String())(literal_column(f"'{key}'"))
 
 
 def json_rows(dialect: str, *types: TypeEngine[Any]) -> tuple[FromClause, Sequence[ColumnElement[Any]]]:

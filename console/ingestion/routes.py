@@ -12,6 +12,8 @@ from console.permissions import public
 
 blueprint = Blueprint("ingestion", __name__, url_prefix="/webhooks")
 
+MAX_PAYLOAD_BYTES = 3 * 1024 * 1024
+
 log = structlog.get_logger()
 
 
@@ -34,14 +36,17 @@ def receive() -> Response:
     signature = request.headers.get("X-Hub-Signature-256")
     if not signature:
         return _plain("X-Hub-Signature-256 is missing", 401)
+    request.max_content_length = MAX_PAYLOAD_BYTES + 1  # where a stream would be cut and not refused
     raw = request.get_data()
+    if len(raw) > MAX_PAYLOAD_BYTES:
+        abort(413)
     expected = hmac.new(secret.encode(), raw, hashlib.sha256).hexdigest()
     if not _same(signature, f"sha256={expected}"):
         return _plain("X-Hub-Signature-256 is not this payload's", 403)
     try:
         counts = ingest_payload(raw)
-    except NotStored as error:
-        log.error("payload_not_stored", cause=str(error))
+    except NotStored:
+        log.error("payload_not_stored", exc_info=True)
         return _plain("not stored: send it again", 503)
     log.info(
         "payload_ingested",

@@ -7,6 +7,7 @@ from functools import partial
 from typing import TypeVar
 from uuid import UUID
 
+from prometheus_client import Counter
 from sqlalchemy import Connection, delete, insert, select, update
 from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError, ProgrammingError, SQLAlchemyError
 
@@ -18,6 +19,14 @@ from console.models import RejectedPayload
 UNKNOWN_ACCOUNT = "unknown account"
 
 _ATTEMPTS = 100
+
+_items = Counter(
+    "console_ingested", "Messages and other items of payloads, by what became of them.", ["result"]
+)
+_items_that_were = {name: _items.labels(name) for name in ("stored", "repeated", "ignored", "rejected")}
+_rejected = Counter(
+    "console_rejected_payloads", "Payloads of which something was rejected, and why.", ["reason"]
+)
 
 T = TypeVar("T")
 
@@ -57,7 +66,13 @@ def ingest_payload(raw: bytes) -> Counts:
 
     Raises NotStored when the database fails.
     """
-    return _in_transaction(partial(_ingest, raw, parse(raw)))
+    counts = _in_transaction(partial(_ingest, raw, parse(raw)))
+    for name, counter in _items_that_were.items():
+        if number := getattr(counts, name):
+            counter.inc(number)
+    for reason in counts.reasons:
+        _rejected.labels(reason).inc()
+    return counts
 
 
 def retry_rejected() -> Iterator[tuple[UUID, Counts]]:

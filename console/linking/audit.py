@@ -14,16 +14,19 @@ from uuid import UUID
 
 import structlog
 from prometheus_client import Counter
-from sqlalchemy import Connection, and_, null, select, update
+from sqlalchemy import Connection, bindparam, func, select, update
 from sqlalchemy.exc import SQLAlchemyError
 
-from console.database import insert_ignoring, reading, writing
+from console.database import insert_ignoring, json_text, reading, writing
 from console.models import AuditEvent, Conversation
 
 log = structlog.get_logger()
 
 # A person waits for the move after their write, so it may not take long, whatever is wrong.
 MOVE_WAIT_MS = 150
+
+# Whoever asks how much waits shall have an answer soon, however much it is.
+MOST_COUNTED = 10_000
 
 _failed_moves = Counter("console_audit_move_failures", "Audit events that stayed in their outbox for now.")
 
@@ -34,6 +37,11 @@ class EventName(StrEnum):
     LINKED = "conversation.customer_linked"
     RELINKED = "conversation.customer_relinked"
     UNLINKED = "conversation.customer_unlinked"
+
+    @property
+    def change(self) -> str:
+        """Return what was done, in one word."""
+        return self.removeprefix("conversation.customer_")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,6 +89,12 @@ class Event:
         )
 
 
+_CLEAR = (
+    update(Conversation)
+    .where(Conversation.id == bindparam("moved_id"), Conversation.link_version == bindparam("moved_version"))
+    .values(audit_outbox=bindparam("stuck"))
+)
+
 FIELDS = tuple(Event.__dataclass_fields__)
 UNREADABLE = (AttributeError, KeyError, TypeError, ValueError)
 """What reading something that is no event raises."""
@@ -117,6 +131,19 @@ def drain() -> tuple[int, int]:
         conversation_ids = connection.scalars(waiting).all()
     moved = [move(conversation_id) for conversation_id in conversation_ids]
     return moved.count(True), moved.count(False)
+
+
+def waiting() -> tuple[int, datetime | None]:
+    """Return how many conversations have events waiting, MOST_COUNTED at most, and the oldest one's moment.
+
+    What is damaged counts, and has no age.
+    """
+    with reading() as connection:
+        since = json_text(connection, Conversation.audit_outbox, 0, "timestamp").label("since")
+        some = select(since).where(Conversation.audit_outbox.is_not(None)).limit(MOST_COUNTED).subquery()
+        dated = func.min(some.c.since).filter(some.c.since.like("____-__-__T__:__:__.______Z"))
+        count, oldest = connection.execute(select(func.count(), dated).select_from(some)).one()
+    return count, datetime.fromisoformat(oldest) if oldest else None
 
 
 def export(*, after: int = 0, instructor_id: UUID | None = None) -> Iterator[tuple[int, str]]:
@@ -162,8 +189,8 @@ def _move(connection: Connection, conversation_id: UUID, outbox: Outbox) -> list
     taken = set() if inserted == len(rows) else _taken(connection, rows)
     stuck = [item for item, event in read if event is None or event.event_id in taken]
     # Only if no write has come since: that one's own move clears the outbox then.
-    unchanged = and_(Conversation.id == conversation_id, Conversation.link_version == outbox.link_version)
-    connection.execute(update(Conversation).where(unchanged).values(audit_outbox=stuck or null()))
+    moved = {"moved_id": conversation_id, "moved_version": outbox.link_version, "stuck": stuck or None}
+    connection.execute(_CLEAR, moved)
     return stuck
 
 

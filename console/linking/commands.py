@@ -13,7 +13,9 @@ commands: list[click.Command] = [audit_group]
 
 
 @audit_group.command("export")
-@click.option("--after", metavar="POSITION", type=click.IntRange(min=0), default=0, help="Start above it.")
+@click.option(
+    "--after", metavar="POSITION", type=click.IntRange(0, 2**63 - 1), default=0, help="Start above it."
+)
 @click.option("--instructor", "instructor_id", type=UUID_PARAM, help="One instructor's events only.")
 def export(after: int, instructor_id: UUID | None) -> None:
     """Write events as JSON Lines, oldest first; the last position goes to stderr."""

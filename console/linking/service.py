@@ -3,11 +3,12 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import cache
 from typing import Any
 from uuid import UUID
 
 from prometheus_client import Counter
-from sqlalchemy import Connection, Select, and_, select, update
+from sqlalchemy import Connection, Executable, String, and_, bindparam, select, update
 from sqlalchemy.exc import IntegrityError
 
 from console.database import insert_ignoring, json_append, new_id, now, writing
@@ -16,10 +17,10 @@ from console.linking import audit
 from console.models import Conversation, Customer, Membership, User
 from console.permissions import GRANTS, Permission, Role
 
-_writes = Counter("console_link_writes", "Requests to change a link.", ["outcome"])
-
 move_waiting_events = audit.drain
 history = audit.history
+waiting = audit.waiting
+MOST_COUNTED = audit.MOST_COUNTED
 
 
 class Outcome(StrEnum):
@@ -66,6 +67,14 @@ class OperationReused(LinkError):
     """The operation id was used before, for something else."""
 
 
+_writes = Counter("console_link_writes", "Requests to change a link, and why refused.", ["outcome", "why"])
+_done = {
+    outcome: _writes.labels(outcome, "")
+    for outcome in ("linked", "relinked", "unlinked", "unchanged", "repeated")
+}
+_refused = {kind: _writes.labels("refused", kind.__name__) for kind in LinkError.__subclasses__()}
+
+
 @dataclass(frozen=True, slots=True)
 class Request:
     """What somebody asks for: a customer, one to be created, or (neither) no customer."""
@@ -98,6 +107,48 @@ class _State:
     def normalized_identifier(self) -> str | None:
         """Return what the conversation's identifier normalises to (CM-1)."""
         return normalize_identifier(self.customer_identifier or "")
+
+
+# Built once: building them anew would be half the cost of a write.
+_STATE = (
+    select(
+        Conversation.id,
+        Conversation.instructor_id,
+        Conversation.channel,
+        Conversation.customer_identifier,
+        Conversation.customer_id,
+        Conversation.link_version,
+        Conversation.link_operation_id,
+        Membership.role,
+    )
+    .join(Membership, Membership.instructor_id == Conversation.instructor_id)
+    .join(User, and_(User.id == Membership.user_id, User.active.is_(True)))
+    .where(Conversation.id == bindparam("asked_id"), Membership.user_id == bindparam("actor_id"))
+    .with_for_update(of=Conversation)  # PostgreSQL: a repeat at the same time waits, then finds the first
+)
+_CUSTOMER = select(Customer.id).where(
+    Customer.id == bindparam("asked_id"),
+    Customer.instructor_id == bindparam("asked_instructor"),
+    Customer.channel == bindparam("asked_channel"),
+)
+
+
+@cache
+def _change_link(dialect: str) -> Executable:
+    """Return the compare-and-set that writes link and event together, and gives back the outbox."""
+    return (
+        update(Conversation)
+        .where(
+            Conversation.id == bindparam("asked_id"), Conversation.link_version == bindparam("seen_version")
+        )
+        .values(
+            customer_id=bindparam("new_customer_id"),
+            link_version=bindparam("new_version"),
+            link_operation_id=bindparam("operation_id"),
+            audit_outbox=json_append(dialect, Conversation.audit_outbox, bindparam("event", type_=String())),
+        )
+        .returning(Conversation.audit_outbox)
+    )
 
 
 def link(
@@ -156,24 +207,25 @@ def _counted(request: Request) -> Outcome:
     try:
         if not request.reason.strip():
             raise ReasonMissing
-        outcome = _change(request)
+        outcome, counted_as = _change(request)
     except LinkError as error:
-        _writes.labels(type(error).__name__).inc()
+        _refused[type(error)].inc()
         raise
-    _writes.labels(outcome).inc()
+    _done[counted_as].inc()
     return outcome
 
 
-def _change(request: Request) -> Outcome:
+def _change(request: Request) -> tuple[Outcome, str]:
+    """Make the change; return what is said of it, and what it counts as."""
     try:
         with writing() as connection:
             state = _load(connection, request)
             if state.link_operation_id == request.operation_id:
-                return _repeated(connection, state, request)
+                return _repeated(connection, state, request), "repeated"
             if state.link_version != request.seen_version:
                 raise LinkChanged
             if request.customer_id == state.customer_id and not request.create:
-                return Outcome.UNCHANGED
+                return Outcome.UNCHANGED, "unchanged"
             if request.customer_id:
                 _require_customer(connection, state, request.customer_id)
             if state.customer_id and not request.confirmed:
@@ -188,12 +240,13 @@ def _change(request: Request) -> Outcome:
             raise OperationReused from None
         raise
     audit.move(state.id, audit.Outbox(event.sequence, outbox))
-    return Outcome.LINKED if customer_id else Outcome.UNLINKED
+    return (Outcome.LINKED if customer_id else Outcome.UNLINKED), event.event_name.change
 
 
 def _load(connection: Connection, request: Request) -> _State:
     """Read the link and the actor's role together; CM-2.3 lets only an operator of this instructor go on."""
-    row = connection.execute(_state_of(request)).one_or_none()
+    asked = {"asked_id": request.conversation_id, "actor_id": request.actor_id}
+    row = connection.execute(_STATE, asked).one_or_none()
     if row is None:
         raise ConversationNotFound
     state = _State(*row)
@@ -202,59 +255,35 @@ def _load(connection: Connection, request: Request) -> _State:
     return state
 
 
-def _state_of(request: Request) -> Select[*tuple[Any, ...]]:
-    membership = and_(
-        Membership.instructor_id == Conversation.instructor_id, Membership.user_id == request.actor_id
-    )
-    return (
-        select(
-            Conversation.id,
-            Conversation.instructor_id,
-            Conversation.channel,
-            Conversation.customer_identifier,
-            Conversation.customer_id,
-            Conversation.link_version,
-            Conversation.link_operation_id,
-            Membership.role,
-        )
-        .join(Membership, membership)
-        .join(User, and_(User.id == Membership.user_id, User.active.is_(True)))
-        .where(Conversation.id == request.conversation_id)
-        .with_for_update(of=Conversation)  # PostgreSQL: a repeat at the same time waits, then finds the first
-    )
-
-
 def _repeated(connection: Connection, state: _State, request: Request) -> Outcome:
     """Answer a repeat as its first was answered, from what the row holds of it (the reason is not in it)."""
-    wanted = connection.scalar(_own_customer(state)) if request.create else request.customer_id
+    wanted = _own_customer(connection, state) if request.create else request.customer_id
     if wanted != state.customer_id or request.seen_version != state.link_version - 1:
         raise OperationReused
     return Outcome.LINKED if wanted else Outcome.UNLINKED
 
 
 def _require_customer(connection: Connection, state: _State, customer_id: UUID) -> None:
-    found = connection.scalar(
-        select(Customer.id).where(
-            Customer.id == customer_id,
-            Customer.instructor_id == state.instructor_id,
-            Customer.channel == state.channel,
-        )
-    )
-    if found is None:
+    asked = {"asked_id": customer_id, "asked_instructor": state.instructor_id, "asked_channel": state.channel}
+    if connection.scalar(_CUSTOMER, asked) is None:
         raise CustomerNotFound
 
 
 def _require_creatable(connection: Connection, state: _State) -> None:
-    if state.normalized_identifier is None or connection.scalar(_own_customer(state)):
+    if state.normalized_identifier is None or _own_customer(connection, state):
         raise CustomerNotCreatable
 
 
-def _own_customer(state: _State) -> Select[UUID]:
-    return select(Customer.id).where(
-        Customer.instructor_id == state.instructor_id,
-        Customer.channel == state.channel,
-        Customer.normalized_identifier == state.normalized_identifier,
+def _own_customer(connection: Connection, state: _State) -> UUID | None:
+    """Return the customer who has the conversation's own identifier, if there is one."""
+    found: UUID | None = connection.scalar(
+        select(Customer.id).where(
+            Customer.instructor_id == state.instructor_id,
+            Customer.channel == state.channel,
+            Customer.normalized_identifier == state.normalized_identifier,
+        )
     )
+    return found
 
 
 def _create_customer(connection: Connection, state: _State) -> UUID:
@@ -280,17 +309,15 @@ def _write(connection: Connection, event: audit.Event) -> list[Any]:
 
     Returns the outbox, in which events of earlier writes may still wait, and what can't be read.
     """
-    outbox = connection.execute(
-        update(Conversation)
-        .where(Conversation.id == event.conversation_id, Conversation.link_version == event.sequence - 1)
-        .values(
-            customer_id=event.new_customer_id,
-            link_version=event.sequence,
-            link_operation_id=event.event_id,
-            audit_outbox=json_append(connection, Conversation.audit_outbox, event.to_json()),
-        )
-        .returning(Conversation.audit_outbox)
-    ).scalar_one_or_none()
+    change = {
+        "asked_id": event.conversation_id,
+        "seen_version": event.sequence - 1,
+        "new_customer_id": event.new_customer_id,
+        "new_version": event.sequence,
+        "operation_id": event.event_id,
+        "event": event.to_json(),
+    }
+    outbox = connection.execute(_change_link(connection.dialect.name), change).scalar_one_or_none()
     if outbox is None:
         raise LinkChanged
     return list(outbox)

@@ -8,7 +8,7 @@ from flask.typing import ResponseReturnValue
 from flask_wtf.csrf import CSRFError
 from sqlalchemy.exc import DatabaseError, DataError, DBAPIError, IntegrityError, InterfaceError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
-from werkzeug.exceptions import HTTPException, InternalServerError
+from werkzeug.exceptions import HTTPException, InternalServerError, RequestEntityTooLarge
 
 log = structlog.get_logger()
 
@@ -21,7 +21,9 @@ _WORDS = {
     403: ("Not allowed", "Your account can’t open this. Whoever runs the console can change that."),
     404: ("Not found", "There is nothing here, or it isn’t yours to see."),
     405: ("Not possible", "This address doesn’t answer that kind of request."),
-    413: ("Too large", "What was sent is larger than the console takes."),
+    411: ("Not a form", "A form says how long it is before it is sent. Nothing was saved."),
+    413: ("Too large", "What was sent is larger than the console takes. Nothing was saved."),
+    415: ("Not a form", "The console takes what its own forms send, and nothing else. Nothing was saved."),
     500: ("Something failed", "The fault is the console’s and has been logged. Nothing was saved."),
     503: ("The database does not answer", "Try again in a moment."),
 }
@@ -46,7 +48,8 @@ def init_app(app: Flask) -> None:
 def show_http_error(error: HTTPException) -> ResponseReturnValue:
     """Show the page for an HTTP error; the same for every address and everybody."""
     status = error.code or InternalServerError.code
-    heading, advice = _WORDS.get(status, (error.name, "Start again from the conversations."))
+    known = _WORDS.get(status, (error.name, "Start again from the conversations."))
+    heading, advice = getattr(error, "words", known)
     answer = render_template("error.html", heading=heading, advice=advice)
     headers = {name: value for name, value in error.get_headers() if name == "Allow"}
     return answer, status, headers
@@ -67,11 +70,21 @@ def show_unavailable(error: Exception) -> ResponseReturnValue:
         "database_unavailable", kind=type(cause).__name__, route=request.url_rule and request.url_rule.rule
     )
     heading, advice = _WORDS[503]
-    retry = request.form.to_dict() if request.method == "POST" and "password" not in request.form else None
+    form = _form()
+    retry = form if "password" not in form else {}
     if retry:
         advice = _PERHAPS_SAVED
     return render_template("error.html", heading=heading, advice=advice, typed=_typed(), retry=retry), 503
 
 
 def _typed() -> dict[str, str]:
-    return {"Reason": request.form["reason"]} if request.form.get("reason") else {}
+    reason = _form().get("reason")
+    return {"Reason": reason} if reason else {}
+
+
+def _form() -> dict[str, str]:
+    """Return what was sent as a form, nothing where it is too large to be read."""
+    try:
+        return request.form.to_dict()
+    except RequestEntityTooLarge:
+        return {}

@@ -1,6 +1,8 @@
 """Logs: JSON lines on stderr, one a request, each with the request's id.
 
-No line carries what a customer or an operator wrote: no number, message, name, reason or cookie.
+No line carries what a customer or an operator wrote: no number, message, name, reason or cookie. An exception
+is told by its kind and by the places it passed, as its text may quote anything; of a library's line the
+template is kept, and what was put into it is not (docs/decisions/0070).
 """
 
 import contextlib
@@ -8,22 +10,22 @@ import logging
 import re
 import sys
 import time
+import traceback
+from typing import Any
 
 import structlog
-from flask import Flask, Response, g, request
-from structlog.typing import Processor
+from flask import Flask, Response, g, has_request_context, request
+from structlog.typing import EventDict, Processor, WrappedLogger
 
 from console.database import new_id
+from console.identifiers import normalize_identifier
 
 log = structlog.get_logger()
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{8,64}")
-_SHARED: list[Processor] = [
-    structlog.contextvars.merge_contextvars,
-    structlog.processors.add_log_level,
-    structlog.processors.TimeStamper(fmt="iso", utc=True),
-    structlog.processors.format_exc_info,
-]
+# The methods of our routes; whoever asks can make up others.
+_METHODS = {"GET", "HEAD", "OPTIONS", "POST"}
+_MOST_CAUSES = 10
 
 
 class _Stderr(logging.StreamHandler):  # type: ignore[type-arg]  # generic in the stubs only
@@ -32,6 +34,10 @@ class _Stderr(logging.StreamHandler):  # type: ignore[type-arg]  # generic in th
     def emit(self, record: logging.LogRecord) -> None:
         self.stream = sys.stderr
         super().emit(record)
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 (logging's own name)
+        # What logging would do is to write the line's arguments to stderr.
+        pass
 
 
 class _Lines(structlog.PrintLogger):
@@ -55,11 +61,12 @@ def init_app(app: Flask, level: str) -> None:
     handler = _Stderr()
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=_SHARED,
+            foreign_pre_chain=[structlog.stdlib.add_logger_name, _name_failed_request, *_SHARED],
             processors=[
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
                 structlog.processors.JSONRenderer(),
             ],
+            use_get_message=False,
         )
     )
     logging.basicConfig(level=max(threshold, logging.WARNING), handlers=[handler], force=True)
@@ -67,8 +74,7 @@ def init_app(app: Flask, level: str) -> None:
     @app.before_request
     def start() -> None:
         structlog.contextvars.clear_contextvars()
-        asked = request.headers.get("X-Request-Id", "")
-        g.request_id = asked if _REQUEST_ID.fullmatch(asked) else str(new_id())
+        g.request_id = _request_id(request.headers.get("X-Request-Id", ""))
         g.started = time.perf_counter()
         structlog.contextvars.bind_contextvars(request_id=g.request_id)
 
@@ -78,9 +84,66 @@ def init_app(app: Flask, level: str) -> None:
             response.headers["X-Request-Id"] = g.request_id
             log.info(
                 "request",
-                method=request.method,
-                route=request.url_rule.rule if request.url_rule else None,
+                method=method(),
+                route=route(),
                 status=response.status_code,
                 milliseconds=round((time.perf_counter() - g.started) * 1000, 1),
             )
         return response
+
+
+def method() -> str:
+    """Return the request's method where it is one of our routes', else `other`."""
+    return request.method if request.method in _METHODS else "other"
+
+
+def route() -> str:
+    """Return the rule of the request's route, with nothing of its address; `none` where there is no route."""
+    return request.url_rule.rule if request.url_rule else "none"
+
+
+def _request_id(asked: str) -> str:
+    """Return the id that the proxy gave the request; a new one if there is none, or if it names a person."""
+    usable = _REQUEST_ID.fullmatch(asked) and normalize_identifier(asked) is None
+    return asked if usable else str(new_id())
+
+
+def _name_failed_request(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    """Put the route in the place of the address, which is what Flask says of a request that failed."""
+    if event["logger"] == "console" and has_request_context():
+        event.update(event="request_failed", method=method(), route=route())
+    return event
+
+
+def _tell_exception(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    """Put kinds and places in the place of an exception."""
+    given = event.pop("exc_info", None)
+    if isinstance(given, tuple):
+        given = given[1]
+    elif given and not isinstance(given, BaseException):
+        given = sys.exc_info()[1]
+    if given:
+        event["exceptions"] = list(_causes(given))
+    return event
+
+
+def _causes(error: BaseException | None) -> list[dict[str, Any]]:
+    """Return an exception's kind, code and places, and those of what it came of."""
+    told: list[dict[str, Any]] = []
+    while error and len(told) < _MOST_CAUSES:
+        one: dict[str, Any] = {"kind": type(error).__qualname__}
+        # How the databases say what is wrong in a word of their own, which quotes nothing.
+        if code := getattr(error, "sqlstate", None) or getattr(error, "sqlite_errorname", None):
+            one["code"] = code
+        frames = traceback.extract_tb(error.__traceback__)
+        told.append({**one, "places": [f"{it.filename}:{it.lineno} {it.name}" for it in frames]})
+        error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+    return told
+
+
+_SHARED: list[Processor] = [
+    structlog.contextvars.merge_contextvars,
+    structlog.processors.add_log_level,
+    structlog.processors.TimeStamper(fmt="iso", utc=True),
+    _tell_exception,
+]

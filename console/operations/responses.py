@@ -6,30 +6,35 @@ from pathlib import Path
 
 from flask import Flask, Response, current_app, request, url_for
 
+from console.config import Settings
+
 _HEADERS = {
     "Content-Security-Policy": (
         "default-src 'self'; object-src 'none'; base-uri 'none'; frame-ancestors 'none'; form-action 'self'"
     ),
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "same-origin",
-    "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
+    "Permissions-Policy": "camera=(), geolocation=(), microphone=(), payment=(), usb=()",
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
 }
+# Two years, and every name beneath: OWASP ASVS 5.0, 3.4.1 (docs/decisions/0067).
+_ONLY_TLS = {"Strict-Transport-Security": "max-age=63072000; includeSubDomains"}
 
 # Control characters that people may write and HTML has no way to say.
 _NOT_HTML = bytes({*range(32), 127} - set(b"\t\n\r"))
 
 
-def init_app(app: Flask) -> None:
+def init_app(app: Flask, settings: Settings) -> None:
     """Add the headers to every answer and `asset` to the templates."""
     app.jinja_env.globals["asset"] = asset
+    headers = [*_HEADERS.items(), *(_ONLY_TLS.items() if settings.behind_tls else ())]
 
     @app.after_request
     def add_headers(response: Response) -> Response:
-        for name, value in _HEADERS.items():
-            response.headers.setdefault(name, value)
-        response.headers["Cache-Control"] = _caching()
+        for name, value in headers:
+            response.headers[name] = value
+        response.headers["Cache-Control"] = _caching(response)
         if response.mimetype == "text/html":
             response.data = response.data.translate(None, _NOT_HTML)
         return response
@@ -47,7 +52,7 @@ def _fingerprint(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()[:12]
 
 
-def _caching() -> str:
-    if request.endpoint != "static":
+def _caching(response: Response) -> str:
+    if request.endpoint != "static" or response.status_code >= 400:
         return "no-store"
     return "public, max-age=31536000, immutable" if "v" in request.args else "no-cache"

@@ -21,7 +21,7 @@ GRANTS: dict[str, dict[str, dict[str, str | None]]] = {
     READ: {
         "alembic_version": {"SELECT": None},
         "instructors": {"SELECT": None},
-        "users": {"SELECT": "id, email, name, password_hash, active"},  # what sign-in reads
+        "users": {"SELECT": "id, email, name, password_hash, active, session_epoch"},  # what sign-in reads
         "memberships": {"SELECT": None},
         "conversations": {"SELECT": None},
         "messages": {"SELECT": None},
@@ -30,7 +30,7 @@ GRANTS: dict[str, dict[str, dict[str, str | None]]] = {
     },
     LINK: {
         "alembic_version": {"SELECT": None},
-        "users": {"SELECT": "id, active"},
+        "users": {"SELECT": "id, active, session_epoch", "UPDATE": "session_epoch"},  # signing out
         "memberships": {"SELECT": None},
         "conversations": {
             "SELECT": "id, instructor_id, channel, customer_identifier,"

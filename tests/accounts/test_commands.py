@@ -5,7 +5,7 @@ from uuid import UUID, uuid4
 import pytest
 from flask.testing import FlaskCliRunner
 
-from tests.factories import PASSWORD, instructor, run, user
+from tests.factories import PASSWORD, Person, instructor, run, user
 from tests.pages import Browser
 
 
@@ -52,6 +52,16 @@ def test_bad_input_is_refused_in_one_line(cli: FlaskCliRunner):
         (1, "password is empty", known, b""),
         (1, "not an e-mail address", ("user", "add", "nobody", *known[3:]), b"x\n"),
         (1, "no user", ("user", "disable", "nobody@example.org"), b""),
+        (1, "no user", ("user", "enable", "nobody@example.org"), b""),
+        (1, "no user", ("user", "sign-out", "nobody@example.org"), b""),
+        (
+            1,
+            "no user",
+            ("user", "password", "nobody@example.org", "--password-stdin"),
+            b"long enough for it\n",
+        ),
+        (1, "0 characters", ("user", "password", person.email, "--password-stdin"), b""),
+        (2, "--password-stdin", ("user", "password", person.email), b"long enough for it\n"),
         (2, "whatsapp", ("channel", "add", "telegram", "1", "--instructor", anna), b""),
         (1, "no instructor", ("channel", "add", "whatsapp", "1", "--instructor", str(uuid4())), b""),
         (2, "No such command", ("user", "promote"), b""),
@@ -69,8 +79,77 @@ def test_an_account_belongs_to_one_instructor(cli: FlaskCliRunner):
     assert failed(cli, *arguments) == (1, "Error: that account belongs to an instructor already")
 
 
-@pytest.mark.parametrize("password", ["unicode pässwörd ✓", "\x00nul", "x" * 1000])
-def test_any_password_works(cli: FlaskCliRunner, client: Browser, password: str):
-    arguments = ("user", "add", "a@example.org", "--name", "A", "--instructor", str(instructor(cli)))
-    run(cli, *arguments, "--role", "operator", "--password-stdin", stdin=password + "\n")
-    assert client.sign_in("a@example.org", password).status_code == 303
+def add(cli: FlaskCliRunner) -> tuple[str, ...]:
+    """Return the command that adds a user, who is yet to have a password."""
+    person = ("user", "add", "marta.rossi@example.org", "--name", "Marta Rossi Steiner")
+    return (*person, "--instructor", str(instructor(cli)), "--role", "operator", "--password-stdin")
+
+
+@pytest.mark.parametrize(
+    "password",
+    ["unicode pässwörd ✓", "\x00nul and others", "x" * 12, "x" * 128, "  spaces around it  ", "🎿" * 128],
+)
+def test_any_password_of_12_to_128_characters_works(cli: FlaskCliRunner, client: Browser, password: str):
+    run(cli, *add(cli), stdin=password + "\n")
+    assert client.sign_in("marta.rossi@example.org", password).status_code == 303
+
+
+def test_a_password_is_the_same_however_its_accents_are_typed(cli: FlaskCliRunner, client: Browser):
+    composed, apart = "Gr\u00fc\u00dfe aus den Bergen", "Gru\u0308\u00dfe aus den Bergen"
+    run(cli, *add(cli), stdin=apart + "\n")
+    assert client.sign_in("marta.rossi@example.org", composed).status_code == 303
+    assert Browser(client.http.application).sign_in("marta.rossi@example.org", apart).status_code == 303
+
+
+@pytest.mark.parametrize(
+    ("password", "said"),
+    [
+        ("x" * 11, "the password has 11 characters: it takes 12 to 128"),
+        ("x" * 129, "the password has 129 characters: it takes 12 to 128"),
+        ("u\u0308" * 6, "the password has 6 characters: it takes 12 to 128"),
+        ("qwerty123456", "the password is one of the most common ones"),
+        ("QwertyAsdfgh", "the password is one of the most common ones"),
+        ("marta.rossi@example.org", "the password is a name that others know"),
+        ("MARTA_ROSSI!", "the password is a name that others know"),
+        ("Marta-Rossi Steiner", "the password is a name that others know"),
+        ("customer-memory", "the password is a name that others know"),
+    ],
+)
+def test_a_password_that_others_would_try_is_refused_in_one_line(
+    cli: FlaskCliRunner, password: str, said: str
+):
+    code, line = failed(cli, *add(cli), stdin=password + "\n")
+    assert code == 1
+    assert line.startswith(f"Error: {said}")
+    assert password not in line
+
+
+@pytest.mark.parametrize("password", ["x" * 11, "qwerty123456", "{email}"])
+def test_nobody_changes_to_such_a_password(
+    cli: FlaskCliRunner, client: Browser, marta: Person, password: str
+):
+    change = ("user", "password", marta.email, "--password-stdin")
+    code, _ = failed(cli, *change, stdin=password.format(email=marta.email) + "\n")
+    assert code == 1
+    assert client.sign_in(marta.email, marta.password).status_code == 303
+
+
+def test_a_password_that_is_no_text_is_refused(cli: FlaskCliRunner, marta: Person):
+    said = "Error: the password is not valid UTF-8"
+    assert failed(cli, *add(cli), stdin=b"latin-1 p\xe4ssword\n") == (1, said)
+    change = ("user", "password", marta.email, "--password-stdin")
+    assert failed(cli, *change, stdin=b"latin-1 p\xe4ssword\n") == (1, said)
+
+
+def test_a_changed_password_is_the_only_one(cli: FlaskCliRunner, client: Browser, marta: Person):
+    changed = run(cli, "user", "password", marta.email, "--password-stdin", stdin="quite another one\n")
+    assert changed == str(marta.id)
+    client.check(client.sign_in(marta.email, marta.password), 422)
+    assert client.sign_in(marta.email, "quite another one").status_code == 303
+
+
+def test_who_is_enabled_again_signs_in(cli: FlaskCliRunner, client: Browser, marta: Person):
+    run(cli, "user", "disable", marta.email)
+    client.check(client.sign_in(marta.email, marta.password), 422)
+    assert run(cli, "user", "enable", marta.email) == str(marta.id)
+    assert client.sign_in(marta.email, marta.password).status_code == 303

@@ -1,25 +1,19 @@
 """Signing in and out, and what nobody gets without it."""
 
+from dataclasses import replace
+
 import pytest
 from flask import Flask
 from flask.testing import FlaskCliRunner
+from itsdangerous import URLSafeTimedSerializer
 
-from tests.factories import Desk, Person, desk, run
+from console import create_app
+from console.config import Oidc, Settings
+from tests.databases import execute
+from tests.factories import Desk, Person, run
 from tests.pages import Browser
 
 WRONG = "E-mail address and password don’t go together, or the account is disabled."
-
-
-@pytest.fixture
-def anna(cli: FlaskCliRunner) -> Desk:
-    """Return an instructor's desk."""
-    return desk(cli)
-
-
-@pytest.fixture
-def marta(anna: Desk) -> Person:
-    """Return somebody who may sign in."""
-    return anna.operator
 
 
 def test_signing_in_leads_to_the_conversations(client: Browser, marta: Person):
@@ -34,18 +28,55 @@ def test_the_address_may_be_written_in_any_case(client: Browser, marta: Person):
     assert client.sign_in(f" {marta.email.upper()} ", marta.password).status_code == 303
 
 
-@pytest.mark.parametrize("case", ["wrong password", "nobody", "disabled"])
-def test_every_mismatch_gets_the_same_answer_and_keeps_the_address(
-    client: Browser, cli: FlaskCliRunner, marta: Person, case: str
+CASES = ["wrong password", "nobody", "disabled", "disabled, wrong password", "right password, too long"]
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_every_mismatch_gets_the_same_answer_at_the_same_cost_and_keeps_the_address(
+    client: Browser, cli: FlaskCliRunner, marta: Person, verifications: list[str], case: str
 ):
     email = "nobody@example.org" if case == "nobody" else marta.email
-    password = "not the password" if case == "wrong password" else marta.password
-    if case == "disabled":
+    password = "not the password" if "wrong password" in case else marta.password
+    if "disabled" in case:
         run(cli, "user", "disable", marta.email)
+    if "too long" in case:
+        password += "x" * 500
+    verifications.clear()
     page = client.check(client.sign_in(email, password), 422)
+    assert len(verifications) == 1
+    assert verifications[0].startswith("$argon2id$")
     assert WRONG in page.text
     assert page.select_one("input[name=email]")["value"] == email  # type: ignore[index]  # it is there
     assert password not in page.text
+
+
+def test_a_right_password_costs_what_a_wrong_one_does(
+    client: Browser, marta: Person, verifications: list[str]
+):
+    verifications.clear()
+    assert client.sign_in(marta.email, marta.password).status_code == 303
+    assert len(verifications) == 1
+
+
+def test_who_belongs_to_no_instructor_signs_in_and_is_told(client: Browser, marta: Person):
+    execute("DELETE FROM memberships")
+    assert client.sign_in(marta.email, marta.password).status_code == 303
+    client.get_page("/conversations")
+
+
+@pytest.mark.parametrize("email", ["nobody", "@", "two words@example.org", "line\nend@example.org"])
+def test_what_is_no_address_is_nobodys_at_no_cost(client: Browser, verifications: list[str], email: str):
+    page = client.check(client.sign_in(email, "whatever it is"), 422)
+    assert WRONG in page.text
+    assert verifications == []
+
+
+def test_a_password_of_the_size_of_a_book_is_not_hashed(
+    client: Browser, marta: Person, verifications: list[str]
+):
+    verifications.clear()
+    client.check(client.sign_in(marta.email, "x" * 10_000), 422)
+    assert verifications == []
 
 
 @pytest.mark.parametrize("email", ["", "x" * 300 + "@example.org", "a\x00b", "<script>", "' OR 1=1 --"])
@@ -119,6 +150,21 @@ def test_a_session_of_another_key_or_of_nobody_is_no_session(app: Flask, client:
         assert client.http.get("/conversations").status_code == 302
     with client.http.session_transaction() as session:
         session["_user_id"] = "not an id"
+    assert client.http.get("/conversations").status_code == 302
+
+
+def test_where_only_a_provider_signs_people_in_no_password_does(settings: Settings, marta: Person):
+    oidc = Oidc(issuer="https://id.example.org", client_id="console", client_secret="hush")
+    client = Browser(create_app(replace(settings, oidc=oidc, password_sign_in=False)))
+    page = client.get_page("/login?next=/links")
+    assert page.select("main form, main input") == []
+    (link,) = page.select("main a")
+    assert link["href"] == "/login/oidc?next=/links"
+    with client.http.session_transaction() as session:
+        token = session.setdefault("csrf_token", "of a form that was open before")
+    signed = URLSafeTimedSerializer(settings.secret_key, salt="wtf-csrf-token").dumps(token)
+    fields = {"email": marta.email, "password": marta.password, "csrf_token": signed}
+    client.check(client.http.post("/login", data=fields), 404)
     assert client.http.get("/conversations").status_code == 302
 
 

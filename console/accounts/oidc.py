@@ -1,0 +1,132 @@
+"""Sign-in through the OpenID Connect provider: there, and back (docs/decisions/0063)."""
+
+import time
+from collections.abc import Callable
+from hmac import compare_digest
+from typing import TYPE_CHECKING, Any
+
+import structlog
+from flask import Blueprint, abort, current_app, redirect, render_template, request, session, url_for
+from flask.typing import ResponseReturnValue
+
+from console.accounts.forms import SignInForm
+from console.accounts.routes import let_in, settings, sign_in_page
+from console.accounts.service import address, vouched_for
+from console.database import read_from
+from console.permissions import public
+
+if TYPE_CHECKING:
+    from console.accounts.provider import Provider
+
+log = structlog.get_logger()
+
+blueprint = Blueprint("oidc", __name__)
+
+UNDER_WAY_SECONDS = 30 * 60
+"""How long somebody may take at the provider."""
+LONGEST_DESTINATION = 1000
+"""How long an address may be to be kept meanwhile: a session is a cookie, which holds 4 KB."""
+
+_NOBODY = "The provider gave no verified e-mail address of an account here, or the account is disabled."
+_DENIED = "The provider did not sign you in."
+_MISMATCH = "This sign-in was begun in another place, or it is over. Start again."
+_SILENT = "The sign-in provider does not answer"
+_WRONG = "The sign-in provider gives no usable answer"
+
+
+@blueprint.get("/login/oidc")
+@public
+def start() -> ResponseReturnValue:
+    """Send whoever wants to sign in to the provider."""
+
+    destination = request.args.get("next", "")
+
+    def send(provider: "Provider") -> ResponseReturnValue:
+        begun = provider.start(_callback_address())
+        session["oidc"] = {
+            "state": begun.state,
+            "nonce": begun.nonce,
+            "code_verifier": begun.code_verifier,
+            "next": destination if len(destination) <= LONGEST_DESTINATION else "",
+            "at": int(time.time()),
+        }
+        return redirect(begun.url)
+
+    return _ask_provider(send)
+
+
+@blueprint.get("/login/oidc/callback")
+@public
+def callback() -> ResponseReturnValue:
+    """Sign in whom the provider vouches for, if they have an account; take each answer of it once."""
+    if settings().oidc is None:
+        abort(404)
+    begun = session.get("oidc")
+    if not begun or not _belongs(begun):
+        return _refuse("state", _MISMATCH, 400)
+    del session["oidc"]
+    if error := request.args.get("error"):
+        return _refuse("denied", _DENIED, 403) if error == "access_denied" else _fail("error", _WRONG, 502)
+    return _ask_provider(lambda provider: _finish(provider, begun))
+
+
+def _finish(provider: "Provider", begun: dict[str, Any]) -> ResponseReturnValue:
+    email = provider.finish(
+        code=request.args.get("code", ""),
+        redirect_uri=_callback_address(),
+        nonce=begun["nonce"],
+        code_verifier=begun["code_verifier"],
+    )
+    read_from(session.get("written_until"))
+    signed_in = vouched_for(email=email) if email else None
+    if not email or signed_in is None:
+        return _refuse("nobody", _NOBODY, 403)
+    return let_in(signed_in, address(email), begun["next"])
+
+
+def _ask_provider(question: Callable[["Provider"], ResponseReturnValue]) -> ResponseReturnValue:
+    """Answer with the provider's help, or say what is wrong with it; 404 where none is set."""
+    oidc = settings().oidc
+    if oidc is None:
+        abort(404)
+    from console.accounts import provider  # slow to read: not before somebody signs in through it
+
+    try:
+        known = current_app.extensions.get("oidc")
+        if known is None:
+            known = current_app.extensions.setdefault("oidc", provider.Provider(oidc))
+        return question(known)
+    except provider.Mismatch as error:
+        return _refuse(str(error), _MISMATCH, 400)
+    except provider.ProviderSilent as error:
+        return _fail(str(error), _SILENT, 503)
+    except provider.ProviderWrong as error:
+        current_app.extensions.pop("oidc", None)  # what it told of itself may be part of it: ask again
+        return _fail(str(error), _WRONG, 502)
+
+
+def _belongs(begun: dict[str, Any]) -> bool:
+    """Say whether this request answers the sign-in that was begun, which is not too long ago."""
+    state = request.args.get("state", "")
+    return (
+        compare_digest(state.encode(), begun["state"].encode())
+        and time.time() - begun["at"] <= UNDER_WAY_SECONDS
+    )
+
+
+def _refuse(cause: str, notice: str, status: int) -> ResponseReturnValue:
+    log.warning("provider_sign_in_refused", cause=cause)
+    return sign_in_page(SignInForm(formdata=None), notice), status
+
+
+def _fail(cause: str, heading: str, status: int) -> ResponseReturnValue:
+    log.error("provider_failed", cause=cause)
+    advice = "Try again in a moment. If it stays so, whoever runs the console finds the cause in its log."
+    if settings().password_sign_in:
+        advice += " You can sign in with your password meanwhile."
+    return render_template("error.html", heading=heading, advice=advice), status
+
+
+def _callback_address() -> str:
+    public_url = settings().public_url
+    return public_url + url_for("oidc.callback") if public_url else url_for("oidc.callback", _external=True)

@@ -1,0 +1,55 @@
+"""Somebody who may sign in, a clock that can be moved, and a count of what sign-ins cost."""
+
+import time
+from typing import Any, Literal
+
+import pytest
+from argon2 import PasswordHasher
+from flask.testing import FlaskCliRunner
+
+from tests.factories import Desk, Person, desk
+
+
+@pytest.fixture
+def anna(cli: FlaskCliRunner) -> Desk:
+    """Return an instructor's desk."""
+    return desk(cli)
+
+
+@pytest.fixture
+def marta(anna: Desk) -> Person:
+    """Return somebody who may sign in."""
+    return anna.operator
+
+
+class Clock:
+    """What the console takes for the time."""
+
+    def __init__(self) -> None:
+        self.ahead = 0.0
+
+    def move(self, seconds: float) -> None:
+        """Let time pass, or set the clock back."""
+        self.ahead += seconds
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """Return a clock that can be moved."""
+    clock, was = Clock(), time.time
+    monkeypatch.setattr(time, "time", lambda: was() + clock.ahead)
+    return clock
+
+
+@pytest.fixture
+def verifications(monkeypatch: pytest.MonkeyPatch) -> list[str | bytes]:
+    """Return the hashes that passwords were verified against, as the test goes on."""
+    made: list[str | bytes] = []
+    verify = PasswordHasher.verify
+
+    def counted(self: PasswordHasher, hash: str | bytes, password: Any) -> Literal[True]:  # noqa: A002
+        made.append(hash)
+        return verify(self, hash, password)
+
+    monkeypatch.setattr(PasswordHasher, "verify", counted)
+    return made

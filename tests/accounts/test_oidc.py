@@ -1,0 +1,396 @@
+"""Signing in through a provider: a real one, on this machine, with every way it can go wrong."""
+
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import partial
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+from flask import Flask, Response
+from flask.testing import FlaskCliRunner
+from joserfc import jwt
+from joserfc.jwk import OctKey
+from werkzeug.test import TestResponse
+
+from console import create_app
+from console.accounts.oidc import UNDER_WAY_SECONDS
+from console.config import ROOT, Oidc, Settings
+from tests.accounts.conftest import Clock
+from tests.accounts.provider import DESCRIPTION, TOKEN, Provider, provider
+from tests.databases import execute, rows
+from tests.factories import Person, run
+from tests.pages import Browser
+
+# The provider's own library is of two minds about its past.
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::DeprecationWarning:authlib"),
+    pytest.mark.filterwarnings("ignore::authlib.deprecate.AuthlibDeprecationWarning"),
+]
+
+BACK = "/login/oidc/callback"
+
+
+@pytest.fixture(scope="module")
+def running() -> Iterator[Provider]:
+    """Run a provider for these tests."""
+    with provider() as one:
+        yield one
+
+
+@pytest.fixture
+def idp(running: Provider) -> Iterator[Provider]:
+    """Return the provider, which does right until it is told otherwise."""
+    yield running
+    running.wrong.clear()
+    running.asked.clear()
+
+
+@pytest.fixture
+def app(settings: Settings, idp: Provider) -> Iterator[Flask]:
+    """Return a console with that provider."""
+    app = create_app(replace(settings, oidc=idp.settings))
+    with app.app_context():
+        yield app
+
+
+def begin(browser: Browser, path: str = "/login/oidc") -> str:
+    """Ask to sign in through the provider, and return where one is sent."""
+    answer = browser.http.get(path)
+    assert answer.status_code == 302
+    return answer.location
+
+
+def come_back(browser: Browser, idp: Provider, email: str, **changes: str) -> TestResponse:
+    """Sign in at the provider, and come back."""
+    return browser.http.get(idp.sign_in(begin(browser), email, **changes))
+
+
+def refused(browser: Browser, answer: TestResponse, status: int) -> str:
+    """Expect the sign-in page, and nobody signed in; return what it says."""
+    page = browser.check(answer, status)
+    assert page.select("main form input[name=password]")
+    alert = page.select_one("[role=alert]")
+    assert alert
+    assert browser.http.get("/conversations").status_code == 302
+    return alert.text
+
+
+@pytest.mark.parametrize("path", ["/login/oidc", BACK, BACK + "?code=x&state=y"])
+def test_without_a_provider_there_is_nothing(settings: Settings, path: str):
+    browser = Browser(create_app(settings))
+    browser.get_page(path, 404)
+    assert "single sign-on" not in browser.get_page("/login").text
+
+
+def test_without_a_provider_its_library_is_not_even_read(settings: Settings):
+    asking = "import sys; from app import app; app.test_client().get('/login'); "
+    asking += "print([m for m in ('authlib', 'requests', 'limits', 'redis', 'zxcvbn') if m in sys.modules])"
+    environment = {"CONSOLE_SECRET_KEY": "x"}
+    command = [sys.executable, "-c", asking]
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
+
+
+def test_who_has_an_account_signs_in_and_goes_where_they_wanted_to(
+    client: Browser, idp: Provider, marta: Person
+):
+    idp.know(marta.email)
+    link = client.get_page("/login?next=/links%3Flinked%3Dyes").select_one("main a")
+    assert link
+    back = idp.sign_in(begin(client, str(link["href"])), marta.email)
+    answer = client.http.get(back)
+    assert (answer.status_code, answer.location) == (303, "/links?linked=yes")
+    assert marta.email in client.get_page("/conversations").text
+    with client.http.session_transaction() as session:
+        assert session["_user_id"] == str(marta.id)
+        assert "oidc" not in session
+    assert client.http.get_cookie("device")
+
+
+def test_what_is_asked_of_the_provider(client: Browser, idp: Provider):
+    asked = {name: one for name, (one,) in parse_qs(urlsplit(begin(client)).query).items()}
+    assert asked["response_type"] == "code"
+    assert asked["client_id"] == "console"
+    assert set(asked["scope"].split()) == {"openid", "email"}
+    assert asked["redirect_uri"] == f"http://localhost{BACK}"
+    assert asked["code_challenge_method"] == "S256"
+    others = {name: one for name, (one,) in parse_qs(urlsplit(begin(client)).query).items()}
+    for name in ("state", "nonce", "code_challenge"):
+        assert len(asked[name]) >= 20
+        assert asked[name] != others[name]
+    assert idp.asked == [DESCRIPTION]
+
+
+def test_the_way_back_is_the_public_address(settings: Settings, idp: Provider, marta: Person):
+    public = "https://console.example.org"
+    http = Browser(create_app(replace(settings, oidc=idp.settings, public_url=public))).http
+    idp.know(marta.email)
+    behind = "http://console.example.org"  # as a proxy asks that speaks TLS outside
+    there = http.get("/login/oidc", base_url=behind).location
+    assert parse_qs(urlsplit(there).query)["redirect_uri"] == [public + BACK]
+    back = idp.sign_in(there, marta.email)
+    assert http.get(back, base_url=behind).status_code == 303
+
+
+@pytest.mark.parametrize("elsewhere", ["https://evil.example/", "//evil.example", "javascript:alert(1)", ""])
+def test_next_never_leaves_this_host(client: Browser, idp: Provider, marta: Person, elsewhere: str):
+    idp.know(marta.email)
+    back = idp.sign_in(begin(client, f"/login/oidc?next={elsewhere}"), marta.email)
+    assert client.http.get(back).location == "/"
+
+
+def test_an_address_that_is_too_long_to_keep_is_left_out(client: Browser, idp: Provider, marta: Person):
+    idp.know(marta.email)
+    for length, location in ((900, "/conversations?q=" + "x" * 900), (3000, "/")):
+        back = idp.sign_in(begin(client, f"/login/oidc?next=/conversations?q={'x' * length}"), marta.email)
+        assert client.http.get(back).location == location
+
+
+def test_the_provider_signs_in_whom_it_knows_by_another_case(client: Browser, idp: Provider, marta: Person):
+    idp.know(marta.email.upper())
+    assert come_back(client, idp, marta.email.upper()).status_code == 303
+
+
+def test_a_letter_that_only_looks_the_same_is_another(client: Browser, idp: Provider, marta: Person):
+    execute(f"UPDATE users SET email = 'kofler@example.org' WHERE id = '{marta.id}'")
+    idp.know("\u212aofler@example.org")  # the kelvin sign, which is a k in lower case
+    refused(client, come_back(client, idp, "\u212aofler@example.org"), 403)
+
+
+def test_who_has_no_account_gets_none_and_cannot_tell_why(
+    client: Browser, cli: FlaskCliRunner, idp: Provider, marta: Person
+):
+    said = set()
+    before = rows("SELECT count(*) FROM users")
+    idp.know("nobody@example.org")
+    said.add(refused(client, come_back(client, idp, "nobody@example.org"), 403))
+    for unverified in (False, None, "true", 1):
+        idp.know(marta.email, email_verified=unverified)
+        said.add(refused(client, come_back(client, idp, marta.email), 403))
+    idp.know(marta.email, email=None)
+    said.add(refused(client, come_back(client, idp, marta.email), 403))
+    idp.know(marta.email)
+    run(cli, "user", "disable", marta.email)
+    said.add(refused(client, come_back(client, idp, marta.email), 403))
+    assert said == {
+        "The provider gave no verified e-mail address of an account here, or the account is disabled."
+    }
+    assert rows("SELECT count(*) FROM users") == before
+
+
+def test_a_state_that_was_not_given_is_refused_unasked(client: Browser, idp: Provider, marta: Person):
+    idp.know(marta.email)
+    back = idp.sign_in(begin(client), marta.email)
+    idp.asked.clear()
+    for wrong in (
+        f"{BACK}?code=x",
+        f"{BACK}?code=x&state=",
+        f"{BACK}?code=x&state=ü",
+        BACK,
+        back.replace("state=", "state=x"),
+    ):
+        assert "begun in another place" in refused(client, client.http.get(wrong), 400)
+    assert idp.asked == []
+    assert client.http.get(back).status_code == 303  # none of it has ended what was under way
+
+
+def test_somebody_elses_answer_is_refused(app: Flask, idp: Provider, marta: Person):
+    idp.know(marta.email)
+    back = idp.sign_in(begin(Browser(app)), marta.email)
+    other = Browser(app)
+    refused(other, other.http.get(back), 400)
+    begin(other)
+    refused(other, other.http.get(back), 400)
+
+
+def test_an_answer_counts_once(client: Browser, idp: Provider, marta: Person):
+    idp.know(marta.email)
+    back = idp.sign_in(begin(client), marta.email)
+    cookie = client.http.get_cookie("session")
+    assert cookie
+    assert client.http.get(back).status_code == 303
+    client.http.delete_cookie("session")
+    refused(client, client.http.get(back), 400)
+    client.http.set_cookie("session", cookie.value)
+    refused(client, client.http.get(back), 400)  # the provider takes a code once
+
+
+def test_an_answer_comes_in_good_time(client: Browser, idp: Provider, marta: Person, clock: Clock):
+    idp.know(marta.email)
+    back = idp.sign_in(begin(client), marta.email)
+    clock.move(UNDER_WAY_SECONDS + 1)
+    refused(client, client.http.get(back), 400)
+
+
+def test_a_code_of_another_sign_in_is_refused(client: Browser, idp: Provider, marta: Person):
+    idp.know(marta.email)
+    answer = come_back(client, idp, marta.email, nonce="of-somebody-elses-sign-in")
+    refused(client, answer, 400)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"nonce": None},
+        {"iss": "https://elsewhere.example"},
+        {"aud": ["another console"]},
+        {"aud": ["another console"], "azp": "console"},
+        {"aud": ["console", "another"], "azp": "another"},
+        {"exp": int(time.time()) - 3600},
+        {"exp": None},
+        {"sub": None},
+    ],
+    ids=str,
+)
+def test_a_token_that_says_anything_else_is_refused(
+    client: Browser, idp: Provider, marta: Person, changes: dict[str, Any]
+):
+    idp.know(marta.email)
+
+    def change(claims: dict[str, Any]) -> None:
+        claims.update(changes)
+        for name in [name for name, value in changes.items() if value is None]:
+            del claims[name]
+
+    idp.resign(change)
+    refused(client, come_back(client, idp, marta.email), 400)
+    idp.wrong.clear()
+    assert come_back(client, idp, marta.email).status_code == 303
+
+
+def test_a_token_that_anybody_could_have_signed_is_refused(client: Browser, idp: Provider, marta: Person):
+    idp.know(marta.email)
+    key = OctKey.import_key(idp.settings.client_secret.ljust(32, "."))
+    forged = {"HS256": jwt.encode({"alg": "HS256"}, {}, key), "none": "eyJhbGciOiJub25lIn0.e30."}
+    for algorithm, token in forged.items():
+        idp.answer(DESCRIPTION, id_token_signing_alg_values_supported=[algorithm, "RS256"])
+        idp.answer(TOKEN, id_token=token)
+        browser = Browser(create_app(client.http.application.config["CONSOLE"]))
+        browser.check(come_back(browser, idp, marta.email), 502)
+        assert browser.http.get("/conversations").status_code == 302
+
+
+def test_an_address_may_come_with_the_user_info(client: Browser, idp: Provider, marta: Person):
+    idp.know(marta.email)
+    idp.resign(lambda claims: [claims.pop(name) for name in ("email", "email_verified")])
+    assert come_back(client, idp, marta.email).status_code == 303
+    assert "/userinfo" in idp.asked
+    client.http.delete_cookie("session")
+    idp.answer("/userinfo", sub="somebody else")
+    client.check(come_back(client, idp, marta.email), 502)
+    assert client.http.get("/conversations").status_code == 302
+
+
+def test_who_says_no_at_the_provider_is_back_at_the_door(client: Browser, idp: Provider, marta: Person):
+    back = idp.deny(begin(client))
+    assert "error=access_denied" in back
+    assert refused(client, client.http.get(back), 403) == "The provider did not sign you in."
+    refused(client, client.http.get(back), 400)
+
+
+def test_what_else_the_provider_reports_is_its_own_fault(client: Browser, idp: Provider):
+    state = parse_qs(urlsplit(begin(client)).query)["state"][0]
+    page = client.get_page(f"{BACK}?state={state}&error=<b>invalid_scope</b>", 502)
+    assert "invalid_scope" not in page.text
+
+
+NONSENSE: dict[str, list[Any]] = {
+    DESCRIPTION: [
+        [],
+        {},
+        "text",
+        {"issuer": 1},
+        {"issuer": "https://elsewhere.example"},
+        Response("<html>", mimetype="text/html"),
+        Response("gone", 404),
+    ],
+    TOKEN: [
+        [],
+        {},
+        {"access_token": "x", "token_type": "Bearer"},
+        {"access_token": "x", "token_type": "Bearer", "id_token": "x"},
+        {"access_token": "x", "token_type": "Bearer", "id_token": 1},
+        {"error": "invalid_client"},
+        Response("<html>", mimetype="text/html"),
+    ],
+    "/jwks": [[], {}, {"keys": 1}, {"keys": []}, Response("<html>", mimetype="text/html")],
+}
+
+
+def returned(answer: Any, _: Any) -> Any:
+    return answer
+
+
+@pytest.mark.parametrize("path", NONSENSE)
+def test_nonsense_from_the_provider_is_a_page(
+    settings: Settings, idp: Provider, marta: Person, path: str, capfd: pytest.CaptureFixture[str]
+):
+    idp.know(marta.email)
+    for nonsense in NONSENSE[path]:
+        browser = Browser(create_app(replace(settings, oidc=idp.settings)))
+        idp.wrong[path] = partial(returned, nonsense)
+        if path == DESCRIPTION:
+            page = browser.get_page("/login/oidc", 502)
+        else:
+            page = browser.check(come_back(browser, idp, marta.email), 502)
+        assert "gives no usable answer" in page.text
+        assert "password" in page.text
+        idp.wrong.clear()
+        assert come_back(browser, idp, marta.email).status_code == 303, nonsense
+    said = capfd.readouterr().err
+    assert said.count('"event": "provider_failed"') == len(NONSENSE[path])
+    assert "Traceback" not in said
+
+
+def test_a_provider_that_calls_itself_something_else_is_not_used(client: Browser, idp: Provider):
+    idp.answer(DESCRIPTION, issuer="https://elsewhere.example")
+    client.get_page("/login/oidc", 502)
+
+
+@pytest.mark.parametrize("path", [DESCRIPTION, TOKEN, "/jwks"])
+def test_a_provider_in_trouble_is_a_page(settings: Settings, idp: Provider, marta: Person, path: str):
+    idp.know(marta.email)
+    browser = Browser(create_app(replace(settings, oidc=idp.settings)))
+    idp.wrong[path] = lambda _: Response("<h1>Bad gateway</h1>", 502)
+    if path == DESCRIPTION:
+        page = browser.get_page("/login/oidc", 503)
+    else:
+        page = browser.check(come_back(browser, idp, marta.email), 503)
+    assert "does not answer" in page.text
+    idp.wrong.clear()
+    assert come_back(browser, idp, marta.email).status_code == 303
+
+
+def test_a_provider_that_is_down_is_a_page(settings: Settings):
+    oidc = Oidc(issuer="http://127.0.0.1:1", client_id="console", client_secret="hush")
+    browser = Browser(create_app(replace(settings, oidc=oidc)))
+    assert "does not answer" in browser.get_page("/login/oidc", 503).text
+    only = Browser(create_app(replace(settings, oidc=oidc, password_sign_in=False)))
+    assert "your password" not in only.get_page("/login/oidc", 503).text
+
+
+def test_signing_out_ends_what_the_provider_began(app: Flask, idp: Provider, marta: Person):
+    idp.know(marta.email)
+    desk, phone = Browser(app), Browser(app)
+    for browser in (desk, phone):
+        assert come_back(browser, idp, marta.email).status_code == 303
+    desk.submit(desk.get_page("/conversations"), "/logout")
+    assert phone.http.get("/conversations").status_code == 302
+
+
+def test_no_log_line_names_anybody_or_tells_a_secret(
+    client: Browser, idp: Provider, marta: Person, capfd: pytest.CaptureFixture[str]
+):
+    idp.know(marta.email)
+    back = idp.sign_in(begin(client), marta.email)
+    client.http.get(back)
+    client.http.get(back)
+    said = capfd.readouterr().err
+    assert '"signed_in"' in said
+    query = parse_qs(urlsplit(back).query)
+    for hushed in (marta.email, *query["code"], *query["state"], "hush"):
+        assert hushed not in said

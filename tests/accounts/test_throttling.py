@@ -1,0 +1,300 @@
+"""How often a sign-in may fail, whom that makes wait, and for how long."""
+
+import re
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+import redis
+from fakeredis import TcpFakeServer
+from flask import Flask
+from limits import RateLimitItem
+from werkzeug.test import TestResponse
+
+from console import create_app
+from console.accounts.throttle import ACCOUNT, ADDRESS, Throttle, counters
+from console.config import Settings
+from tests.accounts.conftest import Clock
+from tests.databases import SQLITE
+from tests.factories import Desk, Person, user
+from tests.pages import Browser
+
+MINUTE, HOUR = 60, 60 * 60
+
+
+@pytest.fixture
+def engine() -> str:
+    """Run on one engine: the other is asked nothing else by test_sign_in.py."""
+    return SQLITE
+
+
+@pytest.fixture
+def bruno(anna: Desk) -> Person:
+    """Return a colleague of Marta's."""
+    return user(anna.cli, anna.instructor_id)
+
+
+def fail(browser: Browser, person: Person, times: int = 5) -> None:
+    """Fail to sign in, each time being told that it was wrong."""
+    for _ in range(times):
+        assert browser.sign_in(person.email, "a wrong guess").status_code == 422
+
+
+def tell_to_wait(answer: TestResponse) -> int:
+    """Expect an answer that says to wait, and return for how many seconds."""
+    assert answer.status_code == 429
+    return int(answer.headers["Retry-After"])
+
+
+def is_in(answer: TestResponse) -> bool:
+    return answer.status_code == 303
+
+
+def come_from(browser: Browser, client: str) -> Browser:
+    browser.http.environ_base["REMOTE_ADDR"] = client
+    return browser
+
+
+def test_after_five_failures_one_waits_a_minute_at_no_cost(
+    client: Browser, marta: Person, clock: Clock, verifications: list[str]
+):
+    fail(client, marta)
+    verifications.clear()
+    page = client.get_page("/login?next=/links")
+    answer = client.submit(page, email=marta.email, password=marta.password)
+    assert 0 < tell_to_wait(answer) <= MINUTE
+    shown = client.check(answer, 429)
+    alert = shown.select_one("[role=alert]")
+    assert alert
+    assert re.fullmatch(r"Too many sign-ins failed. Try again in (1 minute|\d\d seconds)\.", alert.text)
+    assert shown.select_one(f'input[name=email][value="{marta.email}"]')
+    assert shown.select_one('input[name=next][value="/links"]')
+    assert marta.password not in answer.text
+    assert verifications == []
+    clock.move(MINUTE)
+    assert is_in(client.submit(shown, password=marta.password))
+
+
+def test_nobodys_account_waits_as_well(client: Browser, verifications: list[str]):
+    nobody = Person(id=None, email="nobody@example.org")  # type: ignore[arg-type]  # there is nobody
+    fail(client, nobody)
+    verifications.clear()
+    assert tell_to_wait(client.sign_in(nobody.email, "a wrong guess"))
+    assert verifications == []
+
+
+def test_who_signs_in_rightly_never_waits(app: Flask, marta: Person):
+    for _ in range(12):
+        assert is_in(Browser(app).sign_in(marta.email, marta.password))
+
+
+@pytest.mark.parametrize("limits", [ACCOUNT, ADDRESS], ids=["account", "address"])
+def test_each_limit_waits_longer_than_the_one_before(limits: tuple[RateLimitItem, ...], clock: Clock):
+    throttle, counted = Throttle("memory://"), [(limit, "somebody") for limit in limits]
+    failures, waits = 0, []
+    for limit in limits:
+        while failures < limit.amount:
+            assert throttle.wait(counted) == 0
+            throttle.count(counted)
+            failures += 1
+            clock.move(throttle.wait(counted) if failures < limit.amount else 0)
+        waits.append(throttle.wait(counted))
+        clock.move(waits[-1])
+    assert waits == sorted(set(waits))
+    assert throttle.wait(counted) == 0
+
+
+def test_strangers_lock_nobody_out_of_a_browser_that_they_used(app: Flask, marta: Person, clock: Clock):
+    known, stranger = Browser(app), Browser(app)
+    known.sign_in(marta.email, marta.password)
+    known.submit(known.get_page("/conversations"), "/logout")
+    for wait in (MINUTE, 14 * MINUTE):
+        fail(stranger, marta)
+        clock.move(wait)
+    fail(stranger, marta)
+    assert tell_to_wait(Browser(app).sign_in(marta.email, marta.password))
+    assert is_in(known.sign_in(marta.email, marta.password))
+
+
+def test_a_browser_that_is_known_waits_for_its_own_failures(app: Flask, marta: Person):
+    known = Browser(app)
+    known.sign_in(marta.email, marta.password)
+    fail(known, marta)
+    assert tell_to_wait(known.sign_in(marta.email, marta.password))
+    assert is_in(Browser(app).sign_in(marta.email, marta.password))
+
+
+def test_a_browser_is_known_for_those_who_signed_in_on_it(app: Flask, marta: Person, bruno: Person):
+    shared, stranger = Browser(app), Browser(app)
+    for person in (marta, bruno):
+        assert is_in(shared.sign_in(person.email, person.password))
+        fail(stranger, person)
+    for person in (marta, bruno):
+        assert is_in(shared.sign_in(person.email, person.password))
+    own = Browser(app)
+    own.sign_in(bruno.email, bruno.password)
+    assert tell_to_wait(own.sign_in(marta.email, marta.password))
+
+
+def test_a_browser_is_known_for_the_last_five_and_for_a_year(
+    app: Flask, marta: Person, anna: Desk, clock: Clock
+):
+    shared, stranger = Browser(app), Browser(app)
+    shared.sign_in(marta.email, marta.password)
+    others = [user(anna.cli, anna.instructor_id) for _ in range(5)]
+    for person in others:
+        shared.sign_in(person.email, person.password)
+    clock.move(364 * 24 * HOUR)
+    for person in (marta, others[0]):
+        fail(stranger, person)
+    assert tell_to_wait(shared.sign_in(marta.email, marta.password))
+    cookie = shared.http.get_cookie("device")
+    assert cookie
+    clock.move(2 * 24 * HOUR)
+    late = Browser(app)
+    late.http.set_cookie("device", cookie.value)
+    fail(stranger, others[0])
+    assert tell_to_wait(late.sign_in(others[0].email, others[0].password))
+
+
+@pytest.mark.parametrize("value", ["", "forged", "eyJhIjoiYiJ9.aSQ.x", "%00", "x" * 3000])
+def test_a_made_up_device_is_a_stranger(app: Flask, marta: Person, value: str):
+    fail(Browser(app), marta)
+    stranger = Browser(app)
+    stranger.http.set_cookie("device", value)
+    assert tell_to_wait(stranger.sign_in(marta.email, marta.password))
+
+
+def test_a_device_cookie_names_nobody_and_changes_with_each_sign_in(client: Browser, marta: Person):
+    seen = set()
+    for _ in range(3):
+        client.sign_in(marta.email, marta.password)
+        cookie = client.http.get_cookie("device")
+        assert cookie
+        assert marta.email not in cookie.decoded_value
+        assert str(marta.id) not in cookie.decoded_value
+        seen.add(cookie.value)
+    assert len(seen) == 3
+
+
+def exhaust(app: Flask, client: str, limit: int = 0) -> None:
+    """Let sign-ins to many an account fail from one address, as often as they may."""
+    with app.test_request_context("/login", environ_base={"REMOTE_ADDR": client}):
+        counted = counters("nobody@example.org", client)[len(ACCOUNT) :]
+    assert counted
+    for _ in range(ADDRESS[limit].amount):
+        app.extensions["throttle"].count(counted)
+
+
+def test_too_many_failures_from_one_address_make_its_strangers_wait(app: Flask, marta: Person, bruno: Person):
+    known = Browser(app)
+    known.sign_in(marta.email, marta.password)
+    exhaust(app, "127.0.0.1")
+    assert tell_to_wait(Browser(app).sign_in(bruno.email, bruno.password)) > 50 * MINUTE
+    assert is_in(known.sign_in(marta.email, marta.password))
+    assert is_in(come_from(Browser(app), "192.0.2.1").sign_in(bruno.email, bruno.password))
+
+
+def test_addresses_of_one_network_count_as_one(app: Flask, marta: Person, bruno: Person):
+    Browser(app).sign_in(marta.email, marta.password)
+    exhaust(app, "2001:db8:1:2::1")
+    exhaust(app, "192.0.2.1")
+    exhaust(app, "")
+    for client, waits in (
+        ("2001:db8:1:2:ffff::9", True),
+        ("2001:db8:1:3::1", False),
+        ("::ffff:192.0.2.1", True),
+        ("::ffff:192.0.2.2", False),
+        ("no address", True),
+    ):
+        answer = come_from(Browser(app), client).sign_in(bruno.email, bruno.password)
+        assert is_in(answer) is not waits, client
+
+
+def test_what_is_no_address_counts_for_nobody(app: Flask, client: Browser, marta: Person):
+    for _ in range(ADDRESS[0].amount + 1):
+        assert client.sign_in("nobody in particular", "a wrong guess").status_code == 422
+
+
+def test_a_form_without_its_token_counts_for_nobody(client: Browser, marta: Person):
+    page = client.get_page("/login")
+    for _ in range(6):
+        client.submit(page, csrf_token="x", email=marta.email, password="a wrong guess")
+    assert is_in(client.sign_in(marta.email, marta.password))
+
+
+class Server:
+    """A Redis that can be stopped, and started again empty."""
+
+    def __init__(self) -> None:
+        self.address = ("127.0.0.1", 0)
+        self.start()
+
+    @property
+    def url(self) -> str:
+        return f"redis://127.0.0.1:{self.address[1]}/0"
+
+    def start(self) -> None:
+        self.server = TcpFakeServer(self.address)
+        self.address = ("127.0.0.1", self.server.server_address[1])
+        self.thread = threading.Thread(target=self.server.serve_forever, args=(0.05,))
+        self.thread.start()
+
+    def stop(self) -> None:
+        self.server.shutdown()
+        self.server.server_close()
+        self.thread.join()
+
+    def keys(self) -> dict[str, int]:
+        """Return every key with the seconds after which it goes."""
+        with redis.Redis.from_url(self.url) as client:
+            return {key.decode(): client.ttl(key) for key in client.scan_iter()}
+
+
+@pytest.fixture
+def store() -> Iterator[Server]:
+    """Return a Redis."""
+    server = Server()
+    yield server
+    server.stop()
+
+
+def test_processes_share_their_counts_through_redis(settings: Settings, store: Server, marta: Person):
+    shared = replace(settings, throttle_url=store.url)
+    one, another, alone = (create_app(chosen) for chosen in (shared, shared, settings))
+    fail(Browser(one), marta, times=3)
+    fail(Browser(another), marta, times=2)
+    for app in (one, another):
+        assert 0 < tell_to_wait(Browser(app).sign_in(marta.email, marta.password)) <= MINUTE
+    assert is_in(Browser(alone).sign_in(marta.email, marta.password))
+
+
+def test_redis_keeps_no_address_and_nothing_for_good(settings: Settings, store: Server, marta: Person):
+    browser = come_from(Browser(create_app(replace(settings, throttle_url=store.url))), "192.0.2.77")
+    fail(browser, marta)
+    keys = store.keys()
+    assert len(keys) == len(ACCOUNT) + len(ADDRESS)
+    assert sorted(keys.values()) == pytest.approx([60, 900, 3600, 86400, 86400], abs=30)
+    assert not [key for key in keys if marta.email in key or "example" in key or "192.0" in key]
+
+
+def test_without_redis_one_signs_in_and_failures_are_counted_all_the_same(
+    settings: Settings,
+    store: Server,
+    marta: Person,
+    capfd: pytest.CaptureFixture[str],
+):
+    app = create_app(replace(settings, throttle_url=store.url))
+    fail(Browser(app), marta, times=1)
+    store.stop()
+    capfd.readouterr()
+    browser = Browser(app)
+    assert is_in(browser.sign_in(marta.email, marta.password))
+    fail(Browser(app), marta)
+    assert tell_to_wait(Browser(app).sign_in(marta.email, marta.password))
+    assert capfd.readouterr().err.count("throttle_store_does_not_answer") == 1
+    store.start()
+    app.extensions["throttle"].rests_until = 0.0
+    fail(Browser(app), marta, times=1)
+    assert store.keys()

@@ -1,0 +1,165 @@
+"""Readiness: what is wrong with which database, and what to do about it."""
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from flask import Flask
+
+from console import create_app
+from console.config import Settings, sqlite_path
+from console.database import db
+from tests.databases import execute, on_postgresql, on_sqlite, settings_for
+from tests.pages import Browser
+from tests.postgres import Cluster
+
+GOOD = "answers, migrations at head"
+SILENT = "does not answer, or does not let the console in"
+READ_ONLY = "takes no writes: it is a standby, or was made read-only"
+
+
+def told(app: Flask, status: int) -> dict[str, str]:
+    """Return what /readyz says of each database."""
+    page = Browser(app).get_page("/readyz", status)
+    names, words = page.select("main dt"), page.select("main dd")
+    return {name.text: word.text.strip() for name, word in zip(names, words, strict=True)}
+
+
+def file_of(settings: Settings) -> Path:
+    """Return the database file."""
+    path = sqlite_path(settings.database_url)
+    assert path
+    return path
+
+
+def test_a_console_whose_databases_can_be_used_is_ready(app: Flask):
+    names = ("Database", "Database for reading", "Database for ingestion")
+    assert told(app, 200) == dict.fromkeys(names, GOOD)
+
+
+@pytest.mark.parametrize(
+    ("part", "name"),
+    [
+        ("database_url", "Database"),
+        ("ingest_database_url", "Database for ingestion"),
+    ],
+)
+@on_postgresql
+def test_a_server_that_is_gone_is_named(settings: Settings, part: str, name: str):
+    url = settings.database_url
+    found = told(create_app(settings_for(url, **{part: url.set(port=1)})), 503)
+    assert found.pop(name) == SILENT
+    # With the primary elsewhere reading counts as a standby's, which is there.
+    assert set(found.values()) == {GOOD}
+
+
+@on_postgresql
+def test_a_standby_that_is_gone_is_named_and_stops_no_work(settings: Settings):
+    app = create_app(replace(settings, read_database_url=settings.read_database_url.set(port=1)))
+    found = told(app, 200)
+    assert found.pop("Standby") == f"{SILENT} (the primary is read meanwhile)"
+    assert found == dict.fromkeys(("Database", "Database for reading", "Database for ingestion"), GOOD)
+    metrics = Browser(app).http.get("/metrics").text
+    assert 'console_database_usable{database="standby"} 0.0' in metrics
+    assert 'console_database_usable{database="read"} 1.0' in metrics
+
+
+@on_postgresql
+def test_a_primary_that_takes_no_writes_is_named(app: Flask, settings: Settings, cluster: Cluster):
+    # As after a failover that left this server a standby.
+    name = settings.database_url.database
+    cluster.execute(f'ALTER DATABASE "{name}" SET default_transaction_read_only = on')
+    for engine in db.engines.values():
+        engine.dispose()
+    found = told(app, 503)
+    assert found == {
+        "Database": READ_ONLY,
+        "Database for reading": GOOD,
+        "Database for ingestion": READ_ONLY,
+    }
+
+
+@on_postgresql
+def test_a_role_without_its_rights_is_named(app: Flask):
+    execute("REVOKE SELECT ON alembic_version FROM console_ingest")
+    assert told(app, 503)["Database for ingestion"] == "refuses the console’s role: flask database roles"
+
+
+@on_postgresql
+def test_a_role_that_may_read_and_not_write_is_named(app: Flask):
+    execute(
+        "REVOKE UPDATE ON conversations FROM console_link",
+        "REVOKE UPDATE (customer_id, link_version, link_operation_id, audit_outbox)"
+        " ON conversations FROM console_link",
+    )
+    assert told(app, 503)["Database"] == "refuses the console’s role: flask database roles"
+
+
+@on_postgresql
+def test_a_server_whose_words_mean_nothing_here_is_told_by_its_code(app: Flask):
+    execute(
+        "ALTER TABLE alembic_version RENAME TO away",
+        "CREATE VIEW alembic_version AS SELECT 1/0 AS version_num",
+    )
+    execute("GRANT SELECT ON alembic_version TO PUBLIC")
+    assert told(app, 503)["Database"] == "fails with 22012"
+
+
+def test_a_database_that_was_never_migrated_is_named(app: Flask):
+    execute("ALTER TABLE alembic_version RENAME TO away")
+    assert set(told(app, 503).values()) == {"was never migrated: flask db upgrade"}
+
+
+def test_a_database_taken_back_to_nothing_is_named(app: Flask):
+    execute("DELETE FROM alembic_version")
+    assert set(told(app, 503).values()) == {"was never migrated: flask db upgrade"}
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Hold the file's write lock."""
+    lock = sqlite3.connect(path, isolation_level=None)
+    lock.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+    finally:
+        lock.close()
+
+
+@on_sqlite
+def test_a_file_that_somebody_keeps_locked_is_named_soon(app: Flask, settings: Settings):
+    with locked(file_of(settings)):
+        found = told(app, 503)
+    assert found == {
+        "Database": "is locked by another process",
+        "Database for reading": GOOD,
+        "Database for ingestion": "is locked by another process",
+    }
+    assert set(told(app, 200).values()) == {GOOD}
+
+
+@on_sqlite
+def test_a_file_that_is_gone_is_named(app: Flask, settings: Settings):
+    for engine in db.engines.values():
+        engine.dispose()
+    file_of(settings).unlink()
+    assert set(told(app, 503).values()) == {"is not there, or its file can’t be opened"}
+
+
+def test_a_file_that_is_no_database_is_named(tmp_path: Path):
+    path = tmp_path / "console.db"
+    path.write_bytes(b"something else, and long enough to be looked at" * 100)
+    assert set(told(create_app(settings_for(path)), 503).values()) == {
+        "is a file that is no database: move it away, then flask db upgrade"
+    }
+
+
+@on_sqlite
+def test_ingestion_on_a_file_of_its_own_is_asked_by_itself(settings: Settings, tmp_path: Path):
+    elsewhere = settings_for(tmp_path / "elsewhere.db").database_url
+    found = told(create_app(replace(settings, ingest_database_url=elsewhere)), 503)
+    assert found["Database"] == GOOD
+    assert found["Database for ingestion"] == "is not there, or its file can’t be opened"

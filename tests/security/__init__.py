@@ -1,0 +1,1 @@
+"""Who gets what, and what hostile requests and texts come to."""

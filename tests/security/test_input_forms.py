@@ -1,0 +1,219 @@
+"""Naughty texts in every field of every form: kept as typed or refused with a page, and only text in it."""
+
+import json
+import unicodedata
+from collections.abc import Callable
+from html import unescape
+from typing import Any
+from urllib.parse import quote
+from uuid import UUID
+
+import html5lib
+import pytest
+from flask import Flask
+from flask.testing import FlaskCliRunner
+from hypothesis import HealthCheck, given
+from hypothesis import settings as effort
+from hypothesis import strategies as st
+from werkzeug.test import TestResponse
+
+from console.config import Settings, sqlite_path
+from console.database import db
+from tests.databases import on_sqlite
+from tests.factories import link_state, run, trail
+from tests.pages import Client
+from tests.security.naughty import MARKUP, NAUGHTY, OWN, any_text, sendable, shape, shown
+from tests.security.visitors import Visitor, World
+
+TEXTS = sendable(NAUGHTY)
+LONGEST_COOKIE = 4093
+UNSEEN = ("customer_id", "create", "overwrite", "confirm", "seen_version", "operation_id")
+
+
+@pytest.fixture
+def linked(app: Flask, people: World) -> UUID:
+    """Link Anna's conversation, and return another customer whom it could be linked to."""
+    people.anna.link(people.conversation_id)
+    return people.customer_id
+
+
+def acceptable(reason: str) -> bool:
+    """Say whether a reason can be kept, by the rules that its form states."""
+    odd = any(unicodedata.category(one) == "Cc" and one not in "\t\n\r" for one in reason)
+    return bool(reason.strip()) and len(reason) <= 500 and not odd
+
+
+def as_sent(text: str) -> bytes:
+    """Return a text as a form sends it, what is no text included."""
+    return text.encode("utf-8", "surrogatepass")
+
+
+Send = Callable[..., TestResponse]
+
+
+@pytest.fixture
+def send(operator: Visitor, people: World) -> Send:
+    """Return what sends a form of Anna's conversation with changes; `at` says which."""
+    token = operator.current_token()
+
+    def send(at: str = "", **changes: Any) -> TestResponse:
+        form = {**people.link_form(), "csrf_token": token, **changes}
+        data = {name: as_sent(value) if isinstance(value, str) else value for name, value in form.items()}
+        return operator.ask("POST", f"/links/{people.conversation_id}{at}", data=data)
+
+    return send
+
+
+def reasons_on(page: str) -> list[str]:
+    """Return the reasons in a page's history, newest first."""
+    quotes = html5lib.parse(page, namespaceHTMLElements=False).iterfind(".//section[@class='history']//q")
+    return ["".join(one.itertext()) for one in quotes]
+
+
+def test_a_reason_is_kept_as_typed_or_refused(
+    operator: Visitor, send: Send, people: World, linked: UUID, cli: FlaskCliRunner
+):
+    first = link_state(people.conversation_id).customer_id
+    kept = ["said so on the phone"]
+    for text in TEXTS:
+        other = linked if link_state(people.conversation_id).customer_id == first else first
+        answer = send(create="", customer_id=str(other), overwrite="1", reason=text)
+        assert answer.status_code == (303 if acceptable(text) else 422), ascii(text)
+        kept += [text] if acceptable(text) else []
+    assert [event["reason"] for event in trail(people.conversation_id)] == kept
+    history = operator.ask("GET", f"/links/{people.conversation_id}").text
+    assert reasons_on(history) == [shown(reason) for reason in reversed(kept)]
+    exported = [json.loads(line) for line in run(cli, "audit", "export").splitlines()]
+    assert [
+        event["reason"] for event in exported if event["conversation_id"] == str(people.conversation_id)
+    ] == kept
+    assert run(cli, "audit", "verify").startswith("verified")
+
+
+@on_sqlite
+def test_a_reason_that_comes_back_is_only_text(send: Send, linked: UUID):
+    choice = {"create": "", "customer_id": str(linked)}
+    cases: list[tuple[int, dict[str, Any]]] = [
+        (409, choice),
+        (409, {**choice, "seen_version": "0"}),
+        (422, {"create": ""}),
+        (428, {"seen_version": ""}),
+        (400, {"csrf_token": ""}),
+    ]
+    for status, changes in cases:
+        plain = shape(send(reason="zzz", **changes).text)
+        for text in filter(acceptable, MARKUP):
+            answer = send(reason=text, **changes)
+            assert answer.status_code == status, (changes, ascii(text))
+            assert shape(answer.text) == plain, (changes, ascii(text))
+            assert shown(text) in unescape(answer.text).replace("\r\n", "\n").replace("\r", "\n"), ascii(text)
+
+
+@on_sqlite
+def test_what_a_form_carries_unseen_is_what_it_was_or_refused(send: Send, people: World, linked: UUID):
+    before = link_state(people.conversation_id)
+    for text in NAUGHTY:
+        together = dict.fromkeys(UNSEEN, text)
+        for at in ("", "/unlink"):
+            assert send(at, **together).status_code == (422 if text else 428), ascii(text)
+        alone = {"create": "", "overwrite": "1", "customer_id": text}
+        assert send(**alone).status_code == 422, ascii(text)
+    assert link_state(people.conversation_id) == before
+
+
+@on_sqlite
+def test_each_field_alone_is_checked(send: Send, people: World, linked: UUID):
+    before = link_state(people.conversation_id)
+    right = {"create": "", "customer_id": str(linked)}
+    for text in OWN:
+        version = text.isascii() and text.isdigit() and len(text) < 10
+        assert send(**right, seen_version=text).status_code == (409 if version else 422 if text else 428), (
+            ascii(text)
+        )
+        id_ = text.replace("-", "").removeprefix("urn:uuid:").strip("{}")
+        is_id = len(id_) == 32 and set(id_) == {"0"}
+        assert send(**right, operation_id=text).status_code == (409 if is_id else 422 if text else 428), (
+            ascii(text)
+        )
+        odd = {as_sent(text or "x").decode("latin-1"): "x"}
+        assert send(**right, **odd).status_code == 409, ascii(text)
+    assert link_state(people.conversation_id) == before
+
+
+def test_whatever_is_typed_to_sign_in_is_a_page(app: Flask, people: World):
+    nobody = people.enter(app, "nobody")
+    token = nobody.current_token()
+    plain = {
+        shape(nobody.ask("POST", "/login", data={"csrf_token": token, "email": one}).text).total()
+        for one in ("x", "")
+    }
+    for text in NAUGHTY:
+        data = {"email": as_sent(text), "next": as_sent(text), "password": "", "csrf_token": token}
+        answer = nobody.ask("POST", "/login", data=data)
+        assert answer.status_code == 422, ascii(text)
+        if text in MARKUP:
+            assert shape(answer.text).total() in plain, ascii(text)
+            assert shown(text) in unescape(answer.text).replace("\r\n", "\n").replace("\r", "\n"), ascii(text)
+        assert nobody.ask("POST", "/logout", data={"csrf_token": as_sent(text)}).status_code == 400, ascii(
+            text
+        )
+
+
+def test_a_sign_in_with_whatever_is_a_page_or_a_wait(app: Flask, people: World):
+    texts = ("\x00", "a\x00@b", "\ud800@example.org", "'--@x", "\uffff@\u202e", "%@%", "\U0010ffff" * 200)
+    for number, text in enumerate(texts):
+        stranger = Visitor(Client(app, app.response_class), "", "/login")
+        data = {"email": as_sent(text), "password": as_sent(text), "csrf_token": stranger.current_token()}
+        client = {"REMOTE_ADDR": f"192.0.2.{number}"}
+        assert stranger.ask("POST", "/login", data=data, environ_overrides=client).status_code in (
+            422,
+            429,
+        ), ascii(text)
+
+
+@on_sqlite
+def test_a_form_that_can_be_sent_again_holds_names_and_values_as_text(
+    operator: Visitor, people: World, settings: Settings
+):
+    for engine in db.engines.values():
+        engine.dispose()
+    file = sqlite_path(settings.database_url)
+    assert file
+    file.rename(file.with_suffix(".away"))
+    plain = shape(
+        operator.ask("POST", f"/links/{people.conversation_id}", data={"z": "z", "reason": "z"}).text
+    )
+    for text in sendable(MARKUP):
+        fields = {f"x{text}": text, "reason": text}
+        answer = operator.ask("POST", f"/links/{people.conversation_id}", data=fields)
+        assert answer.status_code == 503, ascii(text)
+        assert shape(answer.text) == plain, ascii(text)
+
+
+@on_sqlite
+def test_the_last_reasons_fit_into_a_cookie(operator: Visitor, send: Send, people: World):
+    for number in range(6):
+        at = "" if number % 2 == 0 else "/unlink"
+        reason = "".join(chr(0x1F300 + (number * 60 + place) * 7) for place in range(60))
+        create = {"create": "", "customer_id": str(people.customer_id)}
+        answer = send(at, **create, confirm="1", reason=reason)
+        assert answer.status_code == 303
+        assert all(len(cookie) < LONGEST_COOKIE for cookie in answer.headers.getlist("Set-Cookie"))
+
+
+@effort(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(text=any_text, field=st.sampled_from(["reason", *UNSEEN]))
+def test_any_text_anywhere_is_an_answer(operator: Visitor, send: Send, people: World, text: str, field: str):
+    right = {"create": "", "customer_id": str(people.customer_id), "overwrite": "1", "confirm": "1"}
+    assert send(**{**right, field: text}).status_code in (303, 409, 422, 428)
+    assert send("/unlink", **{**right, field: text}).status_code in (303, 409, 422, 428)
+    own = str(people.conversation_id)
+    raw = quote(as_sent(text), safe="")
+    for path in (
+        f"/conversations?q={raw}",
+        f"/links/{own}?q={raw}&find={raw}",
+        f"/links/{own}/customers?q={raw}",
+    ):
+        assert operator.ask("GET", path).status_code == 200
+    for path in (f"/conversations?before={raw}", f"/badges?id={raw}", f"/conversations?instructor={raw}"):
+        assert operator.ask("GET", path).status_code in (200, 400, 404)
