@@ -44,6 +44,9 @@ CHROMIUM_PACKAGES = ("chromium", "fonts-dejavu-core", "fonts-noto-color-emoji")
 # Playwright carries a Node.js of its own, which is linked against libatomic.
 PLAYWRIGHT_PACKAGE = "libatomic1"
 
+# The tests' own nginx. Its package is unpacked, as installing it would start a server on this machine.
+NGINX = INSTANCE / "nginx"
+
 
 class SetupError(Exception):
     """A step that can't be done here; the message says what to do about it."""
@@ -96,6 +99,7 @@ def bootstrap(target: str) -> None:
     prepare_front_end(dev=dev)
     if target == "test":
         prepare_browser()
+        prepare_servers()
     if target == "bench":
         prepare_venv(BENCH_VENV, BENCH_LOCK)
 
@@ -213,6 +217,36 @@ def prepare_browser() -> None:
         missing = (*missing, PLAYWRIGHT_PACKAGE)
     if missing:
         apt_install(*missing, need="The browser tests need Chromium (CHROMIUM may name one) and libatomic.")
+
+
+def prepare_servers() -> None:
+    """Get what the tests of serving need and this machine lacks: nginx, and systemd's own check of units."""
+    if sys.platform != "linux":
+        return  # where these tests are left out
+    if not shutil.which("systemd-analyze"):
+        apt_install("systemd", need="The systemd units are checked by systemd-analyze.")
+    if not (shutil.which("nginx") or Path("/usr/sbin/nginx").exists() or NGINX.exists()):
+        unpack_nginx()
+
+
+def unpack_nginx() -> None:
+    """Unpack Debian's nginx, whole or not at all, or stop with the line to type."""
+    need = "The tests of serving need nginx."
+    if not shutil.which("apt-get"):
+        raise SetupError(f"{need} Install it, and see that it is on PATH.")
+    say("Unpacking Debian's nginx for the tests.")
+    with tempfile.TemporaryDirectory(dir=INSTANCE) as directory:
+        download = ("sh", "-c", 'cd "$1" && apt-get download nginx', "sh", directory)
+        if attempt(*download).returncode:
+            if os.geteuid() == 0:
+                run("apt-get", "update", failure="apt-get can't refresh its lists; its message is above.")
+            run(*download, failure=f"{need} As root: apt-get update")
+        (package,) = Path(directory).glob("*.deb")
+        unpacked = Path(directory) / "unpacked"
+        run("dpkg-deb", "--extract", package, unpacked, failure=f"{need} dpkg-deb's message is above.")
+        libraries = f"{need} As root: apt-get install libpcre2-8-0 libssl3"
+        run(unpacked / "usr" / "sbin" / "nginx", "-v", failure=libraries)
+        unpacked.rename(NGINX)
 
 
 def has_chromium() -> bool:
