@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help run test test-faults test-ha check bench bench-migrations screenshots lock clean
+.PHONY: help run test test-faults test-ha check audit licences bench bench-migrations screenshots lock clean
 
 PYTHON ?= python3
 
@@ -18,9 +18,17 @@ test-ha: ## Kill the primary of a Patroni cluster under load, again and again (A
 	@$(PYTHON) scripts/bootstrap.py check
 	@.venv/bin/python -m tests.ha $(ARGS)
 
-check: ## Lint, format, types, import contracts, templates, migrations equal models
+check: ## Lint, format, types, import contracts, dependencies, licences, templates, migrations equal models
 	@$(PYTHON) scripts/bootstrap.py check
 	@.venv/bin/python scripts/check.py
+
+audit: ## Ask what is known against the locked packages; fails also where nobody answers
+	@$(PYTHON) scripts/bootstrap.py check
+	@.venv/bin/python scripts/audit.py $(ARGS)
+
+licences: ## List every package with its licence; fails on one that is not allowed
+	@$(PYTHON) scripts/bootstrap.py check
+	@.venv/bin/python -m scripts.licences $(ARGS)
 
 bench: ## Measure, beside peers and floors (ARGS=--full: 10 million, PostgreSQL; ARGS=--load: many at once)
 	@$(PYTHON) scripts/bootstrap.py bench
