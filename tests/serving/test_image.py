@@ -93,6 +93,8 @@ def test_the_console_works_where_it_may_write_nothing_but_memory(
 ):
     if subprocess.run([*LOCKED_UP, "true"], capture_output=True, check=False).returncode:
         pytest.skip("making a read-only system takes root")
+    if ROOT.is_relative_to("/tmp"):
+        pytest.skip("the memory mounted on /tmp would hide a checkout in it")
     anna = desk(cli)
     conversation_id = anna.conversation("393331234567")
     path = f"/links/{conversation_id}"

@@ -177,6 +177,10 @@ def test_nothing_that_a_visitor_says_of_themselves_is_believed(stage: Stage, vis
 def test_a_request_has_one_id_from_nginx_to_the_answer(stage: Stage, visitor: Visitor):
     given = visitor.get("/healthz").headers["X-Request-Id"]
     assert len(given) == 32
+    deadline = time.monotonic() + 30  # nginx writes its line after the answer
+    while given not in stage.front.logs() or given not in stage.log:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
     for log in (stage.front.logs(), stage.log):
         lines = [json.loads(line) for line in log.splitlines() if line.startswith("{")]
         assert [line["event"] for line in lines if line.get("request_id") == given] in (
