@@ -10,6 +10,7 @@ from console.config import Settings
 from console.conversations import queries
 from console.conversations.badges import Badge, badges
 from console.conversations.cursors import Cursor
+from console.conversations.resolution import Subject
 from console.database import reading
 from console.permissions import Membership, Permission, actor, membership, requires
 
@@ -119,7 +120,7 @@ def _inbox(template: str) -> str:
         page = queries.inbox(
             connection, instructor_id=instructor.instructor_id, q=q, before=before, with_link=with_badge
         )
-        shown = _by_id(badges(connection, [row.subject for row in page.rows])) if _badges_at_once() else {}
+        shown = _badges_at_once(connection, [row.subject for row in page.rows])
     place = {"instructor": instructor.instructor_id, "q": q or None, "before": before}
     return render_template(
         template,
@@ -144,7 +145,7 @@ def _thread(conversation_id: UUID, template: str) -> str:
         if found is None:
             abort(404)
         page = queries.messages(connection, conversation_id=conversation_id, before=before)
-        shown = _by_id(badges(connection, [found.subject])) if _badges_at_once() else {}
+        shown = _badges_at_once(connection, [found.subject])
     place = {name: request.args[name] for name in _PLACE if request.args.get(name)}
     return render_template(
         template,
@@ -157,10 +158,8 @@ def _thread(conversation_id: UUID, template: str) -> str:
     )
 
 
-def _badges_at_once() -> bool:
-    """Say whether the page comes with its badges, for a browser without scripting (docs/decisions/0003)."""
-    return badge_is_on() and "plain" in request.args
-
-
-def _by_id(shown: list[Badge]) -> dict[UUID, Badge]:
-    return {badge.conversation_id: badge for badge in shown}
+def _badges_at_once(connection: Any, subjects: list[Subject]) -> dict[UUID, Badge]:
+    """Return the badges that come with a page, for a browser without scripting (docs/decisions/0003)."""
+    if not badge_is_on() or "plain" not in request.args:
+        return {}
+    return {badge.conversation_id: badge for badge in badges(connection, subjects)}
