@@ -186,3 +186,16 @@ def test_no_third_party_code_is_kept(tmp_path: Path):
     ignored = (ROOT / ".gitignore").read_text().splitlines()
     assert "/static/vendor/" in ignored
     assert "/node_modules" in ignored
+
+
+def test_every_decision_that_is_named_is_written_down():
+    written = {path.name[:4] for path in (ROOT / "docs" / "decisions").glob("*.md")}
+    sources = [path for top in ("console", "docs", "deploy") for path in (ROOT / top).rglob("*")]
+    named = {
+        number
+        for path in sources
+        if path.suffix in (".py", ".md", ".conf", ".service")
+        for number in re.findall(r"decisions?[ /](\d{4})\b", path.read_text())
+    }
+    assert named
+    assert named <= written
