@@ -4,7 +4,6 @@ from collections.abc import Callable, Mapping
 from itertools import islice
 from pathlib import Path
 
-from sqlalchemy import event
 from sqlalchemy.engine import URL
 
 from benchmarks import contenders, dataset
@@ -14,7 +13,7 @@ from benchmarks.databases import sqlite_url
 from benchmarks.report import Result, against, milliseconds
 from console.conversations.cursors import Cursor
 from console.conversations.queries import PAGE_SIZE
-from console.database import db
+from tests import databases
 
 SMALL, MEDIUM, LARGE = 10_000, 1_000_000, 10_000_000
 DEEP_PAGE = 1000
@@ -142,17 +141,6 @@ def _results(sizes: list[int], middle: int, timings: dict[str, Timing]) -> list[
 
 def _count(console: Console, address: str) -> int:
     console.visitor.get(address)
-    counted: list[str] = []
-
-    def count(_connection: object, _cursor: object, statement: str, *_rest: object) -> None:
-        if not statement.startswith(("BEGIN", "SET LOCAL")):
-            counted.append(statement)
-
-    with console.app.app_context():
-        engines = list(db.engines.values())
-    for engine in engines:
-        event.listen(engine, "before_cursor_execute", count)
-    console.visitor.get(address)
-    for engine in engines:
-        event.remove(engine, "before_cursor_execute", count)
-    return len(counted)
+    with console.app.app_context(), databases.statements() as seen:
+        console.visitor.get(address)
+    return len(databases.without_control(seen))

@@ -2,14 +2,11 @@
 
 import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID, uuid4
 
 import psycopg
-from flask import Flask
-from sqlalchemy import event
 from sqlalchemy.engine import URL
 
 from benchmarks import dataset
@@ -18,9 +15,10 @@ from benchmarks.databases import settings_for
 from benchmarks.report import Result, against
 from console import create_app
 from console.config import sqlite_path
-from console.database import db, new_id
+from console.database import new_id
 from console.ingestion.service import ingest_payload
 from console.linking import service
+from tests.databases import statements, without_control
 from tests.factories import payload
 
 BATCH = 10
@@ -90,9 +88,9 @@ def measure(url: URL, conversations: int, rounds: int = ROUNDS) -> list[Result]:
             },
             rounds,
         )
-        statements = _link_statements(app, conversations)
+        counted = _link_statements(conversations)
     engine = "SQLite" if sqlite_path(url) else "PostgreSQL"
-    return [*_results(engine, timings), statements]
+    return [*_results(engine, timings), counted]
 
 
 def _results(engine: str, timings: dict[str, Timing]) -> list[Result]:
@@ -199,24 +197,9 @@ def _update(bare: Bare, conversations: int) -> Callable[[], None]:
     return run
 
 
-def _link_statements(app: Flask, conversations: int) -> Result:
+def _link_statements(conversations: int) -> Result:
     *_, oldest = dataset.matching(conversations, 0, of=2)
-    with _counting() as counted:
+    with statements() as seen:
         link(oldest)
-    return Result("SQL statements: a link write", len(counted), "", at_most=_LINK_STATEMENTS)
-
-
-@contextmanager
-def _counting() -> Iterator[list[str]]:
-    counted: list[str] = []
-
-    def count(_connection: object, _cursor: object, statement: str, *_rest: object) -> None:
-        if not statement.startswith(("BEGIN", "SET LOCAL")):
-            counted.append(statement)
-
-    engines = list(db.engines.values())
-    for engine in engines:
-        event.listen(engine, "before_cursor_execute", count)
-    yield counted
-    for engine in engines:
-        event.remove(engine, "before_cursor_execute", count)
+    count = len(without_control(seen))
+    return Result("SQL statements: a link write", count, "", at_most=_LINK_STATEMENTS)

@@ -1,6 +1,7 @@
 """The two engines that a test of the database runs on, and the way into either past the console."""
 
 import os
+import sqlite3
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -14,8 +15,8 @@ import pytest
 from flask import current_app
 from sqlalchemy import URL, Connection, NullPool, Pool, create_engine, event, text
 
-from console.config import Settings, database_url, read_only
-from console.database import Base, writing
+from console.config import Settings, database_url, read_only, sqlite_path
+from console.database import Base, db, writing
 from tests.postgres import Cluster
 
 SQLITE, POSTGRESQL = ENGINES = ("sqlite", "postgresql")
@@ -110,6 +111,42 @@ def server_content() -> list[tuple[Any, ...]]:
         for table in sorted(Base.metadata.tables)
     ]
     return rows("SELECT pg_snapshot_xmax(pg_current_snapshot())::text") + rows(" UNION ALL ".join(tables))
+
+
+@contextmanager
+def statements() -> Iterator[list[str]]:
+    """Note every statement that reaches any of the app's databases, in order."""
+    seen: list[str] = []
+
+    def note(*call: Any) -> None:
+        seen.append(call[2])
+
+    engines = list(db.engines.values())
+    for engine in engines:
+        event.listen(engine, "before_cursor_execute", note)
+    try:
+        yield seen
+    finally:
+        for engine in engines:
+            event.remove(engine, "before_cursor_execute", note)
+
+
+def file_of(settings: Settings) -> Path:
+    """Return the database file."""
+    path = sqlite_path(settings.database_url)
+    assert path
+    return path
+
+
+@contextmanager
+def locked(settings: Settings) -> Iterator[None]:
+    """Hold the write lock of the database file."""
+    lock = sqlite3.connect(file_of(settings), isolation_level=None)
+    lock.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+    finally:
+        lock.close()
 
 
 def without_control(statements: Iterable[str]) -> list[str]:

@@ -34,7 +34,7 @@ NPM_HOLE = {
     "cvss": {"score": 0, "vectorString": None},
 }
 LEFT_PAD = {"version": "1.0.0", "integrity": "sha512-AAAA"}
-NODE_LOCK = {
+NODE_LOCK: dict[str, Any] = {
     "lockfileVersion": 3,
     "packages": {"": {"dependencies": {"left-pad": "1.0.0"}}, "node_modules/left-pad": LEFT_PAD},
 }
@@ -52,7 +52,7 @@ class World:
         self.address = ""
         (directory / "lock.txt").write_text(f"stranger==1.0 \\\n    --hash=sha256:{sha256(self.package)}\n")
         (directory / "package-lock.json").write_text(json.dumps(NODE_LOCK))
-        (directory / "package.json").write_text(json.dumps(NODE_LOCK["packages"][""]))  # type: ignore[index]
+        (directory / "package.json").write_text(json.dumps(NODE_LOCK["packages"][""]))
 
     def get(self, path: str) -> tuple[str, bytes]:
         """Answer pip."""

@@ -1,28 +1,23 @@
 """What PostgreSQL lets each role do: every role, table, column and kind of access, expected against tried."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import replace
-from pathlib import Path
 from uuid import UUID, uuid4
 
 import psycopg
 import pytest
 from flask import Flask
 from flask.testing import FlaskCliRunner
-from flask_migrate import downgrade, upgrade
-from sqlalchemy import URL, select, text
+from sqlalchemy import select, text
 from sqlalchemy.exc import DBAPIError
 
-from console import create_app
 from console.config import Settings
 from console.database import Base, ingesting, reading, work_for, writing
 from console.models import AuditEvent, Conversation, Customer, Message
 from console.permissions import Permission, public, requires
-from tests import postgres
-from tests.databases import OWNER, POSTGRESQL, as_owner, execute, fresh_copy, rows, settings_for
-from tests.factories import Desk, desk, link_state, run
+from tests.databases import OWNER, POSTGRESQL, rows
+from tests.factories import Desk, desk, link_state
 from tests.pages import Browser
 from tests.postgres import Cluster
 
@@ -341,76 +336,3 @@ def test_ingestion_works_for_every_instructor_and_sees_no_link(app: Flask, both:
         assert found == {one.instructor_id for one in both}
         with pytest.raises(DBAPIError, match="permission denied"):
             connection.execute(select(Conversation.customer_id))
-
-
-def privileges(cluster: Cluster, database: str) -> str:
-    """Return everything that `roles` sets, as pg_dump writes it."""
-    dumped = pg_dump(cluster, database)
-    return "\n".join(line for line in dumped.splitlines() if not line.startswith("\\"))
-
-
-def pg_dump(cluster: Cluster, database: str) -> str:
-    address = f"--dbname=host=127.0.0.1 port={cluster.port} user=postgres dbname={database}"
-    return postgres.run("pg_dump", "--schema-only", address)
-
-
-def test_applying_again_changes_nothing(cli: FlaskCliRunner, cluster: Cluster, settings: Settings):
-    database = str(settings.database_url.database)
-    before = privileges(cluster, database)
-    assert "CREATE POLICY" in before
-    assert run(cli, "database", "roles", "--apply").startswith("applied ")
-    assert privileges(cluster, database) == before
-
-
-def test_printing_changes_nothing_and_prints_what_is_applied(
-    cli: FlaskCliRunner, cluster: Cluster, settings: Settings
-):
-    database = str(settings.database_url.database)
-    execute("GRANT DELETE ON customers TO console_link", "ALTER TABLE customers DISABLE ROW LEVEL SECURITY")
-    tampered = privileges(cluster, database)
-    printed = run(cli, "database", "roles")
-    assert privileges(cluster, database) == tampered
-    assert "ALTER TABLE customers ENABLE ROW LEVEL SECURITY;" in printed.splitlines()
-    execute(*printed.removesuffix(";").split(";\n"))
-    assert "GRANT SELECT,INSERT ON TABLE public.customers TO console_link" in privileges(cluster, database)
-    mended = privileges(cluster, database)
-    run(cli, "database", "roles", "--apply")
-    assert privileges(cluster, database) == mended
-
-
-def test_what_the_servers_administrator_made_becomes_the_owners(cluster: Cluster, migrated_on_server: URL):
-    with fresh_copy(cluster) as url:
-        app = create_app(replace(settings_for(url), database_url=url))
-        with app.app_context():
-            upgrade()
-            run(app.test_cli_runner(), "database", "roles", "--apply")
-        applied = privileges(cluster, str(url.database))
-        owner = create_app(as_owner(settings_for(url)))
-        with owner.app_context():
-            downgrade(revision="0003_conversation_link")
-            upgrade()
-        run(owner.test_cli_runner(), "database", "roles", "--apply")
-        assert privileges(cluster, str(url.database)) == applied
-        owners = cluster.execute(
-            "SELECT DISTINCT tableowner FROM pg_tables WHERE schemaname = 'public'", str(url.database)
-        )
-        assert owners == [(OWNER,)]
-
-
-def test_nobody_else_gets_into_the_database(cluster: Cluster, migrated_on_server: URL):
-    cluster.execute("CREATE ROLE somebody LOGIN")
-    with pytest.raises(psycopg.OperationalError, match="permission denied"):
-        cluster.connect(str(migrated_on_server.database), "somebody")
-
-
-def test_a_database_without_tables_is_one_line(new_database: Callable[[], URL]):
-    owner = create_app(as_owner(settings_for(new_database())))
-    result = owner.test_cli_runner().invoke(args=["database", "roles"])
-    assert (result.exit_code, result.stdout) == (1, "")
-    assert result.stderr == "Error: there are no tables yet: flask db upgrade, then this\n"
-
-
-def test_sqlite_has_no_roles(migrated: Path):
-    result = create_app(settings_for(migrated)).test_cli_runner().invoke(args=["database", "roles"])
-    assert (result.exit_code, result.stdout) == (2, "")
-    assert "SQLite knows no roles" in result.stderr

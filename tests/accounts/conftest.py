@@ -47,7 +47,7 @@ def verifications(monkeypatch: pytest.MonkeyPatch) -> list[str | bytes]:
     made: list[str | bytes] = []
     verify = PasswordHasher.verify
 
-    def counted(self: PasswordHasher, hash: str | bytes, password: Any) -> Literal[True]:  # noqa: A002
+    def counted(self: PasswordHasher, hash: str | bytes, password: Any) -> Literal[True]:  # noqa: A002 (argon2's)
         made.append(hash)
         return verify(self, hash, password)
 

@@ -6,13 +6,12 @@ from uuid import UUID, uuid4
 import pytest
 from flask import Flask
 from flask.testing import FlaskCliRunner
-from sqlalchemy import event
 
 from console import create_app
 from console.config import Settings
 from console.conversations.cursors import Cursor
 from console.database import db, now
-from tests.databases import execute, on_postgresql, on_sqlite, server_content, without_control
+from tests.databases import execute, on_postgresql, on_sqlite, server_content, statements, without_control
 from tests.factories import Desk, desk, link_state, user
 from tests.pages import Browser
 
@@ -324,9 +323,7 @@ def test_the_number_of_statements_does_not_grow_with_the_rows(
 ):
     ids = [anna.conversation(f"3933300{number:05}") for number in range(count)]
     client.sign_in(anna.operator.email, anna.operator.password)
-    statements: list[str] = []
-    for engine in db.engines.values():
-        event.listen(engine, "before_cursor_execute", lambda *call: statements.append(call[2]))
     query = "&".join(f"id={one}" for one in ids)
-    assert client.http.get(path.format(one=ids[0], ids=query)).status_code == 200
-    assert len(without_control(statements)) <= most
+    with statements() as seen:
+        assert client.http.get(path.format(one=ids[0], ids=query)).status_code == 200
+    assert len(without_control(seen)) <= most

@@ -7,11 +7,9 @@ import pytest
 from bs4 import BeautifulSoup
 from flask import Flask
 from flask.testing import FlaskCliRunner
-from sqlalchemy import event
 from werkzeug.test import TestResponse
 
-from console.database import db
-from tests.databases import execute, without_control
+from tests.databases import execute, statements, without_control
 from tests.factories import Desk, desk, link_state, trail, user
 from tests.pages import Browser, fields_of
 
@@ -312,11 +310,9 @@ def test_who_only_reads_this_one_gets_403_and_strangers_404(
 def test_a_link_write_takes_six_statements(app: Flask, marta: Browser, anna: Desk):
     conversation_id = anna.conversation("393331234567")
     page = marta.get_page(f"/links/{conversation_id}")
-    statements: list[str] = []
-    for engine in db.engines.values():
-        event.listen(engine, "before_cursor_execute", lambda *call: statements.append(call[2]))
-    marta.submit(page, f"/links/{conversation_id}", reason=TYPED, create="1")
-    assert len(without_control(statements)) == 6
+    with statements() as seen:
+        marta.submit(page, f"/links/{conversation_id}", reason=TYPED, create="1")
+    assert len(without_control(seen)) == 6
 
 
 def test_the_history_reads_as_sentences_newest_first(marta: Browser, anna: Desk):

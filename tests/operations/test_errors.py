@@ -8,36 +8,15 @@ from uuid import uuid4
 
 import pytest
 from bs4 import BeautifulSoup
-from flask.testing import FlaskCliRunner
 
 from console import create_app
-from console.config import Settings, sqlite_path
+from console.config import Settings
 from console.database import db
 from console.permissions import public
-from tests.databases import execute, on_postgresql, on_sqlite, settings_for
-from tests.factories import Desk, desk, link_state
+from tests.databases import execute, file_of, on_postgresql, on_sqlite, settings_for
+from tests.factories import Desk, link_state
 from tests.pages import Browser
 from tests.postgres import Cluster
-
-
-@pytest.fixture
-def anna(cli: FlaskCliRunner) -> Desk:
-    """Return an instructor's desk."""
-    return desk(cli)
-
-
-@pytest.fixture
-def marta(client: Browser, anna: Desk) -> Browser:
-    """Return Anna's operator at a browser."""
-    client.sign_in(anna.operator.email, anna.operator.password)
-    return client
-
-
-def file_of(settings: Settings) -> Path:
-    """Return the database file."""
-    path = sqlite_path(settings.database_url)
-    assert path
-    return path
 
 
 @on_postgresql

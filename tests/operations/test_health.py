@@ -1,8 +1,5 @@
 """Readiness: what is wrong with which database, and what to do about it."""
 
-import sqlite3
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,9 +7,9 @@ import pytest
 from flask import Flask
 
 from console import create_app
-from console.config import Settings, sqlite_path
+from console.config import Settings
 from console.database import db
-from tests.databases import execute, on_postgresql, on_sqlite, settings_for
+from tests.databases import execute, file_of, locked, on_postgresql, on_sqlite, settings_for
 from tests.pages import Browser
 from tests.postgres import Cluster
 
@@ -26,13 +23,6 @@ def told(app: Flask, status: int) -> dict[str, str]:
     page = Browser(app).get_page("/readyz", status)
     names, words = page.select("main dt"), page.select("main dd")
     return {name.text: word.text.strip() for name, word in zip(names, words, strict=True)}
-
-
-def file_of(settings: Settings) -> Path:
-    """Return the database file."""
-    path = sqlite_path(settings.database_url)
-    assert path
-    return path
 
 
 def test_a_console_whose_databases_can_be_used_is_ready(app: Flask):
@@ -118,20 +108,9 @@ def test_a_database_taken_back_to_nothing_is_named(app: Flask):
     assert set(told(app, 503).values()) == {"was never migrated: flask db upgrade"}
 
 
-@contextmanager
-def locked(path: Path) -> Iterator[None]:
-    """Hold the file's write lock."""
-    lock = sqlite3.connect(path, isolation_level=None)
-    lock.execute("BEGIN IMMEDIATE")
-    try:
-        yield
-    finally:
-        lock.close()
-
-
 @on_sqlite
 def test_a_file_that_somebody_keeps_locked_is_named_soon(app: Flask, settings: Settings):
-    with locked(file_of(settings)):
+    with locked(settings):
         found = told(app, 503)
     assert found == {
         "Database": "is locked by another process",

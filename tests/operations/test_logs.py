@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 import structlog
 from flask import Flask, abort
-from flask.testing import FlaskCliRunner
 from sqlalchemy import insert, text
 from sqlalchemy.exc import DBAPIError
 
@@ -19,17 +18,11 @@ from console.database import db, new_id, now, writing
 from console.models import Instructor
 from console.permissions import public
 from tests.databases import back_door, execute
-from tests.factories import Desk, desk, trail
+from tests.factories import Desk, trail
 from tests.pages import Browser
 
 NUMBER = "393339876543"
 WORDS = "Zanzibar by night"
-
-
-@pytest.fixture
-def anna(cli: FlaskCliRunner) -> Desk:
-    """Return an instructor with a number and an operator."""
-    return desk(cli)
 
 
 def lines(written: str) -> list[dict[str, Any]]:

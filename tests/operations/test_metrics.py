@@ -28,19 +28,6 @@ WAITING = ("console_audit_outbox_conversations",)
 AGE = ("console_audit_outbox_oldest_seconds",)
 
 
-@pytest.fixture
-def anna(cli: FlaskCliRunner) -> Desk:
-    """Return an instructor with a number and an operator."""
-    return desk(cli)
-
-
-@pytest.fixture
-def marta(client: Browser, anna: Desk) -> Browser:
-    """Return Anna's operator at a browser."""
-    client.sign_in(anna.operator.email, anna.operator.password)
-    return client
-
-
 def samples(app: Flask) -> Samples:
     """Return what /metrics says: the name and each label's value, and the number."""
     answer = Browser(app).http.get("/metrics")

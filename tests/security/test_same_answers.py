@@ -1,15 +1,12 @@
 """An id of somebody else's and an id of nothing: the same answer to the byte, by the same statements."""
 
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 from uuid import UUID, uuid4
 
 from flask import Flask
-from sqlalchemy import event
 
-from console.database import db
+from tests.databases import statements
 from tests.security.visitors import Visitor, World
 
 # Every way to name something by its id, as Anna's operator. {id} is the id, {own} Anna's own conversation;
@@ -36,22 +33,6 @@ CASES: list[tuple[str, str, dict[str, str] | None]] = [
 # What no two answers share, whatever was asked.
 _OWN = re.compile(r'(name="(?:csrf_token|operation_id)"\s+value=")[^"]*')
 _OWN_HEADERS = {"Date", "X-Request-Id"}
-
-
-@contextmanager
-def statements() -> Iterator[list[str]]:
-    """Note every statement that reaches a database."""
-    seen: list[str] = []
-
-    def note(*call: Any) -> None:
-        seen.append(call[2])
-
-    engines = list(db.engines.values())
-    for engine in engines:
-        event.listen(engine, "before_cursor_execute", note)
-    yield seen
-    for engine in engines:
-        event.remove(engine, "before_cursor_execute", note)
 
 
 def answer(visitor: Visitor, asked: str, form: dict[str, Any] | None) -> tuple[Any, ...]:

@@ -1,17 +1,14 @@
 """The webhook under what a caller may do to it: a flood in one payload, and the same again and again."""
 
 from dataclasses import replace
-from typing import Any
 
 import pytest
 from flask import Flask
 from flask.testing import FlaskCliRunner
-from sqlalchemy import event
 
 from console.config import Settings
-from console.database import db
 from console.ingestion.routes import MAX_PAYLOAD_BYTES
-from tests.databases import rows, without_control
+from tests.databases import rows, statements, without_control
 from tests.ingestion.conftest import add_accounts
 from tests.ingestion.payloads import message, payload
 from tests.ingestion.test_webhook import SECRET, URL, sign
@@ -41,14 +38,8 @@ def flood(count: int) -> bytes:
 
 def statements_for(whatsapp: Client, raw: bytes) -> list[str]:
     """Send a payload, and return the statements that it took."""
-    seen: list[str] = []
-
-    def note(*call: Any) -> None:
-        seen.append(call[2])
-
-    event.listen(db.engines["ingest"], "before_cursor_execute", note)
-    assert whatsapp.post(URL, data=raw, headers=sign(raw)).status_code == 200
-    event.remove(db.engines["ingest"], "before_cursor_execute", note)
+    with statements() as seen:
+        assert whatsapp.post(URL, data=raw, headers=sign(raw)).status_code == 200
     return without_control(seen)
 
 

@@ -6,10 +6,8 @@ import json
 import os
 import signal
 import socket
-import sqlite3
 import threading
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from hashlib import sha256
 from hmac import new as hmac
@@ -20,8 +18,8 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskCliRunner
 
-from console.config import Settings, sqlite_path
-from tests.databases import on_sqlite, rows
+from console.config import Settings
+from tests.databases import locked, on_sqlite, rows
 from tests.factories import Desk, desk, payload
 from tests.serving.crowd import crowd
 from tests.serving.server import SECONDS, Console, Visitor, serve, start
@@ -90,19 +88,6 @@ def test_a_stop_answers_all_that_reached_the_server_and_refuses_the_rest(
     answered = [one for one in asking.asked if one.status]
     assert {one.status for one in answered} == {200}
     assert stored() == len(answered)
-
-
-@contextlib.contextmanager
-def locked(settings: Settings) -> Iterator[None]:
-    """Hold the write lock of the database."""
-    path = sqlite_path(settings.database_url)
-    assert path
-    lock = sqlite3.connect(path, isolation_level=None)
-    lock.execute("BEGIN IMMEDIATE")
-    try:
-        yield
-    finally:
-        lock.close()
 
 
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGHUP])
