@@ -21,7 +21,7 @@ ALLOWED = {
 }
 ALLOWED_FOR_TOOLS = ALLOWED | {"GPL-3.0", "GPL-3.0-or-later"}
 # Their metadata name no licence; this is what the licence file inside says.
-READ_BY_HAND = {"axe-playwright-python": "MIT"}
+READ_BY_HAND = {"atheris": "Apache-2.0", "axe-playwright-python": "MIT"}
 NAME = re.compile(r"^([\w.-]+)(?:\[[\w,-]+\])?==", re.MULTILINE)
 
 

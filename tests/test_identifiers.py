@@ -11,21 +11,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from console.identifiers import groups, normalize_identifier, search_term
-
-ASCII_DIGITS = "0123456789"
-SEPARATORS = " \u00a0\u202f-\u2011./"
-DIRECTION_MARKS = "".join(map(chr, [0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A)]))
-WHITE_SPACE = "".join(
-    map(
-        chr,
-        [
-            *range(0x09, 0x0E),
-            *(0x20, 0x85, 0xA0, 0x1680),
-            *range(0x2000, 0x200B),
-            *(0x2028, 0x2029, 0x202F, 0x205F, 0x3000),
-        ],
-    )
-)
+from tests.identifiers import ASCII_DIGITS, DIRECTION_MARKS, SEPARATORS, WHITE_SPACE, read_by_character
 
 FORMS = [
     (json.loads(written), json.loads(identifier), why)
@@ -84,40 +70,6 @@ def damaged_forms(draw: st.DrawFn) -> str:
         piece = draw(st.one_of(likely_damage, nasty_pieces))
         text = text[:place] + piece + text[place + draw(st.booleans()) :]
     return text
-
-
-def read_by_character(raw: str) -> str | None:
-    """Answer as CM-1 does, one character at a time: slow, and without a regular expression."""
-    number = raw.strip(WHITE_SPACE + DIRECTION_MARKS)
-    if number.startswith("+"):
-        number = number[1:]
-    elif number.startswith("00"):
-        number = number[2:].lstrip(SEPARATORS)
-    return read_phone_number(number) or read_user_id(raw.strip(WHITE_SPACE))
-
-
-def read_phone_number(number: str) -> str | None:
-    digits = ""
-    in_brackets: str | None = None
-    for character in number:
-        if character in ASCII_DIGITS:
-            digits += character
-            in_brackets = None if in_brackets is None else in_brackets + character
-        elif character == "(" and in_brackets is None:
-            in_brackets = ""
-        elif character == ")" and in_brackets not in (None, "", "0"):
-            in_brackets = None
-        elif character not in SEPARATORS:
-            return None
-    between_digits = number[:1] in tuple("123456789") and number[-1] in ASCII_DIGITS
-    return digits if between_digits and in_brackets is None and 8 <= len(digits) <= 15 else None
-
-
-def read_user_id(text: str) -> str | None:
-    country, dot, opaque = text[:2], text[2:3], text[3:].removeprefix("ENT.")
-    country_is_right = len(country) == 2 and all(letter in ascii_uppercase for letter in country)
-    opaque_is_right = all(character in ascii_letters + ASCII_DIGITS for character in opaque)
-    return text if country_is_right and dot == "." and 1 <= len(opaque) <= 128 and opaque_is_right else None
 
 
 # The written forms
