@@ -13,7 +13,8 @@ from benchmarks.databases import sqlite_url
 from benchmarks.report import Result, against, milliseconds
 from console.conversations.cursors import Cursor
 from console.conversations.queries import PAGE_SIZE
-from tests import databases
+from tests.statements import statements as noted
+from tests.statements import without_control
 
 SMALL, MEDIUM, LARGE = 10_000, 1_000_000, 10_000_000
 DEEP_PAGE = 1000
@@ -141,6 +142,6 @@ def _results(sizes: list[int], middle: int, timings: dict[str, Timing]) -> list[
 
 def _count(console: Console, address: str) -> int:
     console.visitor.get(address)
-    with console.app.app_context(), databases.statements() as seen:
+    with console.app.app_context(), noted() as seen:
         console.visitor.get(address)
-    return len(databases.without_control(seen))
+    return len(without_control(seen))

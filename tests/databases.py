@@ -2,7 +2,7 @@
 
 import os
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -16,7 +16,7 @@ from flask import current_app
 from sqlalchemy import URL, Connection, NullPool, Pool, create_engine, event, text
 
 from console.config import Settings, database_url, read_only, sqlite_path
-from console.database import Base, db, writing
+from console.database import Base, writing
 from tests.postgres import Cluster
 
 SQLITE, POSTGRESQL = ENGINES = ("sqlite", "postgresql")
@@ -113,24 +113,6 @@ def server_content() -> list[tuple[Any, ...]]:
     return rows("SELECT pg_snapshot_xmax(pg_current_snapshot())::text") + rows(" UNION ALL ".join(tables))
 
 
-@contextmanager
-def statements() -> Iterator[list[str]]:
-    """Note every statement that reaches any of the app's databases, in order."""
-    seen: list[str] = []
-
-    def note(*call: Any) -> None:
-        seen.append(call[2])
-
-    engines = list(db.engines.values())
-    for engine in engines:
-        event.listen(engine, "before_cursor_execute", note)
-    try:
-        yield seen
-    finally:
-        for engine in engines:
-            event.remove(engine, "before_cursor_execute", note)
-
-
 def file_of(settings: Settings) -> Path:
     """Return the database file."""
     path = sqlite_path(settings.database_url)
@@ -147,11 +129,6 @@ def locked(settings: Settings) -> Iterator[None]:
         yield
     finally:
         lock.close()
-
-
-def without_control(statements: Iterable[str]) -> list[str]:
-    """Leave out what only begins a transaction and says for whom."""
-    return [one for one in statements if not one.startswith(("BEGIN", "SET LOCAL"))]
 
 
 def environment(settings: Settings) -> dict[str, str]:

@@ -16,9 +16,10 @@ from sqlalchemy import Connection, event, text
 from console.conversations.cursors import Cursor
 from console.database import db, now, work_for
 from console.ingestion.service import ingest_payload
-from tests.databases import on_postgresql, without_control
+from tests.databases import on_postgresql
 from tests.factories import Desk, desk, payload
 from tests.pages import Browser
+from tests.statements import without_control
 
 LARGE = {"conversations", "messages", "customers", "audit_events"}
 

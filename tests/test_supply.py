@@ -279,3 +279,14 @@ def own_environment(**settings: str) -> dict[str, str]:
         "NPM_CONFIG_USERCONFIG": os.devnull,
     }
     return kept | nothing | settings
+
+
+def test_what_the_benchmark_takes_from_the_tests_works_without_the_tests_tools():
+    taken = {
+        module
+        for path in (ROOT / "benchmarks").rglob("*.py")
+        for module in re.findall(r"^from (tests\.\w+) import", path.read_text(), re.MULTILINE)
+    }
+    assert len(taken) == 3
+    code = "import sys; sys.modules.update(pytest=None, hypothesis=None); import " + ", ".join(sorted(taken))
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0

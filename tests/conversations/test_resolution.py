@@ -26,9 +26,9 @@ from tests.databases import (
     on_postgresql,
     on_sqlite,
     server_content,
-    without_control,
 )
 from tests.factories import Desk, desk, link_state
+from tests.statements import without_control
 
 
 def resolve_all() -> list[Resolution]:

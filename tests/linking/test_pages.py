@@ -9,9 +9,10 @@ from flask import Flask
 from flask.testing import FlaskCliRunner
 from werkzeug.test import TestResponse
 
-from tests.databases import execute, statements, without_control
+from tests.databases import execute
 from tests.factories import Desk, desk, link_state, trail, user
 from tests.pages import Browser, fields_of
+from tests.statements import statements, without_control
 
 TYPED = "said <so> & “so”"
 
