@@ -113,7 +113,8 @@ def inbox(
     terms = dict.fromkeys((term, as_typed)) if term else {}
     sought = {f"term_{place}": f"%{one.translate(_LITERALLY)}%" for place, one in enumerate(terms)}
     statement = _inbox(with_link=with_link, linked=linked, terms=tuple(sought), older=before is not None)
-    rows = connection.execute(statement, {"instructor_id": instructor_id, **sought, **_below(before)})
+    asked = {"instructor_id": instructor_id, **sought, **_below(before)}
+    rows = connection.execute(statement, asked).all()
     shown = [ConversationRow(row[0], instructor_id, *row[1:]) for row in rows]
     return _page(shown, lambda row: Cursor(row.last_message_at, row.id))
 
@@ -194,7 +195,7 @@ def messages(
 ) -> Page[MessageRow]:
     """Return the newest messages of a conversation below the cursor, newest first."""
     asked = {"conversation_id": conversation_id, **_below(before)}
-    rows = connection.execute(_messages(older=before is not None), asked)
+    rows = connection.execute(_messages(older=before is not None), asked).all()
     return _page([MessageRow(*row) for row in rows], lambda row: Cursor(row.sent_at, row.id))
 
 
@@ -216,7 +217,7 @@ def subjects(
     rows = json.dumps([[str(one)] for one in conversation_ids])
     found = {
         row[0]: Subject(*row)
-        for row in connection.execute(_subjects(connection.dialect.name), {"rows": rows})
+        for row in connection.execute(_subjects(connection.dialect.name), {"rows": rows}).all()
     }
     return [
         found[one]

@@ -105,7 +105,7 @@ def _key(subject: Subject) -> Key | Reason:
 def _customers(connection: Connection, wanted: Sequence[tuple[int, str, str, str]]) -> dict[int, list[UUID]]:
     """Return the customers of each key, by the place that is given with it."""
     found = defaultdict(list)
-    rows = connection.execute(_lookup(connection.dialect.name), {"rows": json.dumps(wanted)})
+    rows = connection.execute(_lookup(connection.dialect.name), {"rows": json.dumps(wanted)}).all()
     for place, customer_id in rows:
         found[int(place)].append(customer_id)
     return found

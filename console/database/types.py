@@ -1,6 +1,7 @@
 """What columns hold: ids, moments and JSON, the same in Python whatever the engine keeps."""
 
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 from uuid import UUID
 
@@ -25,9 +26,15 @@ class Guid(TypeDecorator[UUID]):
         """Turn a UUID into what the driver takes."""
         return str(value) if value is not None and dialect.name == "sqlite" else value
 
-    def process_result_value(self, value: Any, dialect: Dialect) -> UUID | None:
-        """Turn what the driver gives into a UUID."""
-        return UUID(value) if isinstance(value, str) else value
+    def result_processor(self, dialect: Dialect, coltype: object) -> Any:
+        """Return what turns the driver's text into a UUID; None where the driver gives UUIDs."""
+        return _from_text if dialect.name == "sqlite" else None
+
+
+@lru_cache(maxsize=10_000)
+def _from_text(value: str | None) -> UUID | None:
+    """Read an id. A list names its instructor in every row, and its badges come back for the same rows."""
+    return None if value is None else UUID(value)
 
 
 class UtcDateTime(TypeDecorator[datetime]):

@@ -2,11 +2,10 @@
 
 import hashlib
 from functools import lru_cache
-from pathlib import Path
 
-from flask import Flask, Response, current_app, request, url_for
+from flask import Flask, Response, request
 
-from console.config import Settings
+from console.config import ROOT, Settings
 
 _HEADERS = {
     "Content-Security-Policy": (
@@ -42,14 +41,12 @@ def init_app(app: Flask, settings: Settings) -> None:
 
 def asset(filename: str) -> str:
     """Return the address of a static file, which changes whenever its content does."""
-    return url_for(
-        "static", filename=filename, v=_fingerprint(Path(current_app.static_folder or "") / filename)
-    )
+    return f"{request.script_root}/static/{filename}?v={_fingerprint(filename)}"
 
 
 @lru_cache
-def _fingerprint(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()[:12]
+def _fingerprint(filename: str) -> str:
+    return hashlib.sha256((ROOT / "static" / filename).read_bytes()).hexdigest()[:12]
 
 
 def _caching(response: Response) -> str:
