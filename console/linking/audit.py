@@ -25,6 +25,9 @@ log = structlog.get_logger()
 # A person waits for the move after their write, so it may not take long, whatever is wrong.
 MOVE_WAIT_MS = 150
 
+MOST_SHOWN = 50
+"""How many events a page tells of: it may not grow with what was done to a conversation."""
+
 # Whoever asks how much waits shall have an answer soon, however much it is.
 MOST_COUNTED = 10_000
 
@@ -158,11 +161,19 @@ def export(*, after: int = 0, instructor_id: UUID | None = None) -> Iterator[tup
             yield row.position, row.event
 
 
-def history(connection: Connection, conversation_id: UUID, outbox: str | None) -> list[Event] | None:
-    """Return a conversation's events, newest first, trail and outbox; None where they can't be read."""
+def history(
+    connection: Connection, conversation_id: UUID, *, outbox: str | None, version: int, seen: int | None
+) -> list[Event] | None:
+    """Return a conversation's events up to its link version, newest first; None where they can't be read.
+
+    They are the newest MOST_SHOWN of trail and outbox, and the one that made version `seen`.
+    """
+    sequences = {*range(max(1, version - MOST_SHOWN + 1), version + 1), seen or version}
     try:
         lines = connection.scalars(
-            select(AuditEvent.event).where(AuditEvent.conversation_id == conversation_id)
+            select(AuditEvent.event).where(
+                AuditEvent.conversation_id == conversation_id, AuditEvent.sequence.in_(sorted(sequences))
+            )
         )
         events = [
             Event.from_dict(fields) for fields in [*map(json.loads, lines), *json.loads(outbox or "[]")]

@@ -42,13 +42,19 @@ class WriteForm(FlaskForm):  # type: ignore[misc]  # Flask-WTF ships no types
         return not (self.seen_version.data and self.operation_id.data)
 
     @property
+    def seen(self) -> int | None:
+        """Return the version that the form was made from; None for what can't be one."""
+        said = self.seen_version.data or ""
+        return int(said) if said.isascii() and said.isdigit() and len(said) < 10 else None
+
+    @property
     def damaged(self) -> bool:
         """Say whether what the form carried unseen can't be read."""
         return bool(self.seen_version.errors or self.operation_id.errors)
 
-    def validate_seen_version(self, field: Field) -> None:
+    def validate_seen_version(self, _field: Field) -> None:
         """Take a version as the form had it."""
-        if not (field.data.isascii() and field.data.isdigit() and len(field.data) < 10):
+        if self.seen is None:
             raise ValidationError("damaged")
 
     def validate_operation_id(self, field: Field) -> None:

@@ -172,7 +172,10 @@ def _form_page(
         view = _visible(
             queries.link_view(connection, conversation_id=conversation_id, instructor_ids=_members())
         )
-        events = service.history(connection, view.id, view.outbox)
+        seen = form.seen if form else None
+        events = service.history(
+            connection, view.id, outbox=view.outbox, version=view.link_version, seen=seen
+        )
         found = queries.customers(connection, view, q, chosen=chosen, with_own=True)
         labels = queries.labels(
             connection,
@@ -187,6 +190,7 @@ def _form_page(
         view=view,
         instructor=membership(Permission.LINKS_READ, view.instructor_id),
         events=events,
+        older=max(0, view.link_version - service.MOST_SHOWN),
         labels=labels,
         customers=found,
         creatable=own if own not in {customer.normalized_identifier for customer in found} else None,

@@ -21,6 +21,7 @@ move_waiting_events = audit.drain
 history = audit.history
 waiting = audit.waiting
 MOST_COUNTED = audit.MOST_COUNTED
+MOST_SHOWN = audit.MOST_SHOWN
 
 
 class Outcome(StrEnum):

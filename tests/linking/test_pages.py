@@ -9,6 +9,7 @@ from flask import Flask
 from flask.testing import FlaskCliRunner
 from werkzeug.test import TestResponse
 
+from console.linking import service
 from tests.databases import execute
 from tests.factories import Desk, desk, link_state, trail, user
 from tests.pages import Browser, fields_of
@@ -327,3 +328,26 @@ def test_the_history_reads_as_sentences_newest_first(marta: Browser, anna: Desk)
     for one, reason in zip(told, ("three", "two", "one"), strict=True):
         assert one.startswith("Marta Rossi ")
         assert reason in one
+
+
+def test_of_a_long_history_the_newest_are_shown_and_what_somebody_saw_long_ago_is_still_told(
+    marta: Browser, anna: Desk
+):
+    conversation_id = anna.conversation("393331234567")
+    others = [anna.customer("447000001"), anna.customer("447000002")]
+    anna.link(conversation_id, others[0], reason="the first")
+    path = f"/links/{conversation_id}"
+    opened = marta.get_page(path)
+    for number in range(service.MOST_SHOWN + 2):
+        anna.link(conversation_id, others[(number + 1) % 2], overwrite=True, reason=f"change {number}")
+    page = marta.get_page(path)
+    told = [item.get_text(" ") for item in page.select(".history li")]
+    assert len(told) == service.MOST_SHOWN
+    assert "change 51" in told[0]
+    assert "change 2" in told[-1]
+    assert "3 older changes" in page.get_text()
+    answer = marta.submit(opened, path, reason=TYPED, customer_id=str(others[1]), overwrite="1")
+    assert answer.status_code == 409
+    then = BeautifulSoup(answer.text, "html.parser").select("dl.change dd")[0]
+    assert then.get_text("", strip=True).replace(" ", "") == "+447000001"
+    assert "because change 51" in " ".join(BeautifulSoup(answer.text, "html.parser").get_text(" ").split())
