@@ -6,12 +6,14 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
+from argon2 import PasswordHasher
 from flask import Flask
 from flask.testing import FlaskCliRunner
 from flask_migrate import upgrade
+from jinja2 import FileSystemBytecodeCache
 from sqlalchemy import URL
 
-from console import create_app
+from console import accounts, create_app
 from console.config import Settings
 from console.database import db
 from tests import postgres
@@ -20,6 +22,20 @@ from tests.factories import run
 from tests.pages import Browser
 
 __all__ = ["settings_for"]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def cheap_hashes() -> Iterator[None]:
+    """Hash passwords with the least that Argon2id takes: at full price it is a third of the suite's time."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(accounts.service, "hasher", PasswordHasher(time_cost=1, memory_cost=8, parallelism=1))
+        yield
+
+
+@pytest.fixture(scope="session")
+def compiled(tmp_path_factory: pytest.TempPathFactory) -> FileSystemBytecodeCache:
+    """Return where templates are kept compiled, from one app to the next."""
+    return FileSystemBytecodeCache(str(tmp_path_factory.mktemp("compiled")))
 
 
 @pytest.fixture(scope="session")
@@ -93,9 +109,10 @@ def new_database(
 
 
 @pytest.fixture
-def app(settings: Settings) -> Iterator[Flask]:
+def app(settings: Settings, compiled: FileSystemBytecodeCache) -> Iterator[Flask]:
     """Return the console."""
     app = create_app(settings)
+    app.jinja_env.bytecode_cache = compiled
     with app.app_context():
         yield app
 

@@ -28,6 +28,10 @@ OWNER = "postgres"
 START_SECONDS = 60
 STOP_SECONDS = 30
 
+# Here a database is copied ten times as fast as on a disk.
+_MEMORY = Path("/dev/shm")
+_MEMORY_NEEDED = 2 * 1024**3
+
 # What a crash of the machine would destroy is thrown away anyway, and nothing runs that a test didn't start.
 _QUICK = {"fsync": "off", "full_page_writes": "off", "autovacuum": "off"}
 _ALWAYS = {
@@ -138,7 +142,7 @@ class Cluster:
 @contextlib.contextmanager
 def cluster(*, durable: bool = False, **settings: str) -> Iterator[Cluster]:
     """Make, start and in the end remove a cluster; `durable` keeps its promises through a crash."""
-    with _directory() as directory:
+    with _directory(in_memory=not durable) as directory:
         # Everybody on this machine is trusted: it listens on loopback alone, and holds nothing of worth.
         run(
             "initdb",
@@ -235,12 +239,17 @@ def _copied(package: Path) -> Path:
 
 
 @contextlib.contextmanager
-def _directory() -> Iterator[Path]:
+def _directory(*, in_memory: bool = False) -> Iterator[Path]:
     # Not pytest's: its directories are closed to other users, and too deep for a socket's path.
-    with tempfile.TemporaryDirectory(prefix="console-pg-") as name:
+    memory = _MEMORY if in_memory and _has_room(_MEMORY) else None
+    with tempfile.TemporaryDirectory(prefix="console-pg-", dir=memory) as name:
         if user := identity():
             os.chown(name, user["user"], user["group"])
         yield Path(name)
+
+
+def _has_room(directory: Path) -> bool:
+    return os.access(directory, os.W_OK) and shutil.disk_usage(directory).free > _MEMORY_NEEDED
 
 
 def _free_port() -> int:

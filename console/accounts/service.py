@@ -17,7 +17,7 @@ from console.models import ChannelAccount, Instructor, Membership, User
 from console.permissions import Actor, Role
 from console.permissions import Membership as ActorMembership
 
-_hasher = PasswordHasher()
+hasher = PasswordHasher()
 
 SIGN_OUT_WAIT_MS = 5000
 """How long a sign-out waits for the database: a locked one keeps nobody at the desk."""
@@ -205,17 +205,17 @@ def add_channel(*, channel: str, account_id: str, instructor_id: UUID) -> str:
 @cache
 def _nobodys_hash() -> str:
     """Return what is verified where there is no such user: a start needn't wait for it to be made."""
-    return _hasher.hash("nobody signs in with this")
+    return hasher.hash("nobody signs in with this")
 
 
 def hash_password(password: str) -> str:
     """Hash with Argon2id."""
-    return _hasher.hash(passwords.composed(password))
+    return hasher.hash(passwords.composed(password))
 
 
 def _verify(password_hash: str, password: str) -> bool:
     try:
-        return _hasher.verify(password_hash, passwords.composed(password))
+        return hasher.verify(password_hash, passwords.composed(password))
     except (VerifyMismatchError, InvalidHashError):
         return False
 

@@ -1,7 +1,10 @@
 """What docs/security.md says and no other test has a reason to show."""
 
 import json
+import os
 import re
+import subprocess
+import sys
 from datetime import datetime, timedelta
 
 import pytest
@@ -9,9 +12,9 @@ from flask import Flask
 from flask.testing import FlaskCliRunner
 from werkzeug.datastructures import MultiDict
 
-from console.config import ROOT
-from tests.databases import execute, rows
-from tests.factories import Desk, desk, trail, user
+from console.config import ROOT, Settings
+from tests.databases import as_owner, environment, execute, rows
+from tests.factories import PASSWORD, Desk, desk, trail, user
 from tests.pages import Browser, fields_of
 from tests.security.visitors import World, world
 
@@ -67,12 +70,21 @@ def test_no_answer_opens_the_console_to_another_origin(app: Flask, people: World
             assert [name for name, _ in headers if name.startswith("Access-Control")] == []
 
 
-def test_a_password_is_kept_as_argon2id_and_has_no_date(client: Browser, cli: FlaskCliRunner, anna: Desk):
-    person = user(cli, anna.instructor_id)
-    ((kept,),) = rows(f"SELECT password_hash FROM users WHERE email = '{person.email}'")
+def test_a_password_is_kept_as_argon2id_and_has_no_date(client: Browser, settings: Settings, anna: Desk):
+    email = "marta@example.org"
+    arguments = ["user", "add", email, "--name", "Marta", "--instructor", str(anna.instructor_id)]
+    subprocess.run(  # the suite's own hashes are cheap ones (conftest.py)
+        [sys.executable, "-m", "flask", *arguments, "--role", "operator", "--password-stdin"],
+        cwd=ROOT,
+        env={**os.environ, **environment(as_owner(settings))},
+        input=f"{PASSWORD}\n".encode(),
+        check=True,
+        stdout=subprocess.DEVNULL,
+    )
+    ((kept,),) = rows(f"SELECT password_hash FROM users WHERE email = '{email}'")
     assert re.fullmatch(r"\$argon2id\$v=19\$m=65536,t=3,p=4\$[\w+/]{22}\$[\w+/]{43}", kept)
-    execute(f"UPDATE users SET created_at = '2011-11-11 11:11:11+00:00' WHERE email = '{person.email}'")
-    assert client.sign_in(person.email, person.password).status_code == 303
+    execute(f"UPDATE users SET created_at = '2011-11-11 11:11:11+00:00' WHERE email = '{email}'")
+    assert client.sign_in(email, PASSWORD).status_code == 303
 
 
 def test_of_a_repeated_name_the_first_counts(client: Browser, cli: FlaskCliRunner, anna: Desk):
