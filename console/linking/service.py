@@ -93,7 +93,10 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class _State:
-    """A conversation's link as the transaction found it, and the actor's role for its instructor."""
+    """A conversation's link as the transaction found it, and the actor's role for its instructor.
+
+    And the customer that was asked for, where that is one of this instructor and channel.
+    """
 
     id: UUID
     instructor_id: UUID
@@ -103,6 +106,7 @@ class _State:
     link_version: int
     link_operation_id: UUID | None
     role: str
+    asked_customer_id: UUID | None
 
     @property
     def normalized_identifier(self) -> str | None:
@@ -121,16 +125,20 @@ _STATE = (
         Conversation.link_version,
         Conversation.link_operation_id,
         Membership.role,
+        Customer.id,
     )
     .join(Membership, Membership.instructor_id == Conversation.instructor_id)
     .join(User, and_(User.id == Membership.user_id, User.active.is_(True)))
+    .outerjoin(
+        Customer,
+        and_(
+            Customer.id == bindparam("asked_customer_id"),
+            Customer.instructor_id == Conversation.instructor_id,
+            Customer.channel == Conversation.channel,
+        ),
+    )
     .where(Conversation.id == bindparam("asked_id"), Membership.user_id == bindparam("actor_id"))
     .with_for_update(of=Conversation)  # PostgreSQL: a repeat at the same time waits, then finds the first
-)
-_CUSTOMER = select(Customer.id).where(
-    Customer.id == bindparam("asked_id"),
-    Customer.instructor_id == bindparam("asked_instructor"),
-    Customer.channel == bindparam("asked_channel"),
 )
 
 
@@ -227,8 +235,8 @@ def _change(request: Request) -> tuple[Outcome, str]:
                 raise LinkChanged
             if request.customer_id == state.customer_id and not request.create:
                 return Outcome.UNCHANGED, "unchanged"
-            if request.customer_id:
-                _require_customer(connection, state, request.customer_id)
+            if request.customer_id != state.asked_customer_id:
+                raise CustomerNotFound
             if state.customer_id and not request.confirmed:
                 if request.create:
                     _require_creatable(connection, state)
@@ -245,8 +253,12 @@ def _change(request: Request) -> tuple[Outcome, str]:
 
 
 def _load(connection: Connection, request: Request) -> _State:
-    """Read the link and the actor's role together; CM-2.3 lets only an operator of this instructor go on."""
-    asked = {"asked_id": request.conversation_id, "actor_id": request.actor_id}
+    """Read link, role and customer together; CM-2.3 lets only an operator of this instructor go on."""
+    asked = {
+        "asked_id": request.conversation_id,
+        "asked_customer_id": request.customer_id,
+        "actor_id": request.actor_id,
+    }
     row = connection.execute(_STATE, asked).one_or_none()
     if row is None:
         raise ConversationNotFound
@@ -262,12 +274,6 @@ def _repeated(connection: Connection, state: _State, request: Request) -> Outcom
     if wanted != state.customer_id or request.seen_version != state.link_version - 1:
         raise OperationReused
     return Outcome.LINKED if wanted else Outcome.UNLINKED
-
-
-def _require_customer(connection: Connection, state: _State, customer_id: UUID) -> None:
-    asked = {"asked_id": customer_id, "asked_instructor": state.instructor_id, "asked_channel": state.channel}
-    if connection.scalar(_CUSTOMER, asked) is None:
-        raise CustomerNotFound
 
 
 def _require_creatable(connection: Connection, state: _State) -> None:
