@@ -1,5 +1,6 @@
 """The OpenID Connect provider that signs people in, asked through Authlib (docs/decisions/0063)."""
 
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ import requests
 from authlib.common.errors import AuthlibBaseError
 from authlib.integrations.base_client import FrameworkIntegration, OAuthError
 from authlib.integrations.flask_client import FlaskOAuth2App
+from authlib.integrations.requests_client import OAuth2Session
 from joserfc.errors import ClaimError, JoseError
 
 from console.config import Oidc
@@ -45,13 +47,25 @@ class Start:
     code_verifier: str
 
 
+class _Session(OAuth2Session):  # type: ignore[misc]  # Authlib ships no types
+    """Follows no redirect: whoever sits at the addresses that were named is whom we ask."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.max_redirects = 0
+
+
+class _Client(FlaskOAuth2App):  # type: ignore[misc]  # Authlib ships no types
+    client_cls = _Session
+
+
 class Provider:
     """A provider, as it describes itself."""
 
     def __init__(self, oidc: Oidc) -> None:
         """Ask the provider for its description; raises ProviderSilent and ProviderWrong."""
         issuer = oidc.issuer.rstrip("/")
-        self._client = FlaskOAuth2App(
+        self._client = _Client(
             FrameworkIntegration("oidc"),
             name="oidc",
             client_id=oidc.client_id,
@@ -81,7 +95,8 @@ class Provider:
 
     def start(self, redirect_uri: str) -> Start:
         """Begin a sign-in that comes back to `redirect_uri`."""
-        return Start(**self._client.create_authorization_url(redirect_uri))
+        state, nonce = secrets.token_urlsafe(), secrets.token_urlsafe()
+        return Start(**self._client.create_authorization_url(redirect_uri, state=state, nonce=nonce))
 
     def finish(self, *, code: str, redirect_uri: str, nonce: str, code_verifier: str) -> str | None:
         """Exchange a code for the e-mail address of whoever signed in; None where it isn't verified.

@@ -120,7 +120,7 @@ def test_what_is_asked_of_the_provider(client: Browser, idp: Provider):
     assert asked["code_challenge_method"] == "S256"
     others = {name: one for name, (one,) in parse_qs(urlsplit(begin(client)).query).items()}
     for name in ("state", "nonce", "code_challenge"):
-        assert len(asked[name]) >= 20
+        assert len(asked[name]) >= 43  # 256 random bits
         assert asked[name] != others[name]
     assert idp.asked == [DESCRIPTION]
 
@@ -298,6 +298,8 @@ def test_what_else_the_provider_reports_is_its_own_fault(client: Browser, idp: P
     assert "invalid_scope" not in page.text
 
 
+ELSEWHERE = Response("", 307, {"Location": "/elsewhere"})
+
 NONSENSE: dict[str, list[Any]] = {
     DESCRIPTION: [
         [],
@@ -307,6 +309,7 @@ NONSENSE: dict[str, list[Any]] = {
         {"issuer": "https://elsewhere.example"},
         Response("<html>", mimetype="text/html"),
         Response("gone", 404),
+        ELSEWHERE,
     ],
     TOKEN: [
         [],
@@ -316,8 +319,9 @@ NONSENSE: dict[str, list[Any]] = {
         {"access_token": "x", "token_type": "Bearer", "id_token": 1},
         {"error": "invalid_client"},
         Response("<html>", mimetype="text/html"),
+        ELSEWHERE,
     ],
-    "/jwks": [[], {}, {"keys": 1}, {"keys": []}, Response("<html>", mimetype="text/html")],
+    "/jwks": [[], {}, {"keys": 1}, {"keys": []}, Response("<html>", mimetype="text/html"), ELSEWHERE],
 }
 
 
@@ -341,6 +345,7 @@ def test_nonsense_from_the_provider_is_a_page(
         assert "password" in page.text
         idp.wrong.clear()
         assert come_back(browser, idp, marta.email).status_code == 303, nonsense
+        assert "/elsewhere" not in idp.asked
     said = capfd.readouterr().err
     assert said.count('"event": "provider_failed"') == len(NONSENSE[path])
     assert "Traceback" not in said
