@@ -92,18 +92,21 @@ class TestWithTheFlagOff:
 
 
 @pytest.mark.parametrize("size", [DESK, PHONE, (320, 640)], ids=["desk", "phone", "narrow"])
-def test_nothing_moves_when_the_badges_arrive(visitor: Visitor, site: Site, size: tuple[int, int]):
+@pytest.mark.parametrize("alone", [False, True], ids=["list", "conversation"])
+def test_nothing_moves_when_the_badges_arrive(
+    visitor: Visitor, site: Site, size: tuple[int, int], alone: bool
+):
     visit = visitor(site.world.instructor, size=size)
     waiting: list[Route] = []
     visit.page.route("**/badges?*", lambda route: waiting.append(route))
-    visit.page.goto("/conversations")
+    visit.open_conversation(NEW) if alone else visit.open("/conversations")
     visit.page.wait_for_function("document.querySelector('[data-htmx-powered]')")
     boxes = "(all) => all.map((one) => JSON.stringify(one.getBoundingClientRect()))"
-    places = visit.page.locator(".rows li, time")
+    places = visit.page.locator(".rows li, time, .stands, .messages li")
     before = places.evaluate_all(boxes)
     expect(visit.page.locator("[data-state]")).to_have_count(0)
     waiting[0].continue_()
-    expect(visit.page.locator("[data-state]")).to_have_count(50)
+    expect(visit.page.locator("[data-state]")).to_have_count(1 if alone else 50)
     assert places.evaluate_all(boxes) == before
 
 
