@@ -81,7 +81,7 @@ def test_a_reason_is_kept_as_typed_or_refused(
         answer = send(create="", customer_id=str(other), overwrite="1", reason=text)
         assert answer.status_code == (303 if acceptable(text) else 422), ascii(text)
         kept += [text] if acceptable(text) else []
-        if text == TEXTS[-1] or acceptable(text) and len(kept) % service.MOST_SHOWN == 0:
+        if text == TEXTS[-1] or (acceptable(text) and len(kept) % service.MOST_SHOWN == 0):
             page = operator.ask("GET", f"/links/{people.conversation_id}").text
             assert reasons_on(page) == [shown(reason) for reason in kept[: -service.MOST_SHOWN - 1 : -1]]
     assert [event["reason"] for event in trail(people.conversation_id)] == kept
