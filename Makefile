@@ -12,7 +12,7 @@ test: ## Run the whole test suite (ARGS= are options for pytest)
 
 test-faults: ## Kill, break and race the write path in full, and print what was counted (30 minutes at most)
 	@$(PYTHON) scripts/bootstrap.py test
-	@.venv/bin/python -m pytest -n auto -m "" -k "not short" tests/faults $(ARGS)
+	@.venv/bin/python -m pytest -n auto --maxschedchunk=1 -m "" -k "not short" tests/faults $(ARGS)
 
 test-ha: ## Kill the primary of a Patroni cluster under load, again and again (ARGS=--rounds=N)
 	@$(PYTHON) scripts/bootstrap.py check

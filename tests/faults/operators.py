@@ -18,6 +18,9 @@ from tests.faults.world import World, address
 CHANGED = "Somebody changed this link"
 USED_BEFORE = "This form was used before"
 
+HANGS_UP = 0.05
+"""How often an operator opens another connection: while one is kept, one worker answers all that is sent."""
+
 
 class Unexpected(Exception):
     """An answer that no operator should ever get."""
@@ -113,6 +116,8 @@ class _Operator(threading.Thread):
         raise Unexpected("nobody answers")
 
     def _call(self) -> None:
+        if self.chance.random() < HANGS_UP:
+            self.visitor.close()
         asked = self._repeat() if self.calls and self.chance.random() < 0.15 else self._ask()
         try:
             reply = self._send(asked)
