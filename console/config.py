@@ -26,6 +26,7 @@ _SWITCH = {
 DEFAULT_PORTS = {"http": ":80", "https": ":443"}
 """What a browser leaves out at the end of a host, by scheme."""
 
+_LOOPBACK = ("127.0.0.1", "::1", "localhost")
 _LOG_LEVELS = ("debug", "info", "warning", "error", "critical")
 T = TypeVar("T")
 
@@ -180,8 +181,9 @@ def _origin(raw: str) -> str:
 
 
 def _issuer(raw: str) -> str:
-    if not _is_http(raw):
-        raise ValueError("takes the provider's https:// address")
+    parts = urlsplit(raw) if _is_http(raw) else None
+    if parts is None or (parts.scheme == "http" and parts.hostname not in _LOOPBACK):
+        raise ValueError("takes the provider's https:// address (http:// of this machine alone)")
     return raw
 
 

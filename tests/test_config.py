@@ -44,6 +44,7 @@ def test_defaults_are_one_file_and_the_badge_off():
         ("CONSOLE_THROTTLE_URL", "redis://here/counts", "redis://host"),
         ("CONSOLE_THROTTLE_URL", "redis://[", "redis://host"),
         ("CONSOLE_OIDC_ISSUER", "id.example.org", "https://"),
+        ("CONSOLE_OIDC_ISSUER", "http://id.example.org", "https://"),
         ("CONSOLE_PASSWORD_SIGN_IN", "false", "CONSOLE_OIDC_ISSUER"),
     ],
 )
