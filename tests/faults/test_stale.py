@@ -5,6 +5,7 @@ import re
 from uuid import UUID, uuid4
 
 import pytest
+from bs4 import BeautifulSoup
 from flask import Flask
 from werkzeug.test import TestResponse
 
@@ -14,7 +15,7 @@ from tests.faults.figures import Figures, sizes
 from tests.faults.world import World, address, populate
 from tests.pages import Browser, fields_of
 
-CONVERSATIONS = 10
+CONVERSATIONS = 200
 CONFIRMATIONS_EACH = 5
 """How many people confirm over what they saw before one change."""
 
@@ -87,8 +88,10 @@ def test_a_confirmation_over_an_older_version_overwrites_nothing_and_tells_why(
     refused = without = 0
     for number in range(size // CONFIRMATIONS_EACH):
         conversation_id = chance.choice(world.conversation_ids)
-        page = marta.get_page(f"/links/{conversation_id}")
-        (form,) = page.select(f'form[method=post][action="/links/{conversation_id}"]')
+        page = marta.http.get(f"/links/{conversation_id}").text
+        (form,) = BeautifulSoup(page, "html.parser").select(
+            f'form[method=post][action="/links/{conversation_id}"]'
+        )
         opened = fields_of(form)
         why = colleague.change(conversation_id)
         now = link_state(conversation_id)
