@@ -24,7 +24,7 @@ def verify() -> Response:
     token = _settings().whatsapp_verify_token or abort(404)
     given = request.args.get("hub.verify_token", "")
     if request.args.get("hub.mode") != "subscribe" or not _same(given, token):
-        return _plain("the verify token is not this console's", 403)
+        return _refuse("verify token", "the verify token is not this console's", 403)
     return _plain(request.args.get("hub.challenge", ""), 200)
 
 
@@ -35,14 +35,14 @@ def receive() -> Response:
     secret = _settings().whatsapp_app_secret or abort(404)
     signature = request.headers.get("X-Hub-Signature-256")
     if not signature:
-        return _plain("X-Hub-Signature-256 is missing", 401)
+        return _refuse("signature", "X-Hub-Signature-256 is missing", 401)
     request.max_content_length = MAX_PAYLOAD_BYTES + 1  # where a stream would be cut and not refused
     raw = request.get_data()
     if len(raw) > MAX_PAYLOAD_BYTES:
         abort(413)
     expected = hmac.new(secret.encode(), raw, hashlib.sha256).hexdigest()
     if not _same(signature, f"sha256={expected}"):
-        return _plain("X-Hub-Signature-256 is not this payload's", 403)
+        return _refuse("signature", "X-Hub-Signature-256 is not this payload's", 403)
     try:
         counts = ingest_payload(raw)
     except NotStored:
@@ -66,6 +66,11 @@ def _settings() -> Settings:
 
 def _same(given: str, expected: str) -> bool:
     return hmac.compare_digest(given.encode(), expected.encode())
+
+
+def _refuse(cause: str, text: str, status: int) -> Response:
+    log.warning("request_refused", cause=cause)
+    return _plain(text, status)
 
 
 def _plain(text: str, status: int) -> Response:

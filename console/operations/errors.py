@@ -47,6 +47,8 @@ def init_app(app: Flask) -> None:
 
 def show_http_error(error: HTTPException) -> ResponseReturnValue:
     """Show the page for an HTTP error; the same for every address and everybody."""
+    if cause := getattr(error, "cause", None):
+        log.warning("request_refused", cause=cause)
     status = error.code or InternalServerError.code
     known = _WORDS.get(status, (error.name, "Start again from the conversations."))
     heading, advice = getattr(error, "words", known)
@@ -57,6 +59,7 @@ def show_http_error(error: HTTPException) -> ResponseReturnValue:
 
 def show_expired_form(_error: CSRFError) -> ResponseReturnValue:
     """Say that a form's token no longer counts, and give back what was typed."""
+    log.warning("request_refused", cause="form token")
     heading, advice = _FORM_EXPIRED
     return render_template("error.html", heading=heading, advice=advice, typed=_typed()), 400
 

@@ -34,6 +34,7 @@ _OWN_SITE = {"same-origin", "none"}
 class UnknownHost(BadRequest):
     """A request for a host that isn't this console."""
 
+    cause = "host"
     words = (
         "Not the console’s address",
         (
@@ -46,6 +47,7 @@ class UnknownHost(BadRequest):
 class ForeignForm(Forbidden):
     """A change that another site's page asked for."""
 
+    cause = "site"
     words = (
         "Sent from another site",
         "Nothing was saved: the console takes changes from its own pages only. Open the page here.",

@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 import pytest
@@ -12,6 +13,7 @@ from flask import Flask
 from flask.testing import FlaskCliRunner
 from werkzeug.datastructures import MultiDict
 
+from console import create_app
 from console.config import ROOT, Settings
 from tests.databases import as_owner, environment, execute, rows
 from tests.factories import PASSWORD, Desk, desk, trail, user
@@ -122,6 +124,28 @@ def test_signing_in_and_out_is_logged_in_utc_right_or_wrong(
     assert len({line["account"] for line in told[:6]}) == 1
     for line in lines:
         assert datetime.fromisoformat(line["timestamp"]).utcoffset() == timedelta(0)
+
+
+def test_an_attempt_past_a_guard_is_logged_with_its_cause(
+    settings: Settings, anna: Desk, capfd: pytest.CaptureFixture[str]
+):
+    app = create_app(replace(settings, whatsapp_app_secret="hush", whatsapp_verify_token="open"))
+    client = Browser(app)
+    client.sign_in(anna.operator.email, anna.operator.password)
+    path = f"/links/{anna.conversation('393331234567')}"
+    capfd.readouterr()
+    attempts = [
+        ("host", client.http.get("/conversations", headers={"Host": "evil.example"})),
+        ("site", client.http.post(path, headers={"Origin": "https://evil.example"})),
+        ("form token", client.http.post(path, data={"reason": "so it is"})),
+        ("signature", client.http.post("/webhooks/whatsapp", data=b"{}")),
+        ("signature", client.http.post("/webhooks/whatsapp", headers={"X-Hub-Signature-256": "sha256=0"})),
+        ("verify token", client.http.get("/webhooks/whatsapp?hub.mode=subscribe&hub.verify_token=x")),
+    ]
+    assert {answer.status_code for _, answer in attempts} == {400, 401, 403}
+    told = [json.loads(line) for line in capfd.readouterr().err.splitlines()]
+    refused = [(line["cause"], line["level"]) for line in told if line["event"] == "request_refused"]
+    assert refused == [(cause, "warning") for cause, _ in attempts]
 
 
 def test_the_script_keeps_two_settings_and_nothing_that_anybody_wrote():
