@@ -20,6 +20,11 @@ def figures(request: pytest.FixtureRequest) -> Figures:
     return lambda what, value: request.node.user_properties.append((PROPERTY, (what, value)))
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the longest, so that no worker is left alone with it in the end."""
+    items.sort(key=lambda item: "linearizable" not in item.name)
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Print the table, where full forms ran."""
     stats = terminalreporter.stats

@@ -18,6 +18,8 @@ from tests.faults.world import World, address
 CHANGED = "Somebody changed this link"
 USED_BEFORE = "This form was used before"
 
+SENDS_AGAIN = 0.8
+"""How often an operator who was told of a change looks, and sends again over what it is now."""
 HANGS_UP = 0.05
 """How often an operator opens another connection: while one is kept, one worker answers all that is sent."""
 
@@ -129,11 +131,12 @@ class _Operator(threading.Thread):
 
     def _ask(self) -> Call:
         """Ask for something new: mostly over what was seen last, sometimes over what was seen long ago."""
-        # A few conversations are everybody's, most are few people's.
-        conversation = self.office.conversations[
-            int(len(self.office.conversations) * self.chance.random() ** 3)
-        ]
-        late = self.chance.choice([0, 0, 0, 0, 0, 1, 2])
+        if self.calls and self.calls[-1].answer == Answer.STALE and self.chance.random() < SENDS_AGAIN:
+            conversation, late = self.calls[-1].conversation, 0
+        else:
+            # A few conversations are everybody's, most are few people's.
+            place = int(len(self.office.conversations) * self.chance.random() ** 3)
+            conversation, late = self.office.conversations[place], self.chance.choice([0, 0, 0, 0, 0, 1, 2])
         return Call(
             conversation=conversation,
             operation=str(uuid4()),
