@@ -22,7 +22,7 @@ def figures(request: pytest.FixtureRequest) -> Figures:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with the longest, so that no worker is left alone with it in the end."""
-    items.sort(key=lambda item: "linearizable" not in item.name)
+    items.sort(key=lambda item: item.path.stem not in ("test_races", "test_stale"))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
