@@ -1,6 +1,8 @@
 """Measuring: contenders take turns in one process, so that whatever else the machine does hits all alike.
 
-Each round has an order of its own, so that nobody always comes after the same one, or first.
+Each round has an order of its own, so that nobody always comes after the same one, or first. A turn is a few
+runs in a row, as a server runs nothing but its own code: right after another's turn the processor's caches hold
+nothing of it, and what is short suffers most.
 """
 
 import gc
@@ -11,7 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 ROUNDS = 50
-_WARM_UP = 3
+IN_A_ROW = 5
 
 
 @dataclass
@@ -39,18 +41,19 @@ class Timing:
 
 
 def interleave(contenders: Mapping[str, Callable[[], object]], rounds: int = ROUNDS) -> dict[str, Timing]:
-    """Let every contender run once a round, and tell what each took."""
+    """Let every contender run so many times, and tell what each took."""
     timings = {name: Timing() for name in contenders}
     order = list(contenders.items())
     dice = random.Random(1)  # noqa: S311 (no secret)
-    for turn in range(-_WARM_UP, rounds):
+    for turn in range(-1, rounds // IN_A_ROW):  # the first is to get warm
         dice.shuffle(order)
         for name, run in order:
-            cpu, wall = time.process_time(), time.perf_counter()
-            run()
-            spent = time.process_time() - cpu, time.perf_counter() - wall
-            if turn >= 0:
-                timings[name].cpu.append(spent[0])
-                timings[name].wall.append(spent[1])
+            for _ in range(IN_A_ROW):
+                cpu, wall = time.process_time(), time.perf_counter()
+                run()
+                spent = time.process_time() - cpu, time.perf_counter() - wall
+                if turn >= 0:
+                    timings[name].cpu.append(spent[0])
+                    timings[name].wall.append(spent[1])
         gc.collect()  # between the rounds, so that nobody pays for what another left behind
     return timings

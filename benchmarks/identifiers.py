@@ -6,7 +6,7 @@ from functools import partial
 
 import phonenumbers
 
-from benchmarks.clock import interleave
+from benchmarks.clock import IN_A_ROW, interleave
 from benchmarks.report import Result, against
 from console.identifiers import normalize_identifier
 
@@ -51,7 +51,7 @@ _CUTS = (slice(3), slice(3, 6), slice(6, 10))
 
 def _over(batches: list[list[str]], normalize: Callable[[str], str | None]) -> Callable[[], None]:
     # The first batches are warmed up on and then come again, so that every round has one.
-    turns = iter([*batches[:3], *batches])
+    turns = iter([*batches[:IN_A_ROW], *batches])
     return partial(_next_batch, turns, normalize)
 
 
