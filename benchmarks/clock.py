@@ -1,8 +1,8 @@
 """Measuring: contenders take turns in one process, so that whatever else the machine does hits all alike.
 
 Each round has an order of its own, so that nobody always comes after the same one, or first. A turn is a few
-runs in a row, as a server runs nothing but its own code: right after another's turn the processor's caches hold
-nothing of it, and what is short suffers most.
+runs in a row, as a server runs nothing but its own code: right after another's turn the processor's caches
+hold nothing of it, and what is short suffers most.
 """
 
 import gc

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from functools import lru_cache
 from itertools import groupby
 from urllib.parse import urlencode
 
@@ -70,6 +71,7 @@ def identifier_groups(identifier: str) -> tuple[str, ...]:
     return groups(identifier)
 
 
+@lru_cache(maxsize=10_000)  # lists show the same numbers over and over
 def short_identifier(identifier: str) -> tuple[str, ...]:
     """Split an identifier for the eye, a long one cut in the middle."""
     shown = groups(identifier)
