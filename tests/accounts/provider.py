@@ -81,6 +81,10 @@ class Provider:
         """Let what is answered at a path be changed in part."""
         self.wrong[path] = lambda answer: {**answer, **changes}
 
+    def answer_with(self, path: str, other: Any) -> None:
+        """Let something else be answered at a path."""
+        self.wrong[path] = lambda _: other
+
     def resign(self, change: Callable[[Json], object]) -> None:
         """Let the claims of ID tokens be changed before they are signed."""
 

@@ -5,7 +5,6 @@ import sys
 import time
 from collections.abc import Iterator
 from dataclasses import replace
-from functools import partial
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -325,10 +324,6 @@ NONSENSE: dict[str, list[Any]] = {
 }
 
 
-def returned(answer: Any, _: Any) -> Any:
-    return answer
-
-
 @pytest.mark.parametrize("path", NONSENSE)
 def test_nonsense_from_the_provider_is_a_page(
     settings: Settings, idp: Provider, marta: Person, path: str, capfd: pytest.CaptureFixture[str]
@@ -336,7 +331,7 @@ def test_nonsense_from_the_provider_is_a_page(
     idp.know(marta.email)
     for nonsense in NONSENSE[path]:
         browser = Browser(create_app(replace(settings, oidc=idp.settings)))
-        idp.wrong[path] = partial(returned, nonsense)
+        idp.answer_with(path, nonsense)
         if path == DESCRIPTION:
             page = browser.get_page("/login/oidc", 502)
         else:
@@ -360,7 +355,7 @@ def test_a_provider_that_calls_itself_something_else_is_not_used(client: Browser
 def test_a_provider_in_trouble_is_a_page(settings: Settings, idp: Provider, marta: Person, path: str):
     idp.know(marta.email)
     browser = Browser(create_app(replace(settings, oidc=idp.settings)))
-    idp.wrong[path] = lambda _: Response("<h1>Bad gateway</h1>", 502)
+    idp.answer_with(path, Response("<h1>Bad gateway</h1>", 502))
     if path == DESCRIPTION:
         page = browser.get_page("/login/oidc", 503)
     else:
