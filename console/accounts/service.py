@@ -54,8 +54,11 @@ _ACTOR = (
 
 
 def load_actor(user_id: UUID, epoch: int) -> Actor | None:
-    """Return the active user and their memberships, in one statement; None where the session is over."""
-    with reading() as connection:
+    """Return the active user and their memberships, in one statement; None where the session is over.
+
+    The page that they asked for reads on in the same snapshot.
+    """
+    with reading(hand_on=True) as connection:
         rows = connection.execute(_ACTOR, {"user_id": user_id, "epoch": epoch}).all()
     if not rows:
         return None

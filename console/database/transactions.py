@@ -4,7 +4,7 @@ import sqlite3
 import time
 import typing
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any, LiteralString
 
 import psycopg
@@ -38,14 +38,28 @@ def read_from(position: str | None) -> None:
 
 
 @contextmanager
-def reading() -> Iterator[Connection]:
+def reading(*, hand_on: bool = False) -> Iterator[Connection]:
     """Open one snapshot of the read database, on which the database itself refuses every write.
 
     Where that is a standby, it may lag behind others' writes, never behind those of this request's person:
     then, or where it doesn't answer, the snapshot is the primary's.
+
+    With `hand_on` the next one to read in this request goes on in the same snapshot, which so costs one
+    connection and not two. A write before that ends it: who reads after a write sees what was written.
     """
-    with _standby() if "primary" in db.engines else db.engines["read"].connect() as connection:
+    snapshot: Connection | None = g.pop("snapshot", None)
+    with ExitStack() as at_the_end:
+        connection = at_the_end.enter_context(snapshot or _snapshot())
+        if snapshot and snapshot.dialect.name == "postgresql":
+            engines.say_instructors(snapshot)
         yield connection
+        if hand_on:
+            at_the_end.pop_all()
+            g.snapshot = connection
+
+
+def _snapshot() -> Connection:
+    return _standby() if "primary" in db.engines else db.engines["read"].connect()
 
 
 def _standby() -> Connection:
@@ -87,6 +101,7 @@ def writing(*, wait_ms: int | None = None) -> Iterator[Connection]:
     With `wait_ms` it gives up after so many milliseconds, be it for others' locks or for its own slowness. On
     PostgreSQL, which limits statements and not transactions, that holds for two statements.
     """
+    engines.end_snapshot()
     with db.engine.connect() as connection, _patience(connection, wait_ms):
         with connection.begin():
             if wait_ms is not None and connection.dialect.name == "postgresql":
@@ -125,5 +140,6 @@ def _patience(connection: Connection, wait_ms: int | None) -> Iterator[None]:
 @contextmanager
 def ingesting() -> Iterator[Connection]:
     """Open one transaction as ingestion, which in production may touch no link and no customer."""
+    engines.end_snapshot()
     with db.engines["ingest"].begin() as connection:
         yield connection

@@ -1,0 +1,85 @@
+"""The snapshot that a request's person is loaded from, which their page reads on in (docs/decisions/0083)."""
+
+from typing import Any
+from uuid import UUID
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskCliRunner
+from sqlalchemy import event, select
+
+from console.accounts.service import end_sessions, load_actor
+from console.database import db, reading
+from console.models import User
+from tests.factories import Desk, user
+from tests.pages import Browser
+
+
+@pytest.fixture
+def person(cli: FlaskCliRunner, anna: Desk) -> UUID:
+    """Return a user who may read Anna's conversations."""
+    return user(cli, anna.instructor_id, "instructor").id
+
+
+def epoch_of(user_id: UUID) -> int:
+    with reading() as connection:
+        return connection.execute(select(User.session_epoch).where(User.id == user_id)).scalar_one()
+
+
+def taken(app: Flask) -> int:
+    """Return how many connections are out of the readers' pools."""
+    with app.app_context():
+        pools: list[Any] = [engine.pool for engine in db.engines.values()]
+        return sum(pool.checkedout() for pool in pools)
+
+
+@pytest.mark.parametrize("path", ["/conversations", "/conversations/{one}", "/badges?id={one}"])
+def test_a_page_takes_one_transaction_with_its_person(
+    app: Flask, client: Browser, cli: FlaskCliRunner, anna: Desk, path: str
+):
+    reader = user(cli, anna.instructor_id, "instructor")
+    client.sign_in(reader.email, reader.password)
+    one = anna.conversation("393331234567")
+    begun: list[object] = []
+    with app.app_context():
+        engines = list(db.engines.values())
+    for engine in engines:
+        event.listen(engine, "begin", begun.append)
+    assert client.http.get(path.format(one=one)).status_code == 200
+    assert len(begun) == 1
+    assert taken(app) == 0
+
+
+@pytest.mark.parametrize(
+    "path", ["/conversations?before=garbage", "/badges", "/links", "/conversations/no-such-id"]
+)
+def test_a_snapshot_that_no_page_reads_ends_with_its_request(
+    app: Flask, client: Browser, cli: FlaskCliRunner, anna: Desk, path: str
+):
+    reader = user(cli, anna.instructor_id, "instructor")
+    client.sign_in(reader.email, reader.password)
+    assert client.http.get(path).status_code >= 400
+    assert taken(app) == 0
+
+
+def test_who_reads_after_a_write_sees_what_was_written(app: Flask, person: UUID):
+    with app.app_context():
+        assert load_actor(person, 0)
+        end_sessions(person, 0)
+        assert epoch_of(person) == 1
+
+
+def test_a_snapshot_is_gone_on_in_once(app: Flask, person: UUID):
+    with app.app_context():
+        assert load_actor(person, 0)
+        with app.app_context():
+            end_sessions(person, 0)
+        assert epoch_of(person) == 0
+        assert epoch_of(person) == 1
+
+
+def test_a_reader_that_fails_hands_nothing_on(app: Flask):
+    with app.app_context():
+        with pytest.raises(LookupError), reading(hand_on=True):
+            raise LookupError
+        assert taken(app) == 0
