@@ -29,12 +29,17 @@ class Sessions(SecureCookieSessionInterface):
 
     digest_method = staticmethod(hashlib.sha256)
 
+    def __init__(self) -> None:
+        self._serializer: URLSafeTimedSerializer | None = None
+
     def get_signing_serializer(self, app: Flask) -> URLSafeTimedSerializer | None:
-        """Return what signs and reads a session."""
-        serializer = super().get_signing_serializer(app)
-        if serializer:
-            serializer.signer = Signer
-        return serializer
+        """Return what signs and reads a session: one for all, as an app has one key."""
+        if self._serializer is None:
+            serializer = super().get_signing_serializer(app)
+            if serializer:
+                serializer.signer = Signer
+            self._serializer = serializer
+        return self._serializer
 
     def save_session(self, app: Flask, session: SessionMixin, response: Response) -> None:
         """Write the session, then the device's cookie: whoever looks for one cookie finds the session."""

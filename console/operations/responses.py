@@ -31,8 +31,7 @@ def init_app(app: Flask, settings: Settings) -> None:
 
     @app.after_request
     def add_headers(response: Response) -> Response:
-        for name, value in headers:
-            response.headers[name] = value
+        response.headers.extend(headers)
         response.headers["Cache-Control"] = _caching(response)
         if response.mimetype == "text/html":
             response.data = response.data.translate(None, _NOT_HTML)
