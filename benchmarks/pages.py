@@ -1,7 +1,7 @@
 """The inbox page and its badges: against peers and the floor, deep in the list, and as the data grows."""
 
 from collections.abc import Callable, Mapping
-from itertools import islice
+from itertools import cycle, islice
 from pathlib import Path
 
 from sqlalchemy.engine import URL
@@ -34,6 +34,7 @@ def measure(files: Mapping[int, Path], rounds: int = ROUNDS) -> tuple[list[Resul
         runs[f"console at {size:,}"] = Console(url).page_and_badges
     middle = max(size for size in files if size <= MEDIUM)
     runs[f"page {DEEP_PAGE}"] = _deep_page(urls[middle], middle)
+    runs["new pages"] = _new_pages(urls[middle], middle)
     runs.update(_peers({str(size): url for size, url in urls.items()}))
     runs["floor"] = contenders.floor(files[middle])
     timings = interleave(runs, rounds)
@@ -92,6 +93,15 @@ def _deep_page(url: URL, size: int) -> Callable[[], object]:
     return lambda: console.page_and_badges(f"/conversations?before={cursor}")
 
 
+def _new_pages(url: URL, size: int) -> Callable[[], object]:
+    """Get another page each time, so that none of its rows was drawn before."""
+    console = Console(url)
+    lasts = islice(dataset.of_largest(size), PAGE_SIZE - 1, None, PAGE_SIZE)
+    # Round and round only where the data set has fewer pages than there are runs.
+    cursors = cycle(Cursor(dataset.moment(last, size), dataset.conversation_id(last)) for last in lasts)
+    return lambda: console.page_and_badges(f"/conversations?before={next(cursors)}")
+
+
 def _results(sizes: list[int], middle: int, timings: dict[str, Timing]) -> list[Result]:
     ours = timings[f"console at {middle:,}"]
     results = []
@@ -124,6 +134,15 @@ def _results(sizes: list[int], middle: int, timings: dict[str, Timing]) -> list[
             "×",
             at_most=_DEEP,
             made_from=milliseconds(deep),
+        )
+    )
+    new = timings["new pages"]
+    results.append(
+        Result(
+            "pages not drawn before, times page 1",
+            new.cpu_ms / ours.cpu_ms,
+            "×",
+            made_from=milliseconds(new),
         )
     )
     for size in sizes[1:]:

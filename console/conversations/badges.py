@@ -2,8 +2,8 @@
 
 from collections import Counter as Tally
 from collections.abc import Sequence
-from dataclasses import dataclass
 from enum import StrEnum
+from typing import NamedTuple
 from uuid import UUID
 
 from prometheus_client import Counter
@@ -31,8 +31,7 @@ _drawn = Counter("console_badges", "Badges drawn, on a page or for one.", ["stat
 _drawn_of = {state: _drawn.labels(state) for state in State}
 
 
-@dataclass(frozen=True, slots=True)
-class Badge:
+class Badge(NamedTuple):
     """What is shown of a resolution, and the resolution it is drawn from."""
 
     conversation_id: UUID

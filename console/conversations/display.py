@@ -1,14 +1,13 @@
 """How moments, identifiers and kinds of message read to a person. Decides nothing."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
-from functools import lru_cache
 from itertools import groupby
 from urllib.parse import urlencode
 
 from flask import Flask
 
-from console.conversations.queries import MessageRow
+from console.conversations.queries import ConversationHead, ConversationRow, MessageRow
 from console.database import now
 from console.identifiers import groups
 
@@ -52,6 +51,7 @@ def init_app(app: Flask) -> None:
         day,
         by_day,
         isoformat,
+        ids,
     )
     app.jinja_env.filters.update({one.__name__: one for one in filters})
 
@@ -71,7 +71,6 @@ def identifier_groups(identifier: str) -> tuple[str, ...]:
     return groups(identifier)
 
 
-@lru_cache(maxsize=10_000)  # lists show the same numbers over and over
 def short_identifier(identifier: str) -> tuple[str, ...]:
     """Split an identifier for the eye, a long one cut in the middle."""
     shown = groups(identifier)
@@ -124,6 +123,11 @@ def query(fields: Mapping[str, object]) -> str:
     """Write the fields that say something as an address's query, with its question mark."""
     said = urlencode({name: value for name, value in fields.items() if value is not None})
     return f"?{said}" if said else ""
+
+
+def ids(conversations: Iterable[ConversationRow | ConversationHead]) -> str:
+    """Write the ids of conversations as an address's query, without its question mark."""
+    return "id=" + "&id=".join([str(one.id) for one in conversations])
 
 
 def isoformat(then: datetime) -> str:

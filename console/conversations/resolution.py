@@ -4,9 +4,9 @@ import json
 from collections import Counter as Tally
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
 from enum import StrEnum
 from functools import cache
+from typing import NamedTuple
 from uuid import UUID
 
 import structlog
@@ -48,8 +48,7 @@ _unresolved = Counter(
 _unresolved_for = {reason: _unresolved.labels(reason) for reason in Reason}
 
 
-@dataclass(frozen=True, slots=True)
-class Subject:
+class Subject(NamedTuple):
     """What resolution looks at of a conversation."""
 
     id: UUID
@@ -59,8 +58,7 @@ class Subject:
     customer_id: UUID | None
 
 
-@dataclass(frozen=True, slots=True)
-class Resolution:
+class Resolution(NamedTuple):
     """What a conversation resolves to: a customer, or nobody for a reason."""
 
     conversation_id: UUID

@@ -1,5 +1,6 @@
 """The pages instructors read: conversations, one conversation, badges. GET only."""
 
+from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
@@ -10,7 +11,7 @@ from console.config import Settings
 from console.conversations import queries
 from console.conversations.badges import Badge, badges
 from console.conversations.cursors import Cursor
-from console.conversations.resolution import Subject
+from console.conversations.drawing import draw_badges
 from console.database import reading
 from console.permissions import Membership, Permission, actor, membership, requires
 
@@ -77,7 +78,7 @@ def show_badges() -> ResponseReturnValue:
     with reading() as connection:
         visible = actor().instructor_ids(Permission.CONVERSATIONS_READ)
         found = queries.subjects(connection, conversation_ids=asked, instructor_ids=visible)
-        return render_template("conversations/_badges.html", badges=badges(connection, found))
+        return draw_badges(badges(connection, found))
 
 
 def badge_is_on() -> bool:
@@ -120,7 +121,7 @@ def _inbox(template: str) -> str:
         page = queries.inbox(
             connection, instructor_id=instructor.instructor_id, q=q, before=before, with_link=with_badge
         )
-        shown = _badges_at_once(connection, [row.subject for row in page.rows])
+        shown = _badges_at_once(connection, page.rows)
     place = {"instructor": instructor.instructor_id, "q": q or None, "before": before}
     return render_template(
         template,
@@ -145,7 +146,7 @@ def _thread(conversation_id: UUID, template: str) -> str:
         if found is None:
             abort(404)
         page = queries.messages(connection, conversation_id=conversation_id, before=before)
-        shown = _badges_at_once(connection, [found.subject])
+        shown = _badges_at_once(connection, [found])
     place = {name: request.args[name] for name in _PLACE if request.args.get(name)}
     return render_template(
         template,
@@ -158,8 +159,11 @@ def _thread(conversation_id: UUID, template: str) -> str:
     )
 
 
-def _badges_at_once(connection: Any, subjects: list[Subject]) -> dict[UUID, Badge]:
+def _badges_at_once(
+    connection: Any, shown: Sequence[queries.ConversationRow | queries.ConversationHead]
+) -> dict[UUID, Badge]:
     """Return the badges that come with a page, for a browser without scripting (docs/decisions/0003)."""
     if not badge_is_on() or "plain" not in request.args:
         return {}
-    return {badge.conversation_id: badge for badge in badges(connection, subjects)}
+    drawn = badges(connection, [one.subject for one in shown])
+    return {badge.conversation_id: badge for badge in drawn}

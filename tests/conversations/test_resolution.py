@@ -2,7 +2,7 @@
 
 import hashlib
 import sqlite3
-from dataclasses import FrozenInstanceError, replace
+from dataclasses import replace
 from pathlib import Path
 from uuid import uuid4
 
@@ -236,5 +236,5 @@ def test_any_number_of_conversations_takes_one_statement(app: Flask, anna: Desk,
 
 def test_a_resolution_cannot_be_changed(anna: Desk):
     resolution = Resolution(uuid4(), Outcome.NONE, reason=Reason.NO_CUSTOMER)
-    with pytest.raises(FrozenInstanceError):
+    with pytest.raises(AttributeError):
         resolution.customer_id = uuid4()  # type: ignore[misc]  # that is the point
