@@ -8,7 +8,7 @@ from urllib.parse import urlencode
 from flask import Flask
 
 from console.conversations.queries import ConversationHead, ConversationRow, MessageRow
-from console.database import now
+from console.database import now, write_id
 from console.identifiers import groups
 
 LONGEST_IDENTIFIER = 20
@@ -127,7 +127,7 @@ def query(fields: Mapping[str, object]) -> str:
 
 def ids(conversations: Iterable[ConversationRow | ConversationHead]) -> str:
     """Write the ids of conversations as an address's query, without its question mark."""
-    return "id=" + "&id=".join([str(one.id) for one in conversations])
+    return "id=" + "&id=".join([write_id(one.id) for one in conversations])
 
 
 def isoformat(then: datetime) -> str:

@@ -27,7 +27,7 @@ from sqlalchemy.orm import InstrumentedAttribute, aliased
 
 from console.conversations.cursors import Cursor
 from console.conversations.resolution import Subject
-from console.database import Guid, UtcDateTime, json_rows
+from console.database import Guid, UtcDateTime, json_rows, write_id
 from console.identifiers import LONGEST_TERM, search_term
 from console.models import Conversation, Message
 
@@ -214,7 +214,7 @@ def subjects(
 
     None stands for every instructor: for commands, not for pages.
     """
-    rows = json.dumps([[str(one)] for one in conversation_ids])
+    rows = json.dumps([[write_id(one)] for one in conversation_ids])
     found = {
         row[0]: Subject._make(row)
         for row in connection.execute(_subjects(connection.dialect.name), {"rows": rows}).all()

@@ -14,7 +14,7 @@ from prometheus_client import Counter
 from sqlalchemy import Connection, Executable, String, and_, select
 from sqlalchemy.exc import SQLAlchemyError
 
-from console.database import Guid, json_rows
+from console.database import Guid, json_rows, write_id
 from console.identifiers import normalize_identifier
 from console.models import Customer
 
@@ -97,7 +97,7 @@ def _key(subject: Subject) -> Key | Reason:
         return Reason.INVALID_IDENTIFIER
     if subject.instructor_id is None:
         return Reason.NO_INSTRUCTOR
-    return str(subject.instructor_id), subject.channel, normalized
+    return write_id(subject.instructor_id), subject.channel, normalized
 
 
 def _customers(connection: Connection, wanted: Sequence[tuple[int, str, str, str]]) -> dict[int, list[UUID]]:

@@ -12,7 +12,7 @@ from console.conversations import queries
 from console.conversations.badges import Badge, badges
 from console.conversations.cursors import Cursor
 from console.conversations.drawing import draw_badges
-from console.database import reading
+from console.database import read_id, reading
 from console.permissions import Membership, Permission, actor, membership, requires
 
 blueprint = Blueprint("conversations", __name__)
@@ -70,7 +70,7 @@ def show_badges() -> ResponseReturnValue:
     if not badge_is_on():
         abort(404)
     try:
-        asked = [UUID(value) for value in request.args.getlist("id")]
+        asked = [read_id(value) for value in request.args.getlist("id")]
     except ValueError:
         abort(400)
     if not 1 <= len(asked) <= MOST_BADGES:

@@ -10,7 +10,7 @@ are never read from one that hasn't replayed them (docs/decisions/0022).
 from console.database.engines import EVERY_INSTRUCTOR, db, init_app, work_for
 from console.database.statements import insert_ignoring, json_append, json_rows, json_text
 from console.database.transactions import ingesting, read_from, reading, writing, written_until
-from console.database.types import Base, Guid, Json, UtcDateTime, new_id, now
+from console.database.types import Base, Guid, Json, UtcDateTime, new_id, now, read_id, write_id
 
 __all__ = [
     "EVERY_INSTRUCTOR",
@@ -28,8 +28,10 @@ __all__ = [
     "new_id",
     "now",
     "read_from",
+    "read_id",
     "reading",
     "work_for",
+    "write_id",
     "writing",
     "written_until",
 ]

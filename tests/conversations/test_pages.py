@@ -190,6 +190,7 @@ MALFORMED = {
     "none": "",
     "empty": "id=",
     "no id": "id=1",
+    "written otherwise": f"id={UUID(int=1).hex}",
     "one of two": f"id={UUID(int=1)}&id=x",
     "too many": "&".join(f"id={UUID(int=number)}" for number in range(101)),
 }

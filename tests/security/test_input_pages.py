@@ -95,9 +95,9 @@ def test_what_pages_are_asked_for_is_only_text_in_them(operator: Visitor, people
 
 
 def is_id(text: str) -> bool:
-    """Say whether a text is an id, in one of the ways that Python reads."""
+    """Say whether a text is an id as the console writes it."""
     try:
-        return bool(UUID(text))
+        return len(text) == 36 and bool(UUID(text))
     except ValueError:
         return False
 
