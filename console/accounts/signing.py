@@ -1,16 +1,22 @@
 """Signatures of cookies, which count whatever became of the clock since (docs/decisions/0045)."""
 
 import hashlib
+import hmac
+from functools import cache
 from typing import Any
 
 from itsdangerous import SignatureExpired, TimestampSigner
+from itsdangerous.encoding import want_bytes
 
 
 class Signer(TimestampSigner):
     """Signs by SHA-256, and takes a signature of later than now for one of now: the clock was set back."""
 
     default_digest_method = staticmethod(hashlib.sha256)
-    default_key_derivation = "hmac"
+
+    def derive_key(self, secret_key: str | bytes | None = None) -> bytes:
+        """Derive the key from the secret one and the salt, once a process and not for every cookie."""
+        return _derived(want_bytes(self.secret_key if secret_key is None else secret_key), self.salt)
 
     def unsign(self, signed_value: str | bytes, *args: Any, **options: Any) -> Any:
         try:
@@ -19,3 +25,8 @@ class Signer(TimestampSigner):
             if error.date_signed is None or error.date_signed.timestamp() <= self.get_timestamp():
                 raise
         return super().unsign(signed_value, **{**options, "max_age": None})
+
+
+@cache
+def _derived(secret_key: bytes, salt: bytes) -> bytes:
+    return hmac.digest(secret_key, salt, "sha256")

@@ -82,18 +82,19 @@ def short_identifier(identifier: str) -> tuple[str, ...]:
 def ago(then: datetime, at: datetime | None = None) -> str:
     """Say how long ago, as short as a list allows: 2 min, 3 h, yesterday, Sat, 3 Nov, 3 Nov 2025."""
     today = at or now()
-    seconds = (today - then).total_seconds()
     days = today.toordinal() - then.toordinal()
-    if 0 <= seconds < 60:
-        return "now"
-    if 0 <= seconds < 3600:
-        return f"{int(seconds / 60)} min"
-    if days == 0 and seconds > 0:
-        return f"{int(seconds / 3600)} h"
-    if days == 1:
-        return "yesterday"
-    if 1 < days < 7:
-        return _WEEKDAYS[then.weekday()]
+    if days < 7:
+        seconds = (today - then).total_seconds()
+        if 0 <= seconds < 60:
+            return "now"
+        if 0 <= seconds < 3600:
+            return f"{int(seconds / 60)} min"
+        if days == 0 and seconds > 0:
+            return f"{int(seconds / 3600)} h"
+        if days == 1:
+            return "yesterday"
+        if days > 1:
+            return _WEEKDAYS[then.weekday()]
     return f"{then.day} {_MONTHS[then.month]}" if then.year == today.year else date(then)
 
 
