@@ -52,6 +52,7 @@ def test_cancelling_changes_nothing_and_keeps_what_was_typed(operator: Visit, si
 def test_nothing_behind_the_dialog_can_be_reached(operator: Visit):
     page = operator.open_conversation(KNOWN, "links")
     ask_to_replace(page)
+    expect(page.locator("dialog:modal")).to_be_visible()
     for _ in range(6):
         page.keyboard.press("Tab")
         outside = "!document.activeElement.closest('dialog') && document.activeElement !== document.body"
