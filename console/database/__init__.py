@@ -8,7 +8,7 @@ are never read from one that hasn't replayed them (docs/decisions/0022).
 """
 
 from console.database.engines import EVERY_INSTRUCTOR, db, init_app, work_for
-from console.database.statements import insert_ignoring, json_append, json_rows, json_text
+from console.database.statements import insert_ignoring, json_append, json_length, json_rows, json_text
 from console.database.transactions import ingesting, read_from, reading, writing, written_until
 from console.database.types import Base, Guid, Json, UtcDateTime, new_id, now, read_id, write_id
 
@@ -23,6 +23,7 @@ __all__ = [
     "init_app",
     "insert_ignoring",
     "json_append",
+    "json_length",
     "json_rows",
     "json_text",
     "new_id",

@@ -12,7 +12,7 @@ from sqlalchemy import Connection, Engine, event
 from sqlalchemy.engine import URL, ExceptionContext
 
 from console.config import Settings
-from console.database.types import Base
+from console.database.types import Base, write_id
 
 SQLITE_BUSY_SECONDS = 15
 STANDBY_CONNECT_SECONDS = 2
@@ -39,16 +39,14 @@ def init_app(app: Flask, settings: Settings) -> None:
         bind: {"url": url, **_options(url, read_only=bind in _READERS)} for bind, url in urls.items()
     }
     db.init_app(app)
-    app.teardown_appcontext(end_snapshot)
+    app.teardown_appcontext(_close_connections)
     with app.app_context():
         for bind, engine in db.engines.items():
             if engine.dialect.name == "sqlite":
                 _prepare_sqlite(engine, read_only=bind in _READERS)
             else:
-                _prepare_postgresql(engine, read_only=bind in _READERS)
                 # Ingestion works for all: whose a message is, the message says.
-                if bind != "ingest":
-                    event.listen(engine, "begin", say_instructors)
+                _prepare_postgresql(engine, read_only=bind in _READERS, says_for_whom=bind != "ingest")
 
 
 def _is_elsewhere(read: URL, write: URL) -> bool:
@@ -62,10 +60,8 @@ def _options(url: URL, *, read_only: bool = False) -> dict[str, Any]:
     if url.get_backend_name() == "sqlite":
         return {"connect_args": {"timeout": SQLITE_BUSY_SECONDS}, "hide_parameters": True}
     options: dict[str, Any] = {"pool_pre_ping": True, "hide_parameters": True}
-    if read_only:
-        options["isolation_level"] = "REPEATABLE READ"  # one snapshot, as on SQLite
-        if "connect_timeout" not in url.query:
-            options["connect_args"] = {"connect_timeout": STANDBY_CONNECT_SECONDS}
+    if read_only and "connect_timeout" not in url.query:
+        options["connect_args"] = {"connect_timeout": STANDBY_CONNECT_SECONDS}
     return options
 
 
@@ -108,12 +104,27 @@ def _close_files() -> None:
         engine.dispose()
 
 
-def _prepare_postgresql(engine: Engine, *, read_only: bool) -> None:
+def _prepare_postgresql(engine: Engine, *, read_only: bool, says_for_whom: bool) -> None:
+    # Each transaction says what it is. Were "read only" the session's default, it would hide the primary from
+    # target_session_attrs=read-write. To read is to read one snapshot, as on SQLite.
+    begin = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY" if read_only else "BEGIN"
+
     @event.listens_for(engine, "connect")
     def on_connect(connection: "psycopg.Connection[Any]", _record: object) -> None:
-        # Each transaction says so. As the session's default it would hide the primary from
-        # target_session_attrs=read-write.
-        connection.read_only = read_only or None
+        # The driver would send a BEGIN by itself, and wait for its answer before anything else.
+        connection.autocommit = True
+
+    @event.listens_for(engine, "begin")
+    def on_begin(connection: Connection) -> None:
+        options = connection.get_execution_options()
+        if options.get("isolation_level") == "AUTOCOMMIT":
+            return  # a migration, each of whose statements is a transaction
+        statements = [begin]
+        if says_for_whom:
+            statements.append(_for_whom())
+        if options.get("wait_ms") is not None:
+            statements.append(f"SET LOCAL statement_timeout = {options['wait_ms'] // 2}")
+        connection.exec_driver_sql("; ".join(statements))
 
 
 def work_for(instructor_ids: Iterable[UUID]) -> None:
@@ -123,14 +134,27 @@ def work_for(instructor_ids: Iterable[UUID]) -> None:
 
 def say_instructors(connection: Connection) -> None:
     """Say it for this transaction alone: whoever gets the connection next says it for themselves."""
+    connection.exec_driver_sql(_for_whom())
+
+
+def _for_whom() -> str:
     working_for = EVERY_INSTRUCTOR
     if has_request_context():
-        working_for = ",".join(str(instructor_id) for instructor_id in g.get("instructor_ids", ()))
-    connection.exec_driver_sql(f"SET LOCAL console.instructors = '{working_for}'")
+        working_for = ",".join(map(write_id, g.get("instructor_ids", ())))
+    return f"SET LOCAL console.instructors = '{working_for}'"
 
 
-def end_snapshot(_error: BaseException | None = None) -> None:
+def end_snapshot() -> None:
     """End the snapshot that was handed on in this request, unless somebody went on in it."""
-    snapshot: Connection | None = g.pop("snapshot", None)
-    if snapshot:
-        snapshot.close()
+    _close("snapshot")
+
+
+def _close_connections(_error: BaseException | None) -> None:
+    _close("snapshot")
+    _close("writer")
+
+
+def _close(name: str) -> None:
+    connection: Connection | None = g.pop(name, None)
+    if connection:
+        connection.close()

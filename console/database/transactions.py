@@ -85,9 +85,7 @@ def _ask(connection: Connection, query: LiteralString, *parameters: str) -> Any:
     """Ask outside a transaction, in one round trip; a page's snapshot has to be younger than the answer."""
     driver = typing.cast("psycopg.Connection[Any]", connection.connection.driver_connection)
     try:
-        driver.autocommit = True
         (answer,) = driver.execute(query, parameters).fetchall()[0]
-        driver.autocommit = False
     except psycopg.Error:
         connection.invalidate()
         raise
@@ -95,20 +93,26 @@ def _ask(connection: Connection, query: LiteralString, *parameters: str) -> Any:
 
 
 @contextmanager
-def writing(*, wait_ms: int | None = None) -> Iterator[Connection]:
+def writing(*, wait_ms: int | None = None, hand_on: bool = False) -> Iterator[Connection]:
     """Open one transaction on the write database: committed at the end, rolled back on an error.
 
     With `wait_ms` it gives up after so many milliseconds, be it for others' locks or for its own slowness. On
     PostgreSQL, which limits statements and not transactions, that holds for two statements.
+
+    With `hand_on` the next one to write in this request goes on with the same connection.
     """
     engines.end_snapshot()
-    with db.engine.connect() as connection, _patience(connection, wait_ms):
-        with connection.begin():
-            if wait_ms is not None and connection.dialect.name == "postgresql":
-                connection.exec_driver_sql(f"SET LOCAL statement_timeout = {wait_ms // 2}")
+    writer: Connection | None = g.pop("writer", None)
+    with ExitStack() as at_the_end:
+        connection = at_the_end.enter_context(writer or db.engine.connect())
+        connection.execution_options(wait_ms=wait_ms)
+        with _patience(connection, wait_ms), connection.begin():
             yield connection
         if "primary" in db.engines:
             _remember_position(connection)
+        if hand_on:
+            at_the_end.pop_all()
+            g.writer = connection
 
 
 def _remember_position(connection: Connection) -> None:

@@ -103,22 +103,14 @@ UNREADABLE = (AttributeError, KeyError, TypeError, ValueError)
 """What reading something that is no event raises."""
 
 
-@dataclass(frozen=True, slots=True)
-class Outbox:
-    """What waits in a conversation, events if nothing is damaged, and the link version it was read at."""
-
-    link_version: int
-    events: list[Any]
-
-
-def move(conversation_id: UUID, outbox: Outbox | None = None) -> bool:
+def move(conversation_id: UUID, only: Event | None = None) -> bool:
     """Move a conversation's waiting events to the trail; say whether that worked for all of them.
 
-    Takes the outbox as the caller knows it, or reads it. Never raises for a failing move.
+    Reads them, unless the caller knows that `only` this one waits. Never raises for a failing move.
     """
     try:
         with writing(wait_ms=MOVE_WAIT_MS) as connection:
-            stuck = _move(connection, conversation_id, outbox or _outbox(connection, conversation_id))
+            stuck = _move(connection, conversation_id, only)
     except Exception as error:  # whatever it is, the write stands and the event waits in its row (CM-2.5)
         return _not_moved(conversation_id, type(error).__name__)
     return _not_moved(conversation_id, "unreadable, or its id is taken") if stuck else True
@@ -185,24 +177,35 @@ def history(
     return sorted({event.sequence: event for event in events}.values(), key=lambda event: -event.sequence)
 
 
-def _outbox(connection: Connection, conversation_id: UUID) -> Outbox:
+def _move(connection: Connection, conversation_id: UUID, only: Event | None) -> list[Any]:
+    """Insert what isn't there and clear the outbox; return what has to stay in it."""
+    stuck: list[Any] = []
+    if only and not _insert(connection, [only]):
+        version = only.sequence
+    else:
+        version, waiting = _outbox(connection, conversation_id)
+        read = [(item, _readable(item, conversation_id)) for item in waiting]
+        taken = _insert(connection, [event for _, event in read if event])
+        stuck = [item for item, event in read if event is None or event.event_id in taken]
+    # Only if no write has come since: that one's own move clears the outbox then.
+    moved = {"moved_id": conversation_id, "moved_version": version, "stuck": stuck or None}
+    connection.execute(_CLEAR, moved)
+    return stuck
+
+
+def _outbox(connection: Connection, conversation_id: UUID) -> tuple[int, list[Any]]:
+    """Return the link version, and what waits: events, if nothing is damaged."""
     columns = (Conversation.link_version, Conversation.audit_outbox)
     row = connection.execute(select(*columns).where(Conversation.id == conversation_id)).one()
     waiting = [] if row.audit_outbox is None else row.audit_outbox
-    return Outbox(row.link_version, waiting if isinstance(waiting, list) else [waiting])
+    return row.link_version, waiting if isinstance(waiting, list) else [waiting]
 
 
-def _move(connection: Connection, conversation_id: UUID, outbox: Outbox) -> list[Any]:
-    """Insert what isn't there and clear the outbox; return what has to stay in it."""
-    read = [(item, _readable(item, conversation_id)) for item in outbox.events]
-    rows = [_row(event) for _, event in read if event]
+def _insert(connection: Connection, events: Sequence[Event]) -> set[UUID]:
+    """Insert what isn't there; return the ids that another event has."""
+    rows = [_row(event) for event in events]
     inserted = insert_ignoring(connection, AuditEvent, rows, ["event_id"]).rowcount if rows else 0
-    taken = set() if inserted == len(rows) else _taken(connection, rows)
-    stuck = [item for item, event in read if event is None or event.event_id in taken]
-    # Only if no write has come since: that one's own move clears the outbox then.
-    moved = {"moved_id": conversation_id, "moved_version": outbox.link_version, "stuck": stuck or None}
-    connection.execute(_CLEAR, moved)
-    return stuck
+    return set() if inserted == len(rows) else _taken(connection, rows)
 
 
 def _readable(item: Any, conversation_id: UUID) -> Event | None:

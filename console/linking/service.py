@@ -11,7 +11,7 @@ from prometheus_client import Counter
 from sqlalchemy import Connection, Executable, String, and_, bindparam, select, update
 from sqlalchemy.exc import IntegrityError
 
-from console.database import insert_ignoring, json_append, new_id, now, writing
+from console.database import insert_ignoring, json_append, json_length, new_id, now, writing
 from console.identifiers import normalize_identifier
 from console.linking import audit
 from console.models import Conversation, Customer, Membership, User
@@ -144,7 +144,7 @@ _STATE = (
 
 @cache
 def _change_link(dialect: str) -> Executable:
-    """Return the compare-and-set that writes link and event together, and gives back the outbox."""
+    """Return the compare-and-set that writes link and event together, and tells how much waits then."""
     return (
         update(Conversation)
         .where(
@@ -156,7 +156,7 @@ def _change_link(dialect: str) -> Executable:
             link_operation_id=bindparam("operation_id"),
             audit_outbox=json_append(dialect, Conversation.audit_outbox, bindparam("event", type_=String())),
         )
-        .returning(Conversation.audit_outbox)
+        .returning(json_length(dialect, Conversation.audit_outbox))
     )
 
 
@@ -227,7 +227,7 @@ def _counted(request: Request) -> Outcome:
 def _change(request: Request) -> tuple[Outcome, str]:
     """Make the change; return what is said of it, and what it counts as."""
     try:
-        with writing() as connection:
+        with writing(hand_on=True) as connection:
             state = _load(connection, request)
             if state.link_operation_id == request.operation_id:
                 return _repeated(connection, state, request), "repeated"
@@ -243,12 +243,12 @@ def _change(request: Request) -> tuple[Outcome, str]:
                 raise NotConfirmed
             customer_id = _create_customer(connection, state) if request.create else request.customer_id
             event = _event(state, request, customer_id)
-            outbox = _write(connection, event)
+            waiting_events = _write(connection, event)
     except IntegrityError as error:
         if "link_operation_id" in str(error.orig):  # another conversation has this operation id
             raise OperationReused from None
         raise
-    audit.move(state.id, audit.Outbox(event.sequence, outbox))
+    audit.move(state.id, event if waiting_events == 1 else None)
     return (Outcome.LINKED if customer_id else Outcome.UNLINKED), event.event_name.change
 
 
@@ -311,10 +311,10 @@ def _create_customer(connection: Connection, state: _State) -> UUID:
     return customer_id
 
 
-def _write(connection: Connection, event: audit.Event) -> list[Any]:
+def _write(connection: Connection, event: audit.Event) -> int:
     """Set the customer, raise the version and append the event, unless somebody has meanwhile (CM-2.3).
 
-    Returns the outbox, in which events of earlier writes may still wait, and what can't be read.
+    Returns how much waits in the outbox now: this event, and what earlier writes left.
     """
     change = {
         "asked_id": event.conversation_id,
@@ -324,10 +324,12 @@ def _write(connection: Connection, event: audit.Event) -> list[Any]:
         "operation_id": event.event_id,
         "event": event.to_json(),
     }
-    outbox = connection.execute(_change_link(connection.dialect.name), change).scalar_one_or_none()
-    if outbox is None:
+    waiting: int | None = connection.execute(
+        _change_link(connection.dialect.name), change
+    ).scalar_one_or_none()
+    if waiting is None:
         raise LinkChanged
-    return list(outbox)
+    return waiting
 
 
 def _event(state: _State, request: Request, customer_id: UUID | None) -> audit.Event:

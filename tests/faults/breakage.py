@@ -5,7 +5,7 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import event
+from sqlalchemy import Connection, event
 
 from console.database import db
 from tests.databases import POSTGRESQL, SQLITE
@@ -83,18 +83,22 @@ def locked(lock: str) -> Break:
 
 @contextmanager
 def _between(before: Callable[[Any], object], after: Callable[[Any], object]) -> Iterator[None]:
-    """Call `before` when a write gives its connection back, and `after` when its move does."""
-    acts = [before, after]
+    """Call `before` when a write is committed and its move about to begin, and `after` when that is over."""
 
-    def act(driver: Any, _record: object) -> None:
-        acts.append(acts.pop(0))
-        acts[-1](driver)
+    def begins(connection: Connection, options: dict[str, Any]) -> None:
+        if options.get("wait_ms"):  # of the two, only the move gives up so soon
+            before(connection.connection.driver_connection)
 
-    event.listen(db.engine, "checkin", act)
+    def ends(driver: Any, _record: object) -> None:
+        after(driver)
+
+    event.listen(db.engine, "set_connection_execution_options", begins)
+    event.listen(db.engine, "checkin", ends)
     try:
         yield
     finally:
-        event.remove(db.engine, "checkin", act)
+        event.remove(db.engine, "set_connection_execution_options", begins)
+        event.remove(db.engine, "checkin", ends)
 
 
 @contextmanager

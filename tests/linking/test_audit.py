@@ -2,7 +2,6 @@
 
 import json
 import sqlite3
-import threading
 from datetime import UTC, datetime
 from pathlib import Path
 from uuid import uuid4
@@ -213,17 +212,14 @@ def test_a_locked_trail_holds_up_no_write_on_a_server(cli: FlaskCliRunner, anna:
 @on_sqlite
 def test_a_locked_trail_holds_up_no_write(cli: FlaskCliRunner, anna: Desk, settings: Settings):
     conversation_id = anna.conversation("393331234567")
-    moving = threading.Event()
     blocker = sqlite3.connect(
         str(sqlite_path(settings.database_url)), isolation_level=None, check_same_thread=False
     )
 
-    @event.listens_for(db.engine, "checkout")
-    def lock_before_the_move(*_: object) -> None:
-        # The first checkout is the write's, the second the move's.
-        if moving.is_set():
+    @event.listens_for(db.engine, "set_connection_execution_options")
+    def lock_before_the_move(_connection: object, options: dict[str, object]) -> None:
+        if options.get("wait_ms"):  # of the two, only the move gives up so soon
             blocker.execute("BEGIN IMMEDIATE")
-        moving.set()
 
     try:
         anna.link(conversation_id)
@@ -232,7 +228,7 @@ def test_a_locked_trail_holds_up_no_write(cli: FlaskCliRunner, anna: Desk, setti
         assert len(link_state(conversation_id).outbox or []) == 1
         assert trail() == []
     finally:
-        event.remove(db.engine, "checkout", lock_before_the_move)
+        event.remove(db.engine, "set_connection_execution_options", lock_before_the_move)
         blocker.execute("ROLLBACK")
     assert run(cli, "audit", "drain") == "moved 1"
     assert len(trail(conversation_id)) == 1
