@@ -33,14 +33,44 @@ PAGES = {
     "/badges?{ids}": (3, {"conversations.id", "customers.key"}),
     "/conversations/{one}": (3, {"conversations.id", "ix_messages_thread"}),
     "/conversations/{one}?plain=1": (4, {"conversations.id", "ix_messages_thread", "customers.key"}),
+    "/links": (2, {"ix_conversations_unlinked", "ix_messages_thread", "messages.id"}),
+    "/links/{one}": (
+        6,
+        {
+            "conversations.id",
+            "ix_messages_thread",
+            "messages.id",
+            "customers.id",
+            "customers.key",
+            "ix_conversations_customer",
+            "audit_events.key",
+            "ix_conversations_unlinked",
+        },
+    ),
+    "/links/{one}/customers": (
+        3,
+        {
+            "conversations.id",
+            "ix_messages_thread",
+            "messages.id",
+            "customers.id",
+            "customers.key",
+            "ix_conversations_customer",
+        },
+    ),
 }
 NAMES = {
     "sqlite_autoindex_conversations_1": "conversations.id",
     "pk_conversations": "conversations.id",
     "sqlite_autoindex_messages_1": "messages.id",
     "pk_messages": "messages.id",
+    "sqlite_autoindex_customers_1": "customers.id",
+    "pk_customers": "customers.id",
+    "uq_customers_instructor_id_id": "customers.id",
     "sqlite_autoindex_customers_2": "customers.key",
     "uq_customers_instructor_id_channel_normalized_identifier": "customers.key",
+    "sqlite_autoindex_audit_events_2": "audit_events.key",
+    "uq_audit_events_conversation_id_sequence": "audit_events.key",
 }
 
 
@@ -63,7 +93,10 @@ def anna(cli: FlaskCliRunner) -> Desk:
 
 
 def fill(instructor_id: UUID, count: int) -> list[UUID]:
-    """Give an instructor conversations of one message each; every third identifier has a customer."""
+    """Give an instructor conversations of one message each.
+
+    Every third identifier has a customer, and every third of these is linked.
+    """
     start = datetime(2026, 1, 1, tzinfo=UTC)
     conversations: list[dict[str, Any]] = []
     messages, customers = [], []
@@ -97,8 +130,9 @@ def fill(instructor_id: UUID, count: int) -> list[UUID]:
         if number % 3 == 0:
             key = {"id": new_id(), "normalized_identifier": identifier, "created_at": moment}
             customers.append({**shared, **key})
+        conversations[-1]["customer_id"] = key["id"] if number % 9 == 3 else None
     with back_door() as connection:
-        for table, rows in ((Conversation, conversations), (Message, messages), (Customer, customers)):
+        for table, rows in ((Customer, customers), (Conversation, conversations), (Message, messages)):
             connection.execute(insert(table), rows)
         if connection.dialect.name == "postgresql":
             connection.execute(text("ANALYZE"))

@@ -111,12 +111,17 @@ def inbox(
     # takes no NUL in a text.
     as_typed = q.strip().replace("\0", "")[:LONGEST_TERM]
     terms = dict.fromkeys((term, as_typed)) if term else {}
-    sought = {f"term_{place}": f"%{one.translate(_LITERALLY)}%" for place, one in enumerate(terms)}
+    sought = {f"term_{place}": containing(one) for place, one in enumerate(terms)}
     statement = _inbox(with_link=with_link, linked=linked, terms=tuple(sought), older=before is not None)
     asked = {"instructor_id": instructor_id, **sought, **_below(before)}
     rows = connection.execute(statement, asked).all()
     shown = [ConversationRow._make((*row, instructor_id)) for row in rows]
     return _page(shown, lambda row: Cursor(row.last_message_at, row.id))
+
+
+def containing(text: str) -> str:
+    """Return the pattern for LIKE, escaped with a slash, of what has this text in it."""
+    return f"%{text.translate(_LITERALLY)}%"
 
 
 @cache

@@ -92,6 +92,10 @@ class Event:
         )
 
 
+_HISTORY = select(AuditEvent.event).where(
+    AuditEvent.conversation_id == bindparam("conversation_id"),
+    AuditEvent.sequence.in_(bindparam("sequences", expanding=True)),
+)
 _CLEAR = (
     update(Conversation)
     .where(Conversation.id == bindparam("moved_id"), Conversation.link_version == bindparam("moved_version"))
@@ -162,11 +166,8 @@ def history(
     """
     sequences = {*range(max(1, version - MOST_SHOWN + 1), version + 1), seen or version}
     try:
-        lines = connection.scalars(
-            select(AuditEvent.event).where(
-                AuditEvent.conversation_id == conversation_id, AuditEvent.sequence.in_(sorted(sequences))
-            )
-        )
+        asked = {"conversation_id": conversation_id, "sequences": sorted(sequences)}
+        lines = connection.scalars(_HISTORY, asked)
         events = [
             Event.from_dict(fields) for fields in [*map(json.loads, lines), *json.loads(outbox or "[]")]
         ]

@@ -1,13 +1,25 @@
 """What the linking desk shows besides the conversations themselves."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
 from uuid import UUID
 
-from sqlalchemy import Connection, String, cast, func, literal, or_, select, union_all
+from sqlalchemy import (
+    Connection,
+    Executable,
+    String,
+    bindparam,
+    cast,
+    func,
+    literal,
+    select,
+    union,
+    union_all,
+)
 
-from console.conversations.queries import PREVIEW_CHARACTERS, newest_message
+from console.conversations.queries import PREVIEW_CHARACTERS, containing, newest_message
 from console.identifiers import normalize_identifier, search_term
 from console.models import Conversation, Customer, Message, User
 
@@ -58,16 +70,26 @@ class Labels:
 
 
 def link_view(
-    connection: Connection, *, conversation_id: UUID, instructor_ids: Iterable[UUID]
+    connection: Connection, *, conversation_id: UUID, instructor_ids: Sequence[UUID]
 ) -> LinkView | None:
     """Return one conversation of these instructors with its link, None for every other."""
+    asked = {"conversation_id": conversation_id, "instructor_ids": instructor_ids}
+    row = connection.execute(_link_view(), asked).one_or_none()
+    return LinkView(*row) if row else None
+
+
+@cache
+def _link_view() -> Executable:
     found = (
         select(Conversation.__table__, newest_message().label("newest"))
-        .where(Conversation.id == conversation_id, Conversation.instructor_id.in_(instructor_ids))
+        .where(
+            Conversation.id == bindparam("conversation_id"),
+            Conversation.instructor_id.in_(bindparam("instructor_ids", expanding=True)),
+        )
         .limit(1)
         .subquery()
     )
-    row = connection.execute(
+    return (
         select(
             found.c.id,
             found.c.instructor_id,
@@ -87,8 +109,7 @@ def link_view(
         .select_from(found)
         .outerjoin(Customer, Customer.id == found.c.customer_id)
         .outerjoin(Message, Message.id == found.c.newest)
-    ).one_or_none()
-    return LinkView(*tuple(row)) if row else None
+    )
 
 
 def customers(
@@ -104,39 +125,78 @@ def customers(
     `chosen` is always among them, and so is the one with the conversation's own identifier where nothing is
     typed, or `with_own`. At most 20: these two first, then by identifier.
     """
-    is_own = Customer.normalized_identifier == view.normalized_identifier
-    is_chosen = Customer.id == chosen
-    term = search_term(q)
-    wanted = [is_chosen]
-    if term:
-        wanted.append(Customer.normalized_identifier.icontains(term, autoescape=True))
-    if with_own or not term:
-        wanted.append(is_own)
+    term, own = search_term(q), view.normalized_identifier
+    wants_own = own is not None and (with_own or term.lower() in own.lower())
+    if not (wants_own or chosen or term):
+        return []
+    statement = _customers(own=wants_own, chosen=chosen is not None, sought=bool(term))
+    asked = {
+        "instructor_id": view.instructor_id,
+        "channel": view.channel,
+        "own": own,
+        "chosen": chosen,
+        "pattern": containing(term),
+    }
+    return [CustomerRow(*row) for row in connection.execute(statement, asked)]
+
+
+@cache
+def _customers(*, own: bool, chosen: bool, sought: bool) -> Executable:
+    one = select(Customer.id, Customer.normalized_identifier, Customer.created_at).where(
+        Customer.instructor_id == bindparam("instructor_id"), Customer.channel == bindparam("channel")
+    )
+    # Each has an index of its own. Asked for with OR, an instructor's customers would all be read.
+    parts = []
+    if own:
+        parts.append(one.where(Customer.normalized_identifier == bindparam("own")))
+    if chosen:
+        parts.append(one.where(Customer.id == bindparam("chosen")))
+    if sought:
+        matches = Customer.normalized_identifier.ilike(bindparam("pattern"), escape="/")
+        first = one.where(matches).order_by(Customer.normalized_identifier).limit(MOST_CUSTOMERS)
+        parts.append(select(first.subquery()))
+    found = union(*parts).subquery()
     linked = (
         select(func.count())
-        .where(Conversation.instructor_id == Customer.instructor_id, Conversation.customer_id == Customer.id)
+        .where(
+            Conversation.instructor_id == bindparam("instructor_id"), Conversation.customer_id == found.c.id
+        )
         .scalar_subquery()
     )
-    rows = connection.execute(
-        select(Customer.id, Customer.normalized_identifier, Customer.created_at, linked)
-        .where(Customer.instructor_id == view.instructor_id, Customer.channel == view.channel)
-        .where(or_(*wanted))
-        .order_by(is_own.desc(), is_chosen.desc(), Customer.normalized_identifier)
+    return (
+        select(found, linked)
+        .order_by(
+            (found.c.normalized_identifier == bindparam("own")).desc(),
+            (found.c.id == bindparam("chosen")).desc(),
+            found.c.normalized_identifier,
+        )
         .limit(MOST_CUSTOMERS)
     )
-    return [CustomerRow(*row) for row in rows]
 
 
 def labels(
     connection: Connection, *, instructor_id: UUID, user_ids: Iterable[UUID], customer_ids: Iterable[UUID]
 ) -> Labels:
     """Return the names of users and the identifiers of an instructor's customers, in one statement."""
-    users = select(literal("user").label("kind"), User.id, User.name).where(User.id.in_(list(user_ids)))
-    known = select(literal("customer"), Customer.id, Customer.normalized_identifier).where(
-        Customer.instructor_id == instructor_id, Customer.id.in_(list(customer_ids))
-    )
-    rows = connection.execute(union_all(users, known)).all()
+    asked = {
+        "instructor_id": instructor_id,
+        "user_ids": list(user_ids),
+        "customer_ids": list(customer_ids),
+    }
+    rows = connection.execute(_labels(), asked).all()
     return Labels(
         users={row.id: row.name for row in rows if row.kind == "user"},
         customers={row.id: row.name for row in rows if row.kind == "customer"},
     )
+
+
+@cache
+def _labels() -> Executable:
+    users = select(literal("user").label("kind"), User.id, User.name).where(
+        User.id.in_(bindparam("user_ids", expanding=True))
+    )
+    known = select(literal("customer"), Customer.id, Customer.normalized_identifier).where(
+        Customer.instructor_id == bindparam("instructor_id"),
+        Customer.id.in_(bindparam("customer_ids", expanding=True)),
+    )
+    return union_all(users, known)

@@ -142,7 +142,7 @@ def _write(conversation_id: UUID, form: WriteForm, change: Callable[..., Outcome
             conversation_id=conversation_id,
             actor_id=actor().id,
             reason=form.reason.data,
-            seen_version=int(form.seen_version.data or ""),
+            seen_version=form.seen,
             operation_id=as_uuid(form.operation_id.data),
             context={"request_id": g.request_id},
         )
