@@ -2,7 +2,7 @@
 
 import os
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -16,7 +16,7 @@ from flask import current_app
 from sqlalchemy import URL, Connection, NullPool, Pool, create_engine, event, text
 
 from console.config import Settings, database_url, read_only, sqlite_path
-from console.database import Base, writing
+from console.database import Base, db, writing
 from tests.postgres import Cluster
 
 SQLITE, POSTGRESQL = ENGINES = ("sqlite", "postgresql")
@@ -147,3 +147,18 @@ def execute(*statements: str) -> None:
     with back_door() as connection:
         for statement in statements:
             connection.execute(text(statement))
+
+
+@contextmanager
+def before_each_move(act: Callable[[Any], object]) -> Iterator[None]:
+    """Call `act` with the driver's connection when a write is committed and its move about to begin."""
+
+    def begins(connection: Connection, options: dict[str, Any]) -> None:
+        if options.get("wait_ms"):  # of the two, only the move gives up so soon
+            act(connection.connection.driver_connection)
+
+    event.listen(db.engine, "set_connection_execution_options", begins)
+    try:
+        yield
+    finally:
+        event.remove(db.engine, "set_connection_execution_options", begins)

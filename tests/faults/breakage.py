@@ -5,10 +5,10 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, event
+from sqlalchemy import event
 
 from console.database import db
-from tests.databases import POSTGRESQL, SQLITE
+from tests.databases import POSTGRESQL, SQLITE, before_each_move
 from tests.faults.databases import Database
 
 Break = Callable[[Database], AbstractContextManager[None]]
@@ -85,19 +85,14 @@ def locked(lock: str) -> Break:
 def _between(before: Callable[[Any], object], after: Callable[[Any], object]) -> Iterator[None]:
     """Call `before` when a write is committed and its move about to begin, and `after` when that is over."""
 
-    def begins(connection: Connection, options: dict[str, Any]) -> None:
-        if options.get("wait_ms"):  # of the two, only the move gives up so soon
-            before(connection.connection.driver_connection)
-
     def ends(driver: Any, _record: object) -> None:
         after(driver)
 
-    event.listen(db.engine, "set_connection_execution_options", begins)
     event.listen(db.engine, "checkin", ends)
     try:
-        yield
+        with before_each_move(before):
+            yield
     finally:
-        event.remove(db.engine, "set_connection_execution_options", begins)
         event.remove(db.engine, "checkin", ends)
 
 

@@ -20,12 +20,14 @@ from tests.databases import (
     POSTGRESQL,
     SQLITE,
     back_door,
+    before_each_move,
     execute,
     on_postgresql,
     on_sqlite,
     settings_for,
 )
 from tests.factories import Desk, desk, link_state, run, trail
+from tests.pages import Browser
 
 FIELDS = [
     "event_id",
@@ -216,23 +218,29 @@ def test_a_locked_trail_holds_up_no_write(cli: FlaskCliRunner, anna: Desk, setti
         str(sqlite_path(settings.database_url)), isolation_level=None, check_same_thread=False
     )
 
-    @event.listens_for(db.engine, "set_connection_execution_options")
-    def lock_before_the_move(_connection: object, options: dict[str, object]) -> None:
-        if options.get("wait_ms"):  # of the two, only the move gives up so soon
-            blocker.execute("BEGIN IMMEDIATE")
-
-    try:
+    with before_each_move(lambda _driver: blocker.execute("BEGIN IMMEDIATE")):
         anna.link(conversation_id)
+    try:
         assert blocker.in_transaction
         assert link_state(conversation_id).link_version == 1
         assert len(link_state(conversation_id).outbox or []) == 1
         assert trail() == []
     finally:
-        event.remove(db.engine, "set_connection_execution_options", lock_before_the_move)
         blocker.execute("ROLLBACK")
     assert run(cli, "audit", "drain") == "moved 1"
     assert len(trail(conversation_id)) == 1
     assert verified(cli)
+
+
+def test_a_write_and_its_move_take_one_connection(client: Browser, anna: Desk):
+    client.sign_in(anna.operator.email, anna.operator.password)
+    path = f"/links/{anna.conversation('393331234567')}"
+    page = client.get_page(path)
+    taken: list[object] = []
+    event.listen(db.engine, "checkout", lambda *call: taken.append(call))
+    for repeat in (1, 2):  # the second writes nothing, and so has no move to hand its connection to
+        assert client.submit(page, path, reason="so it is", create="1").status_code == 303
+        assert (len(taken), len(trail())) == (repeat, 1)
 
 
 def test_the_next_write_moves_what_waits(anna: Desk):
