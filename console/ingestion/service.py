@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import datetime
 from functools import partial
 from typing import TypeVar
 from uuid import UUID
@@ -12,6 +13,7 @@ from sqlalchemy import Connection, delete, insert, select, update
 from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError, ProgrammingError, SQLAlchemyError
 
 from console.database import ingesting, new_id, now
+from console.ingestion import inbox
 from console.ingestion.inbox import Arrival, add, look_up
 from console.ingestion.whatsapp import NOT_JSON, Ignored, IncomingMessage, Item, Rejection, parse
 from console.models import RejectedPayload
@@ -84,6 +86,12 @@ def retry_rejected() -> Iterator[tuple[UUID, Counts]]:
     while retried := _in_transaction(partial(_retry_next, after)):
         yield retried
         after = retried[0]
+
+
+def last_messages() -> dict[str, datetime]:
+    """Return when each channel's newest message was sent. Raises SQLAlchemyError when the database fails."""
+    with ingesting() as connection:
+        return inbox.last_messages(connection)
 
 
 def _in_transaction(work: Callable[[Connection], T]) -> T:

@@ -8,13 +8,36 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Any, NoReturn
 
-LONGEST_NAME = 255
-"""Characters in an identifier, a message id, a kind: over what WhatsApp sends, under what an index takes."""
+MAX_NAME_CHARACTERS = 255
+"""The limit for an identifier, a message id, a kind: above what WhatsApp sends, below what an index takes."""
 
 UNKNOWN_KIND = "unknown"
 NOT_JSON = "not JSON"
 
+IGNORED_FIELDS = {
+    "account_alerts": "limits, profile photo and official status of the business's own numbers",
+    "account_review_update": "the outcome of Meta's review of the business account",
+    "account_settings_update": "settings of the business's own numbers",
+    "account_update": "state, violations, partners and prices of the business account",
+    "business_capability_update": "how many messages and numbers the business account may have",
+    "flows": "state and error rates of the business's own forms",
+    "message_template_components_update": "the text of the business's own templates",
+    "message_template_quality_update": "the quality score of the business's own templates",
+    "message_template_status_update": "the approval of the business's own templates",
+    "partner_solutions": "state of an agreement between the business's providers",
+    "payment_configuration_update": "state of the business's own payment configuration",
+    "phone_number_name_update": "the approval of the business's own display name",
+    "phone_number_quality_update": "the throughput of the business's own numbers",
+    "security": "changes of the PIN of the business's own numbers",
+    "template_category_update": "the category of the business's own templates",
+}
+"""The fields known to carry no message and no statement about a person, and what they carry.
+
+Every field that is neither ignored nor read is kept whole.
+"""
+
 _END_OF_TIME = int(datetime(9999, 1, 1, tzinfo=UTC).timestamp())
+_NO_DIGITS = re.compile(r"[^0-9]")
 _EPOCH_SECONDS = re.compile(r"[0-9]{1,12}")
 _UNSTORABLE = re.compile(r"[\x00\ud800-\udfff]")
 """NUL and lone surrogates, which JSON can spell and a database can't keep."""
@@ -23,7 +46,16 @@ _BODY_PATHS: dict[str, tuple[tuple[str, ...], ...]] = {
     "text": (("text", "body"),),
     "button": (("button", "text"),),
     "interactive": (("interactive", "button_reply", "title"), ("interactive", "list_reply", "title")),
+    "system": (("system", "body"),),
     **{media: ((media, "caption"),) for media in ("image", "video", "document", "audio", "voice", "sticker")},
+}
+
+_MESSAGE_LISTS = ("messages", "message_echoes")
+# By field that is read: the lists in its value.
+_LISTS = {
+    "messages": ("statuses", "messages"),
+    "standby": ("statuses", *_MESSAGE_LISTS),
+    "smb_message_echoes": ("statuses", *_MESSAGE_LISTS),
 }
 
 JsonObject = dict[str, Any]
@@ -31,7 +63,11 @@ JsonObject = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class IncomingMessage:
-    """One message from a customer, as it is to be stored."""
+    """One message, as it is to be stored in the conversation with `identifier`.
+
+    `direction` is `outbound` for what the instructor wrote. A message of the kind `system` is WhatsApp's own
+    statement about the identifier, and inbound.
+    """
 
     phone_number_id: str
     identifier: str
@@ -39,6 +75,7 @@ class IncomingMessage:
     kind: str
     body: str | None
     sent_at: datetime
+    direction: str = "inbound"
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +87,7 @@ class Rejection:
 
 @dataclass(frozen=True, slots=True)
 class Ignored:
-    """Something known to be no message: a status, a change of another field, an empty payload."""
+    """Something known to be no message: a status, a change of an ignored field, an empty payload."""
 
 
 Item = IncomingMessage | Rejection | Ignored
@@ -84,11 +121,23 @@ def parse(raw: bytes) -> list[Item]:
         return [Rejection(NOT_JSON)]
     if not isinstance(payload, dict):
         return [Rejection("not a JSON object")]
-    return list(_each(payload, "entry", lambda entry: _each(entry, "changes", _change))) or [Ignored()]
+    return list(_level(payload, "entry", lambda entry: _level(entry, "changes", _change))) or [Ignored()]
 
 
 def _refuse(constant: str) -> NoReturn:
     raise ValueError(f"{constant} is not JSON")
+
+
+def _level(holder: JsonObject, key: str, read: Callable[[JsonObject], Iterator[Item]]) -> Iterator[Item]:
+    """Read the one list that a level of a payload has."""
+    yield from _each(holder, key, read)
+    if _is_unexpected(holder, key):
+        yield Rejection("unexpected part of a payload")
+
+
+def _is_unexpected(holder: JsonObject, *known: str) -> bool:
+    """Return whether there is a list or an object in an unknown place: it may hold messages."""
+    return any(part and isinstance(part, dict | list) for key, part in holder.items() if key not in known)
 
 
 def _each(holder: JsonObject, key: str, read: Callable[[JsonObject], Iterator[Item]]) -> Iterator[Item]:
@@ -106,52 +155,106 @@ def _each(holder: JsonObject, key: str, read: Callable[[JsonObject], Iterator[It
 
 def _change(change: JsonObject) -> Iterator[Item]:
     field, value = change.get("field", "messages"), change.get("value")
+    if _is_unexpected(change, "value"):
+        yield Rejection("unexpected part of a change")
     if not isinstance(field, str):
         yield Rejection("no field in a change")
-    elif field != "messages":
-        yield Ignored()
+    elif field in IGNORED_FIELDS:
+        yield Rejection("unexpected messages") if _holds_messages(value) else Ignored()
+    elif field not in _LISTS:
+        yield Rejection("field not read")
     elif not isinstance(value, dict):
         yield Rejection("no value in a change")
     else:
-        yield from _messages_change(value)
+        yield from _value(field, value)
 
 
-def _messages_change(value: JsonObject) -> Iterator[Item]:
-    messages, statuses = value.get("messages"), value.get("statuses")
-    if messages is None and statuses is None:
-        yield Ignored()
-    if isinstance(statuses, list):
-        yield from (Ignored() for _ in statuses)
-    elif statuses is not None:
-        yield Rejection("no list of statuses")
-    if messages is not None:
-        read = partial(_message, value.get("metadata"), _Contacts(value.get("contacts")))
-        yield from _each(value, "messages", read)
+def _holds_messages(value: object) -> bool:
+    parts = [value]
+    for part in parts:  # which grows meanwhile
+        if isinstance(part, dict):
+            if any(part.get(key) for key in _MESSAGE_LISTS):
+                return True
+            parts += part.values()
+        elif isinstance(part, list):
+            parts += part
+    return False
 
 
-def _message(metadata: object, contacts: _Contacts, message: JsonObject) -> Iterator[Item]:
+def _value(field: str, value: JsonObject) -> Iterator[Item]:
+    nested = value.get("standby")
+    if field == "standby" and isinstance(nested, dict) and not nested.keys() & value.keys():
+        value = {**value, **nested, "standby": None}
+    lists, contacts = _LISTS[field], value.get("contacts")
+    read = partial(_message, value.get("metadata"), _Contacts(contacts))
+    found: list[Item] = []
+    for key in lists:
+        if value.get(key) is not None:
+            is_echo = key == "message_echoes" or field == "smb_message_echoes"
+            found += _each(value, key, _status if key == "statuses" else partial(read, is_echo=is_echo))
+    if _is_unexpected(value, "metadata", "errors", "contacts", *lists):
+        found.append(Rejection("unexpected part of a change"))
+    yield from found or [Rejection("contacts without messages") if contacts else Ignored()]
+
+
+def _status(_: JsonObject) -> Iterator[Item]:
+    yield Ignored()
+
+
+def _message(metadata: object, contacts: _Contacts, message: JsonObject, *, is_echo: bool) -> Iterator[Item]:
+    if is_echo and isinstance(message.get("message"), dict):
+        # In standby an echo holds the request that sent it.
+        message = {**message["message"], **message}
     try:
-        if _name(message, "group_id"):
+        if _name(message, "group_id") or message.get("recipient_type") == "group":
             raise _Unstorable("group message")
         kind = _name(message, "type") or UNKNOWN_KIND
+        is_echo = is_echo or _is_from_account(message, metadata)
         yield IncomingMessage(
             phone_number_id=_required(_name(metadata, "phone_number_id"), "phone_number_id"),
-            identifier=_required(_identifier(message, contacts), "identifier"),
+            identifier=_recipient(message) if is_echo else _identifier(message, kind, contacts),
             external_id=_required(_name(message, "id"), "message id"),
             kind=kind,
             body=_body(message, kind),
             sent_at=_sent_at(message.get("timestamp")),
+            direction="outbound" if is_echo else "inbound",
         )
     except _Unstorable as reason:
         yield Rejection(str(reason))
 
 
-def _identifier(message: JsonObject, contacts: _Contacts) -> str | None:
-    if sender := _name(message, "from"):
-        return sender
+def _is_from_account(message: JsonObject, metadata: object) -> bool:
+    """Return whether the account's own number wrote a message: then it is the instructor's."""
+    own = _digits(metadata.get("display_phone_number")) if isinstance(metadata, dict) else None
+    return own is not None and own == _digits(message.get("from"))
+
+
+def _digits(number: object) -> str | None:
+    """Return a phone number's digits; None for anything else, a user id among them."""
+    text = str(number) if isinstance(number, str | int) else ""
+    return None if any(map(str.isalpha, text)) else _NO_DIGITS.sub("", text) or None
+
+
+def _recipient(message: JsonObject) -> str:
+    recipients = (_name(message, key) for key in ("to", "to_user_id", "recipient"))
+    return _required(next(filter(None, recipients), None), "recipient")
+
+
+def _identifier(message: JsonObject, kind: str, contacts: _Contacts) -> str:
+    if kind == "system":
+        return _required(_previous_identifier(message), "identifier")
     user_id = _name(message, "from_user_id") or _name(message, "user_id")
     contact = contacts.of(user_id)
-    return _name(contact, "wa_id") or user_id or _name(contact, "user_id")
+    sender = _name(message, "from") or _name(contact, "wa_id") or user_id or _name(contact, "user_id")
+    return _required(sender, "identifier")
+
+
+def _previous_identifier(message: JsonObject) -> str | None:
+    """Return the identifier that WhatsApp speaks of, never the one that it says is new."""
+    system = _follow(message, ("system",))
+    new = {_name(system, "wa_id"), _name(system, "user_id"), None}
+    named = (_name(message, "from"), _name(system, "previous_user_id"))
+    return next((identifier for identifier in named if identifier not in new), None)
 
 
 def _name(holder: object, key: str) -> str | None:
@@ -159,7 +262,7 @@ def _name(holder: object, key: str) -> str | None:
     value = holder.get(key) if isinstance(holder, dict) else None
     if value is None or value == "":
         return None
-    if not isinstance(value, str) or len(value) > LONGEST_NAME or _UNSTORABLE.search(value):
+    if not isinstance(value, str) or len(value) > MAX_NAME_CHARACTERS or _UNSTORABLE.search(value):
         raise _Unstorable(f"bad {key}")
     return value
 

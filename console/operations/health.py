@@ -4,8 +4,10 @@ import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from datetime import datetime
 from functools import partial
 
+import structlog
 from alembic.script import ScriptDirectory
 from flask import Blueprint, current_app, render_template
 from flask.typing import ResponseReturnValue
@@ -14,10 +16,13 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from console.config import Settings
 from console.database import db, ingesting, reading, writing
+from console.ingestion import service as ingestion
 from console.models import Conversation
 from console.permissions import public
 
 blueprint = Blueprint("health", __name__)
+
+log = structlog.get_logger()
 
 FAILURES = (SQLAlchemyError, sqlite3.Error)
 """What asking a database may raise."""
@@ -73,8 +78,20 @@ def readyz() -> ResponseReturnValue:
         "operations/health.html",
         heading="Ready" if ready else "Not ready",
         checks={one.title: one.problem for one in found},
+        last_messages=last_messages(found),
     )
     return answer, 200 if ready else 503
+
+
+def last_messages(found: list[Check]) -> dict[str, datetime]:
+    """Return when each channel last brought a message; nothing where ingestion's database can't tell."""
+    if any(check.problem for check in found if check.database == "ingest"):
+        return {}
+    try:
+        return ingestion.last_messages()
+    except FAILURES as error:
+        log.error("last_messages_unknown", kind=type(error).__name__)
+        return {}
 
 
 def checks() -> list[Check]:

@@ -62,16 +62,25 @@ def metrics() -> Response:
 
 
 class _Databases(Collector):
-    """What the databases say at this moment: whether each can be used, and what waits in outboxes."""
+    """What the databases say now: whether each can be used, the last message, and what waits in outboxes."""
 
     def collect(self) -> Iterator[Metric]:
         """Ask them; what can't be had is left out."""
         usable = GaugeMetricFamily(
             "console_database_usable", "Whether a database answers as it should.", labels=["database"]
         )
-        for check in health.checks():
+        checks = health.checks()
+        for check in checks:
             usable.add_metric([check.database], not check.problem)
         yield usable
+        last_message = GaugeMetricFamily(
+            "console_last_message_timestamp_seconds",
+            "When the newest message of a channel was sent.",
+            labels=["channel"],
+        )
+        for channel, moment in health.last_messages(checks).items():
+            last_message.add_metric([channel], moment.timestamp())
+        yield last_message
         yield from _outbox()
 
 

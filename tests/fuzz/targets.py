@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from console.identifiers import LONGEST_TERM, groups, normalize_identifier, search_term
-from console.ingestion.whatsapp import LONGEST_NAME, Ignored, IncomingMessage, Rejection, parse
+from console.ingestion.whatsapp import MAX_NAME_CHARACTERS, Ignored, IncomingMessage, Rejection, parse
 from tests.identifiers import read_by_character
 
 _PHONE_NUMBER = re.compile(r"[1-9][0-9]{7,14}")
@@ -42,7 +42,7 @@ def payloads(data: bytes) -> None:
 
 def _check_storable(item: IncomingMessage) -> None:
     for name in (item.phone_number_id, item.identifier, item.external_id, item.kind):
-        assert 0 < len(name) <= LONGEST_NAME
+        assert 0 < len(name) <= MAX_NAME_CHARACTERS
     for text in (item.phone_number_id, item.identifier, item.external_id, item.kind, item.body or ""):
         assert "\0" not in text
         text.encode()
@@ -57,8 +57,11 @@ def _messages(data: bytes) -> Iterator[Any]:
         return
     for entry in _members(payload, "entry"):
         for change in _members(entry, "changes"):
-            if isinstance(change, dict) and change.get("field", "messages") == "messages":
+            field = change.get("field", "messages") if isinstance(change, dict) else None
+            if field in ("messages", "standby", "smb_message_echoes"):
                 yield from _members(change.get("value"), "messages")
+            if field in ("standby", "smb_message_echoes"):
+                yield from _members(change.get("value"), "message_echoes")
 
 
 def _members(holder: Any, key: str) -> list[Any]:

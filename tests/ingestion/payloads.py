@@ -37,12 +37,16 @@ def payload(*messages: Any, account: str = ACCOUNT, **value: Any) -> bytes:
 
 
 def messages() -> list[tuple[Any, ...]]:
-    """Return (instructor, identifier, status, external id, kind, body, sent at) of all messages, in order."""
+    """Return every message, in order.
+
+    As (instructor, identifier, status, external id, kind, body, sent at, direction).
+    """
     return rows(
-        "SELECT i.name, c.customer_identifier, c.status, m.external_id, m.kind, m.body, m.sent_at "
+        "SELECT i.name, c.customer_identifier, c.status, m.external_id, m.kind, m.body, m.sent_at,"
+        " m.direction "
         "FROM messages m JOIN conversations c ON c.id = m.conversation_id "
         "JOIN instructors i ON i.id = m.instructor_id AND i.id = c.instructor_id "
-        "WHERE m.channel = 'whatsapp' AND c.channel = 'whatsapp' AND m.direction = 'inbound' "
+        "WHERE m.channel = 'whatsapp' AND c.channel = 'whatsapp' "
         "ORDER BY m.external_id"
     )
 

@@ -13,6 +13,7 @@ from console.config import ROOT
 from tests.databases import POSTGRESQL, SQLITE, environment, execute
 from tests.factories import run
 from tests.ingestion.payloads import ACCOUNT, SAMPLES, message, messages, payload, rejected
+from tests.ingestion.test_samples import EXPECTED
 
 pytestmark = pytest.mark.usefixtures("accounts")
 
@@ -30,23 +31,22 @@ def counts(stored: int = 0, repeated: int = 0, ignored: int = 0, rejected: int =
 
 
 def test_a_file_is_stored_and_counted(cli):
+    stored = sum(len(stored) for _, stored, _, _ in EXPECTED.values())
+    ignored = sum(ignored for _, _, ignored, _ in EXPECTED.values())
+    reasons = [reason.split("; ") for _, _, _, reason in EXPECTED.values() if reason]
+    rest = {"ignored": ignored, "rejected": sum(map(len, reasons))}
     first = ingest(cli, str(SAMPLES))
-    assert (first.exit_code, first.stdout) == (1, counts(stored=32, ignored=10, rejected=5))
+    assert (first.exit_code, first.stdout) == (1, counts(stored=stored, **rest))
     again = ingest(cli, str(SAMPLES))
-    assert (again.exit_code, again.stdout) == (1, counts(repeated=32, ignored=10, rejected=5))
-    assert len(messages()) == 32
-    assert len(rejected()) == 5
+    assert (again.exit_code, again.stdout) == (1, counts(repeated=stored, **rest))
+    assert len(messages()) == stored
+    assert len(rejected()) == len(reasons)
 
 
 def test_rejected_lines_are_named_by_number_and_reason_and_quote_nothing(cli):
     result = ingest(cli, str(SAMPLES))
-    assert result.stderr.splitlines() == [
-        "line 24: group message",
-        "line 29: no identifier",
-        "line 32: group message",
-        "line 38: no identifier",
-        "line 39: unknown account",
-    ]
+    rejected_lines = [f"line {line}: {reason}" for line, _, _, reason in EXPECTED.values() if reason]
+    assert result.stderr.splitlines() == rejected_lines
 
 
 def test_stdin_is_read_and_silence_means_that_all_is_stored(cli):

@@ -24,6 +24,12 @@ def only(raw: bytes) -> IncomingMessage | Rejection | Ignored:
     return item
 
 
+def change(field: str, value: object) -> bytes:
+    """Return a webhook payload with one change."""
+    entry = {"id": "200000000000001", "changes": [{"field": field, "value": value}]}
+    return json.dumps({"object": "whatsapp_business_account", "entry": [entry]}).encode()
+
+
 def read(message: dict[str, Any], **value: Any) -> IncomingMessage:
     """Return what a message that can be stored is read as."""
     item = only(payload(message, **value))
@@ -82,6 +88,106 @@ def test_the_identifier_is_the_first_that_there_is(fields, contacts, identifier)
 )
 def test_without_an_identifier_that_is_surely_the_senders_a_message_is_rejected(contacts):
     assert only(payload(message(sender=None), contacts=contacts)) == Rejection("no identifier")
+
+
+@pytest.mark.parametrize(
+    ("sender", "own", "direction"),
+    [
+        ("12025550100", "12025550100", "outbound"),
+        ("12025550100", "+1 (202) 555-0100", "outbound"),
+        ("+1 202 555 0100", 12025550100, "outbound"),
+        ("12025550101", "12025550100", "inbound"),
+        ("12025550100", "", "inbound"),
+        ("12025550100", None, "inbound"),
+        ("12025550100", [], "inbound"),
+        ("US.12025550100", "12025550100", "inbound"),
+    ],
+)
+def test_a_message_from_the_accounts_own_number_is_the_instructors(sender, own, direction):
+    metadata = {"phone_number_id": ACCOUNT, "display_phone_number": own}
+    found = read(message(sender=sender, to="447700900001"), metadata=metadata)
+    assert found.direction == direction
+    assert found.identifier == ("447700900001" if direction == "outbound" else sender)
+
+
+@pytest.mark.parametrize(
+    ("fields", "item"),
+    [
+        ({"to": "A", "to_user_id": "B"}, "A"),
+        ({"to": "", "to_user_id": "B"}, "B"),
+        ({}, Rejection("no recipient")),
+        ({"to": 1}, Rejection("bad to")),
+        ({"from": None}, Rejection("no recipient")),
+        ({"from": None, "to": "A"}, "A"),
+        ({"to": "A", "group_id": "Y2Fw"}, Rejection("group message")),
+    ],
+)
+@pytest.mark.parametrize("field", ["smb_message_echoes", "standby"])
+def test_an_echo_goes_to_the_conversation_of_its_recipient(field, fields, item):
+    echo = {**message(), "from": "12025550100", **fields}
+    found = only(change(field, {"metadata": {"phone_number_id": ACCOUNT}, "message_echoes": [echo]}))
+    assert (found.identifier if isinstance(found, IncomingMessage) else found) == item
+    assert not isinstance(found, IncomingMessage) or found.direction == "outbound"
+
+
+def test_every_message_in_the_field_of_echoes_is_the_instructors():
+    value = {"metadata": {"phone_number_id": ACCOUNT}, "messages": [message(sender="12025550100", to="A")]}
+    found = only(change("smb_message_echoes", value))
+    assert isinstance(found, IncomingMessage)
+    assert (found.identifier, found.direction) == ("A", "outbound")
+
+
+@pytest.mark.parametrize(
+    ("sender", "system", "item"),
+    [
+        ("A", {"wa_id": "B", "previous_user_id": "C"}, "A"),
+        (None, {"user_id": "B", "previous_user_id": "C"}, "C"),
+        ("B", {"wa_id": "B", "previous_user_id": "C"}, "C"),
+        ("B", {"wa_id": "B"}, Rejection("no identifier")),
+        (None, {"user_id": "B", "previous_user_id": "B"}, Rejection("no identifier")),
+        (None, {"wa_id": "B"}, Rejection("no identifier")),
+        (None, {}, Rejection("no identifier")),
+        ("A", None, "A"),
+        ("A", "changed", Rejection("bad system")),
+    ],
+)
+def test_a_system_message_belongs_to_the_identifier_that_it_speaks_of(sender, system, item):
+    fields = {"type": "system", "system": system, "from_user_id": "D", "user_id": "E"}
+    found = only(payload(message(sender=sender, **fields), contacts=[{"wa_id": "B"}]))
+    assert (found.identifier if isinstance(found, IncomingMessage) else found) == item
+
+
+def test_the_body_of_a_system_message_is_what_whatsapp_says():
+    system = {"body": "User A changed from 1 to 2", "type": "user_changed_number", "wa_id": "2"}
+    found = read(message(type="system", system=system))
+    assert (found.kind, found.direction, found.body) == ("system", "inbound", system["body"])
+
+
+@pytest.mark.parametrize(
+    "around",
+    [
+        {"messages": [message("1")], "standby": {"message_echoes": [message("2", to="A")]}},
+        {"standby": {"messages": [message("1")], "message_echoes": [message("2", to="A")]}},
+        {"messages": [message("1")], "message_echoes": [message("2", to="A")]},
+    ],
+)
+def test_standby_is_read_nested_or_not(around):
+    items = parse(change("standby", {"metadata": {"phone_number_id": ACCOUNT}, **around}))
+    assert [item.external_id for item in items if isinstance(item, IncomingMessage)] == ["1", "2"]
+    assert len(items) == 2
+
+
+@pytest.mark.parametrize(
+    "around",
+    [
+        {"messages": [message("1")], "standby": {"messages": [message("2")]}},
+        {"messages": [message("1")], "standby": [message("2")]},
+    ],
+)
+def test_standby_of_an_unknown_shape_is_kept_beside_what_is_read(around):
+    items = parse(change("standby", {"metadata": {"phone_number_id": ACCOUNT}, **around}))
+    assert items[1:] == [Rejection("unexpected part of a change")]
+    assert isinstance(items[0], IncomingMessage)
 
 
 @pytest.mark.parametrize("timestamp", ["1", 1, "253370764799", 253370764799])
@@ -188,6 +294,16 @@ def test_a_message_of_another_shape_is_rejected(fields, reason):
         (payload(messages=None, statuses={}), "no list of statuses"),
         (payload(message(), metadata=None), "no phone_number_id"),
         (payload(message(), metadata={"phone_number_id": 1}), "bad phone_number_id"),
+        (payload(messages=None, statuses=[1]), "not an object in statuses"),
+        (payload(messages=None, contacts=[{"wa_id": "A"}]), "contacts without messages"),
+        (payload(messages=None, message_echoes=[message()]), "unexpected part of a change"),
+        (payload(messages=None, threads={"a": 1}), "unexpected part of a change"),
+        (change("history", {}), "field not read"),
+        (change("something_new", None), "field not read"),
+        (change("account_update", {"messages": [1]}), "unexpected messages"),
+        (change("account_update", [{"a": [{"message_echoes": {"b": 1}}]}]), "unexpected messages"),
+        (b'{"entry": [], "messages": [1]}', "unexpected part of a payload"),
+        (b'{"entry": [{"changes": [], "messaging": [1]}]}', "unexpected part of a payload"),
     ],
 )
 def test_what_is_not_understood_is_rejected(raw, reason):
@@ -204,6 +320,9 @@ def test_what_is_not_understood_is_rejected(raw, reason):
         payload(messages=None),
         payload(messages=None, statuses=[{"status": "read"}]),
         payload(messages=None, errors=[{"code": 1}]),
+        change("account_update", {"messages": [], "event": "VERIFIED_ACCOUNT"}),
+        change("standby", {"standby": {}}),
+        change("standby", {"standby": {"statuses": [{"status": "read"}]}}),
     ],
 )
 def test_what_is_no_message_is_ignored(raw):
@@ -235,6 +354,22 @@ def test_any_json_is_read_as_something(value):
     assert parse(json.dumps(value).encode())
 
 
-@given(st.dictionaries(st.sampled_from([*message(), "group_id", "from_user_id", "image"]), json_values))
-def test_any_message_is_stored_or_rejected(fields):
-    assert isinstance(only(payload({**message(), **fields})), IncomingMessage | Rejection)
+@given(
+    st.sampled_from(["messages", "standby", "smb_message_echoes", "history", "account_update"]), json_values
+)
+def test_any_value_of_a_field_is_read_as_something(field, value):
+    assert parse(change(field, value))
+
+
+@given(
+    st.sampled_from(["messages", "standby", "smb_message_echoes"]),
+    st.dictionaries(
+        st.sampled_from(
+            [*message(), "to", "to_user_id", "group_id", "from_user_id", "image", "system", "message"]
+        ),
+        json_values,
+    ),
+)
+def test_any_message_is_stored_or_rejected(field, fields):
+    value = {"metadata": {"phone_number_id": ACCOUNT}, "messages": [{**message(), **fields}]}
+    assert isinstance(only(change(field, value)), IncomingMessage | Rejection)

@@ -10,6 +10,7 @@ from console import create_app
 from console.config import Settings
 from console.database import db
 from tests.databases import execute, file_of, locked, on_postgresql, on_sqlite, settings_for
+from tests.factories import Desk
 from tests.pages import Browser
 from tests.postgres import Cluster
 
@@ -28,6 +29,13 @@ def told(app: Flask, status: int) -> dict[str, str]:
 def test_a_console_whose_databases_can_be_used_is_ready(app: Flask):
     names = ("Database", "Database for reading", "Database for ingestion")
     assert told(app, 200) == dict.fromkeys(names, GOOD)
+
+
+def test_the_moment_of_the_last_message_is_told(app: Flask, anna: Desk):
+    anna.conversation("393331111111", at=1_767_225_600)
+    assert told(app, 200)["Last WhatsApp message"] == "1 Jan 2026, 00:00 UTC"
+    execute("ALTER TABLE channel_accounts RENAME TO away")
+    assert "Last WhatsApp message" not in told(app, 200)
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """Metrics: what is counted, under which labels, and that nothing of what people write becomes one."""
 
 import re
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -10,7 +11,7 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskCliRunner
 from prometheus_client.parser import text_string_to_metric_families
-from sqlalchemy import event, text
+from sqlalchemy import Connection, Engine, event, text
 
 from console import create_app
 from console.config import Settings, sqlite_path
@@ -48,6 +49,30 @@ def counted(app: Flask, *names: str) -> Iterator[Samples]:
     for key, value in samples(app).items():
         if key[0] in names and value != before.get(key, 0):
             rise[key] = value - before.get(key, 0)
+
+
+def plan_of(app: Flask, part: str) -> str:
+    """Return the plan of the one statement with this in it that asking for the metrics takes."""
+    asked: list[tuple[Engine, str, Any]] = []
+
+    def listener(
+        connection: Connection, _cursor: object, statement: str, parameters: Any, *_: object
+    ) -> None:
+        if part in statement:
+            asked.append((connection.engine, statement, parameters))
+
+    engines = [db.engines["read"], db.engines["ingest"]]
+    for engine in engines:
+        event.listen(engine, "before_cursor_execute", listener)
+    samples(app)
+    for engine in engines:
+        event.remove(engine, "before_cursor_execute", listener)
+    ((engine, statement, parameters),) = asked
+    with engine.connect() as connection:
+        if connection.dialect.name == "postgresql":
+            connection.execute(text("SET LOCAL enable_seqscan = off"))
+        explain = "EXPLAIN" if connection.dialect.name == "postgresql" else "EXPLAIN QUERY PLAN"
+        return str(connection.exec_driver_sql(f"{explain} {statement}", parameters).all())
 
 
 def test_requests_are_counted_by_the_rule_of_their_route_a_known_method_and_the_status(
@@ -166,6 +191,25 @@ def test_what_is_ingested_is_counted_by_result_and_rejections_by_reason(app: Fla
     }
 
 
+def test_the_newest_message_of_each_channel_has_its_moment(app: Flask, cli: FlaskCliRunner, anna: Desk):
+    name = "console_last_message_timestamp_seconds"
+    assert (name, "whatsapp") not in samples(app)
+    anna.conversation("393331111111", at=1_767_225_600)
+    desk(cli, "Bruno Pichler").conversation("393332222222", at=1_767_225_660)
+    anna.conversation("393333333333", at=1_767_225_630)
+    assert samples(app)[name, "whatsapp"] == 1_767_225_660
+    in_a_year = int(time.time()) + 365 * 24 * 3600
+    anna.conversation("393334444444", at=in_a_year)
+    assert samples(app)[name, "whatsapp"] == 1_767_225_660
+
+
+def test_the_newest_message_is_found_by_an_index(app: Flask, anna: Desk):
+    anna.conversation("393331111111")
+    plan = plan_of(app, "max(")
+    assert "ix_conversations_inbox" in plan
+    assert "Seq Scan on conversations" not in plan
+
+
 def test_events_that_wait_are_counted_with_their_age_until_they_are_moved(
     app: Flask, cli: FlaskCliRunner, anna: Desk
 ):
@@ -210,21 +254,7 @@ def test_an_outbox_that_is_no_json_counts_and_has_no_age(app: Flask, anna: Desk)
 
 def test_the_outboxes_are_found_by_their_index(app: Flask, anna: Desk):
     anna.conversation("393331111111")
-    asked: list[tuple[str, Any]] = []
-
-    def listener(*call: Any) -> None:
-        if "audit_outbox" in call[2]:
-            asked.append((call[2], call[3]))
-
-    event.listen(db.engines["read"], "before_cursor_execute", listener)
-    samples(app)
-    event.remove(db.engines["read"], "before_cursor_execute", listener)
-    ((statement, parameters),) = asked
-    with db.engines["read"].connect() as connection:
-        if connection.dialect.name == "postgresql":
-            connection.execute(text("SET LOCAL enable_seqscan = off"))
-        explain = "EXPLAIN" if connection.dialect.name == "postgresql" else "EXPLAIN QUERY PLAN"
-        plan = str(connection.exec_driver_sql(f"{explain} {statement}", parameters).all())
+    plan = plan_of(app, "audit_outbox")
     assert "ix_conversations_audit_outbox" in plan
     assert "Seq Scan" not in plan
 

@@ -84,6 +84,7 @@ def known(
 
     app.add_url_rule("/failing", "failing", fail)
     anna = desk(cli)
+    anna.conversation("393331234567")
     client.http.get("/failing")
     client.sign_in(anna.operator.email, "wrong")
     client.sign_in(anna.operator.email, anna.operator.password)
