@@ -1,7 +1,9 @@
 """How moments, identifiers and kinds of message read to a person. Decides nothing."""
 
+import re
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
+from functools import lru_cache
 from itertools import groupby
 from urllib.parse import urlencode
 
@@ -11,7 +13,10 @@ from console.conversations.queries import ConversationHead, ConversationRow, Mes
 from console.database import now, write_id
 from console.identifiers import groups
 
-LONGEST_IDENTIFIER = 20
+MAX_UNCUT = 16
+"""Characters of an ungrouped identifier that a list shows whole; of a longer one it may hide the middle."""
+MAX_IDENTIFIERS_KEPT = 10_000
+TAIL = 6
 
 _KINDS = {
     "audio": "Audio",
@@ -44,6 +49,7 @@ def init_app(app: Flask) -> None:
         kind_name,
         channel_name,
         identifier_groups,
+        identifier_parts,
         short_identifier,
         ago,
         moment,
@@ -66,17 +72,41 @@ def channel_name(channel: str) -> str:
     return _CHANNELS.get(channel, channel)
 
 
+@lru_cache(MAX_IDENTIFIERS_KEPT)
 def identifier_groups(identifier: str) -> tuple[str, ...]:
-    """Split an identifier for the eye; copied, the parts are one again."""
-    return groups(identifier)
+    """Split a phone number as its country writes it, anything else not at all; joined, the parts are whole.
+
+    For the eye alone: the library's answers change between releases, so nothing may be decided from them.
+    """
+    country_code, *rest = plain = groups(identifier)
+    national = "".join(rest)
+    if not national:
+        return plain
+    # 50 ms to import, and most commands show no number.
+    from phonenumbers import PhoneNumber, PhoneNumberFormat, format_number
+
+    zeros = len(national) - len(national.lstrip("0"))
+    number = PhoneNumber(
+        country_code=int(country_code),
+        national_number=int(national),
+        italian_leading_zero=zeros > 0,
+        number_of_leading_zeros=zeros or None,
+    )
+    written = tuple(re.findall(r"\+?[0-9]+", format_number(number, PhoneNumberFormat.INTERNATIONAL)))
+    return written if "".join(written) == country_code + national else plain
 
 
-def short_identifier(identifier: str) -> tuple[str, ...]:
-    """Split an identifier for the eye, a long one cut in the middle."""
-    shown = groups(identifier)
-    if sum(map(len, shown)) > LONGEST_IDENTIFIER:
-        return (f"{identifier[:13]}…{identifier[-4:]}",)
-    return shown
+def identifier_parts(identifier: str) -> tuple[str, str] | None:
+    """Split a long identifier before its tail, which tells two apart and stays visible; None for others."""
+    parts = groups(identifier)
+    return (
+        (identifier[:-TAIL], identifier[-TAIL:]) if len(parts) == 1 and len(identifier) > MAX_UNCUT else None
+    )
+
+
+def short_identifier(identifier: str) -> str:
+    """Cut a long identifier in the middle, where nothing but text can be shown."""
+    return f"{identifier[:12]}…{identifier[-TAIL:]}" if len(identifier) > 24 else identifier
 
 
 def ago(then: datetime, at: datetime | None = None) -> str:

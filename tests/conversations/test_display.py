@@ -4,9 +4,12 @@ from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from console.conversations import display
 from console.conversations.queries import MessageRow
+from console.identifiers import normalize_identifier
 
 NOON = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
 
@@ -44,19 +47,45 @@ def test_a_moment_a_date_and_a_day_are_exact():
 @pytest.mark.parametrize(
     ("identifier", "shown"),
     [
-        ("+39 333 123 4567", ("+39", "333", "123", "4567")),
-        ("0039 (333) 123 - 4567 ", ("+39", "333", "123", "4567")),
-        ("US.13491208655302741918", ("US.1349120865…1918",)),
-        ("WhatsApp Support", ("WhatsApp Support",)),
-        ("x" * 255, ("xxxxxxxxxxxxx…xxxx",)),
+        ("+39 333 123 4567", "+39 333 123 4567"),
+        ("0039 (333) 123 - 4567 ", "+39 333 123 4567"),
+        ("390612345678", "+39 06 1234 5678"),
+        ("447700900123", "+44 7700 900123"),
+        ("5511987654321", "+55 11 98765 4321"),
+        ("33612345678", "+33 6 12 34 56 78"),
+        ("12025550123", "+1 202 555 0123"),
+        ("99912345678", "+999 1234 5678"),
+        ("40404", "40404"),
+        ("WhatsApp Support", "WhatsApp Support"),
+        ("US.13491208655302741918", "US.13491208655302741918"),
     ],
 )
-def test_an_identifier_is_grouped_or_shortened_for_a_list(identifier: str, shown: tuple[str, ...]):
-    assert display.short_identifier(identifier) == shown
+def test_a_number_is_grouped_as_its_country_writes_it(identifier: str, shown: str):
+    assert " ".join(display.identifier_groups(identifier)) == shown
 
 
-def test_an_identifier_is_whole_where_there_is_room():
-    assert display.identifier_groups("US.13491208655302741918") == ("US.13491208655302741918",)
+@given(st.from_regex(r"\+?[1-9][0-9]{7,14}", fullmatch=True))
+def test_the_groups_of_a_number_are_the_whole_number(identifier: str):
+    normalized = normalize_identifier(identifier)
+    joined = "".join(display.identifier_groups(identifier))
+    assert joined in (identifier, f"+{normalized}")
+
+
+@pytest.mark.parametrize(
+    ("identifier", "parts"),
+    [
+        ("US.13491208655302741918", ("US.13491208655302", "741918")),
+        ("WhatsApp Support", None),
+        ("+39 333 123 4567", None),
+    ],
+)
+def test_the_tail_of_a_long_identifier_is_never_hidden(identifier: str, parts: tuple[str, str] | None):
+    assert display.identifier_parts(identifier) == parts
+
+
+def test_a_title_shows_both_ends_of_a_long_identifier():
+    assert display.short_identifier("x" * 249 + "abcdef") == "xxxxxxxxxxxx…abcdef"
+    assert display.short_identifier("US.1349120865530274") == "US.1349120865530274"
 
 
 def test_kinds_and_channels_are_named_and_unknown_ones_shown_as_they_are_called():

@@ -34,7 +34,7 @@ def _templates(app: Flask) -> None:
     ("changed", "shown"),
     [
         (ROW._replace(id=UUID(int=1)), "row-00000000-0000-0000-0000-000000000001"),
-        (ROW._replace(customer_identifier="4915112345678"), "<span>5678</span>"),
+        (ROW._replace(customer_identifier="4915112345678"), "<span>2345678</span>"),
         (ROW._replace(customer_identifier=None), "No identifier"),
         (ROW._replace(body="See you at nine"), "See you at nine"),
         (ROW._replace(kind="image"), "Photo"),
