@@ -51,7 +51,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     operations.init_app(app, settings)
     accounts.init_app(app)
     ingestion.init_app(app)
-    conversations.init_app(app)
+    conversations.init_app(app, settings)
     linking.init_app(app)
     permissions.guard(app)
     incoming.check_changes(app, settings)

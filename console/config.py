@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 from urllib.parse import quote, unquote, urlsplit
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from dotenv import dotenv_values
 from sqlalchemy.engine import URL, make_url
@@ -27,6 +28,7 @@ DEFAULT_PORTS = {"http": ":80", "https": ":443"}
 """What a browser leaves out at the end of a host, by scheme."""
 
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
+_UTC = ZoneInfo("UTC")
 _LOG_LEVELS = ("debug", "info", "warning", "error", "critical")
 T = TypeVar("T")
 
@@ -56,6 +58,7 @@ class Settings:
     whatsapp_app_secret: str | None = field(default=None, repr=False)
     whatsapp_verify_token: str | None = field(default=None, repr=False)
     metrics_token: str | None = field(default=None, repr=False)
+    time_zone: ZoneInfo = _UTC
     log_level: str = "info"
     public_url: str | None = None
     trusted_proxies: int = 0
@@ -110,6 +113,7 @@ def load(environ: Mapping[str, str] | None = None) -> Settings:
         whatsapp_app_secret=read("WHATSAPP_APP_SECRET", str, None),
         whatsapp_verify_token=read("WHATSAPP_VERIFY_TOKEN", str, None),
         metrics_token=read("METRICS_TOKEN", str, None),
+        time_zone=read("TIME_ZONE", _time_zone, _UTC),
         log_level=read("LOG_LEVEL", _log_level, "info"),
         public_url=read("PUBLIC_URL", _origin, None),
         trusted_proxies=read("TRUSTED_PROXIES", _few, 0),
@@ -159,6 +163,13 @@ def _switch(raw: str) -> bool:
         return _SWITCH[raw.lower()]
     except KeyError:
         raise ValueError("takes true or false") from None
+
+
+def _time_zone(raw: str) -> ZoneInfo:
+    try:
+        return ZoneInfo(raw)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise ValueError("takes the IANA name of a time zone, such as Europe/Rome") from None
 
 
 def _log_level(raw: str) -> str:

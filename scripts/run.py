@@ -8,6 +8,7 @@ import re
 import secrets
 import socket
 import subprocess
+from zoneinfo import available_timezones
 
 from bootstrap import INSTANCE, PYTHON, ROOT, SetupError, bootstrap, exclusive, plain_failures, say
 
@@ -54,6 +55,17 @@ def complete_environment() -> None:
         os.environ["CONSOLE_SECRET_KEY"] = secret_key()
     if not is_set("CONSOLE_CUSTOMER_BADGE"):
         os.environ["CONSOLE_CUSTOMER_BADGE"] = "true"
+    if not is_set("CONSOLE_TIME_ZONE"):
+        os.environ["CONSOLE_TIME_ZONE"] = machine_zone()
+
+
+def machine_zone() -> str:
+    """Return the IANA name of this machine's time zone; UTC where it tells none."""
+    _, _, linked = os.path.realpath("/etc/localtime").partition("/zoneinfo/")
+    for name in (os.environ.get("TZ", "").removeprefix(":"), linked):
+        if name and name in available_timezones():
+            return name
+    return "UTC"
 
 
 def is_set(name: str) -> bool:

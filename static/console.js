@@ -53,12 +53,34 @@
     if (location.search.includes("q=")) detail.history.type = "replace";
   });
 
-  const failed = (yes) => () => { find("#failed").hidden = !yes; };
+  const failed = (yes) => ({ target }) => {
+    if (target.id === "badges") return;
+    find("#failed").hidden = !yes;
+    /* The list belongs to another term than the one that stands in the field. */
+    if (yes && target.matches("[role=search]")) {
+      find("#list").hidden = true;
+      find("#found").textContent = "";
+    }
+  };
   on("htmx:before:request", failed(false));
   on("htmx:error", failed(true));
   on("htmx:response:error", failed(true));
   on("htmx:after:swap", showKeys);
   showKeys();
+
+  /* Where a badge did not come, its place says so, and the page offers to ask again. */
+  const sayNotLoaded = (text) => {
+    const places = [...document.querySelectorAll(".badge:not([data-state])")];
+    for (const place of places) place.textContent = text;
+    if (find("#again")) find("#again").hidden = !(text && places.length);
+  };
+  on("htmx:before:request", ({ target }) => { if (target.id === "badges") sayNotLoaded(""); });
+  on("htmx:finally:request", ({ target }) => { if (target.id === "badges") sayNotLoaded("Not loaded"); });
+  addEventListener("load", () => { if (!window.htmx) sayNotLoaded("Not loaded"); });
+  on("click", ({ target }) => {
+    if (!target.closest("#again")?.contains(target.closest("button"))) return;
+    window.htmx ? find("#badges").dispatchEvent(new Event("again")) : location.reload();
+  });
 
   const dialog = find("dialog");
   if (dialog) {

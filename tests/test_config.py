@@ -20,6 +20,11 @@ def test_defaults_are_one_file_and_the_badge_off():
     assert settings.customer_badge is False
     assert settings.whatsapp_app_secret is None
     assert settings.metrics_token is None
+    assert settings.time_zone.key == "UTC"
+
+
+def test_a_time_zone_is_read_by_its_name():
+    assert load({**SECRET, "CONSOLE_TIME_ZONE": "Europe/Rome"}).time_zone.key == "Europe/Rome"
 
 
 @pytest.mark.parametrize(
@@ -32,6 +37,11 @@ def test_defaults_are_one_file_and_the_badge_off():
         ("CONSOLE_DATABASE_URL", "sqlite://", "sqlite:///"),
         ("CONSOLE_DATABASE_URL", "mysql://somewhere/else", "postgresql+psycopg://"),
         ("CONSOLE_READ_DATABASE_URL", "postgresql+pg8000://h/d", "postgresql+psycopg://"),
+        ("CONSOLE_TIME_ZONE", "CEST", "Europe/Rome"),
+        ("CONSOLE_TIME_ZONE", "Europe", "Europe/Rome"),
+        ("CONSOLE_TIME_ZONE", "/etc/localtime", "Europe/Rome"),
+        ("CONSOLE_TIME_ZONE", "../Rome", "Europe/Rome"),
+        ("CONSOLE_TIME_ZONE", "é\0", "Europe/Rome"),
         ("CONSOLE_PUBLIC_URL", "console.example.org", "https://"),
         ("CONSOLE_PUBLIC_URL", "https://console.example.org/path", "https://"),
         ("CONSOLE_PUBLIC_URL", "https://console.example.org:port", "https://"),

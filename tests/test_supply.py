@@ -200,6 +200,7 @@ USES = {
     "pytest-xdist": ("Makefile", "-n auto"),
     "ruff": ("scripts/check.py", '"ruff"'),
     "squawk-cli": ("scripts/check_online.py", '"squawk"'),
+    "tzdata": ("console/config.py", "ZoneInfo("),
 }
 
 NODE_USES = {

@@ -2,13 +2,13 @@
 
 from flask import Flask
 
-from console.conversations import commands, display, drawing, routes
+from console.config import Settings
+from console.conversations import commands, display, routes
 
 
-def init_app(app: Flask) -> None:
+def init_app(app: Flask, settings: Settings) -> None:
     """Add the pages, the filters of their templates, and the commands."""
-    display.init_app(app)
-    drawing.init_app(app)
+    display.init_app(app, settings.time_zone)
     app.register_blueprint(routes.blueprint)
     for command in commands.commands:
         app.cli.add_command(command)

@@ -24,7 +24,7 @@ _STATES = {Outcome.LINKED: State.KNOWN, Outcome.MATCH: State.NEW, Outcome.NONE: 
 _WORDS = {
     State.KNOWN: ("Known customer", "Linked to a customer on record"),
     State.NEW: ("New customer", "On record, not linked to this conversation"),
-    State.UNLINKED: ("Unlinked", "No customer on record matches"),
+    State.UNLINKED: ("Unlinked", "Customer not resolved"),
 }
 
 _drawn = Counter("console_badges", "Badges drawn, on a page or for one.", ["state"])

@@ -1,11 +1,12 @@
 """How moments, identifiers and kinds of message read to a person. Decides nothing."""
 
 import re
-from collections.abc import Iterable, Mapping
-from datetime import UTC, datetime
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime, tzinfo
 from functools import lru_cache
 from itertools import groupby
 from urllib.parse import urlencode
+from zoneinfo import ZoneInfo
 
 from flask import Flask
 
@@ -42,8 +43,9 @@ _WEEKDAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _MONTHS = ("", "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
 
-def init_app(app: Flask) -> None:
-    """Give the templates these filters."""
+def init_app(app: Flask, zone: ZoneInfo) -> None:
+    """Give the templates these filters, and the name of the zone that they show moments in."""
+    clock = Clock(zone)
     filters = (
         query,
         kind_name,
@@ -51,15 +53,17 @@ def init_app(app: Flask) -> None:
         identifier_groups,
         identifier_parts,
         short_identifier,
-        ago,
-        moment,
-        date,
-        day,
-        by_day,
+        clock.ago,
+        clock.moment,
+        clock.date,
+        clock.time,
+        clock.day,
+        clock.by_day,
         isoformat,
         ids,
     )
-    app.jinja_env.filters.update({one.__name__: one for one in filters})
+    app.jinja_env.filters.update({shown.__name__: shown for shown in filters})
+    app.jinja_env.globals["time_zone"] = zone.key
 
 
 def kind_name(kind: str) -> str:
@@ -109,45 +113,63 @@ def short_identifier(identifier: str) -> str:
     return f"{identifier[:12]}…{identifier[-TAIL:]}" if len(identifier) > 24 else identifier
 
 
-def ago(then: datetime, at: datetime | None = None) -> str:
-    """Say how long ago, as short as a list allows: 2 min, 3 h, yesterday, Sat, 3 Nov, 3 Nov 2025."""
-    today = at or now()
-    days = today.toordinal() - then.toordinal()
-    if days < 7:
-        seconds = (today - then).total_seconds()
-        if 0 <= seconds < 60:
-            return "now"
-        if 0 <= seconds < 3600:
-            return f"{int(seconds / 60)} min"
-        if days == 0 and seconds > 0:
-            return f"{int(seconds / 3600)} h"
-        if days == 1:
-            return "yesterday"
-        if days > 1:
-            return _WEEKDAYS[then.weekday()]
-    return f"{then.day} {_MONTHS[then.month]}" if then.year == today.year else date(then)
+class Clock:
+    """Says moments and days in one time zone; its public methods are filters."""
 
+    def __init__(self, zone: tzinfo) -> None:
+        self.zone = zone
 
-def moment(then: datetime) -> str:
-    """Say exactly when: 24 Nov 2026, 09:14 UTC."""
-    return f"{date(then)}, {then.hour:02}:{then.minute:02} UTC"
+    def local(self, then: datetime) -> datetime:
+        """Return a moment in this zone: every moment that a page shows passes here."""
+        return then.astimezone(self.zone)
 
+    def ago(self, then: datetime, at: datetime | None = None) -> str:
+        """Say how long ago, as short as a list allows: 2 min, 3 h, yesterday, Sat, 3 Nov, 3 Nov 2025."""
+        at = at or now()
+        today, there = self.local(at), self.local(then)
+        days = today.toordinal() - there.toordinal()
+        if days < 7:
+            seconds = (at - then).total_seconds()
+            if 0 <= seconds < 60:
+                return "now"
+            if 0 <= seconds < 3600:
+                return f"{int(seconds / 60)} min"
+            if days == 0 and seconds > 0:
+                return f"{int(seconds / 3600)} h"
+            if days == 1:
+                return "yesterday"
+            if days > 1:
+                return _WEEKDAYS[there.weekday()]
+        return f"{there.day} {_MONTHS[there.month]}" if there.year == today.year else self.date(then)
 
-def date(then: datetime) -> str:
-    """Say on which day: 24 Nov 2026."""
-    return f"{then.day} {_MONTHS[then.month]} {then.year}"
+    def moment(self, then: datetime) -> str:
+        """Say exactly when: 24 Nov 2026, 09:14."""
+        return f"{self.date(then)}, {self.time(then)}"
 
+    def date(self, then: datetime) -> str:
+        """Say on which day: 24 Nov 2026."""
+        there = self.local(then)
+        return f"{there.day} {_MONTHS[there.month]} {there.year}"
 
-def day(then: datetime, at: datetime | None = None) -> str:
-    """Name a day: Tuesday 24 November, with the year unless it is this one."""
-    named = f"{then:%A} {then.day} {then:%B}"
-    return named if then.year == (at or now()).year else f"{named} {then.year}"
+    def time(self, then: datetime) -> str:
+        """Say at what time of the day: 09:14, with the offset in an hour that the clocks repeat."""
+        there = self.local(then)
+        shown = f"{there.hour:02}:{there.minute:02}"
+        if there.utcoffset() == there.replace(fold=1 - there.fold).utcoffset():
+            return shown
+        offset = f"{there:%z}"
+        return f"{shown} (UTC{offset[:3]}:{offset[3:5]})"
 
+    def day(self, then: datetime, at: datetime | None = None) -> str:
+        """Name a day: Tuesday 24 November, with the year unless it is this one."""
+        there = self.local(then)
+        named = f"{there:%A} {there.day} {there:%B}"
+        return named if there.year == self.local(at or now()).year else f"{named} {there.year}"
 
-def by_day(messages: list[MessageRow]) -> list[tuple[datetime, list[MessageRow]]]:
-    """Put messages, newest first, into days, oldest first."""
-    days = groupby(reversed(messages), key=lambda message: message.sent_at.astimezone(UTC).date())
-    return [(sent[0].sent_at, sent) for sent in (list(group) for _, group in days)]
+    def by_day(self, messages: Sequence[MessageRow]) -> list[tuple[datetime, list[MessageRow]]]:
+        """Put messages, newest first, into days, oldest first, each with a moment of its day."""
+        days = groupby(reversed(messages), key=lambda message: self.local(message.sent_at).date())
+        return [(sent[0].sent_at, sent) for sent in (list(group) for _, group in days)]
 
 
 def query(fields: Mapping[str, object]) -> str:

@@ -106,17 +106,21 @@ def inbox(
     `q` keeps those whose identifier contains it; `linked` those with, or without, a customer.
     Without `with_link` the columns of linking are not touched, and need not exist.
     """
-    term = search_term(q)
     # Identifiers are kept as they came, so what was typed may stand there with its separators. PostgreSQL
     # takes no NUL in a text.
     as_typed = q.strip().replace("\0", "")[:LONGEST_TERM]
-    terms = dict.fromkeys((term, as_typed)) if term else {}
+    terms = dict.fromkeys((search_term(q), as_typed)) if is_search(q) else {}
     sought = {f"term_{place}": containing(one) for place, one in enumerate(terms)}
     statement = _inbox(with_link=with_link, linked=linked, terms=tuple(sought), older=before is not None)
     asked = {"instructor_id": instructor_id, **sought, **_below(before)}
     rows = connection.execute(statement, asked).all()
     shown = [ConversationRow._make((*row, instructor_id)) for row in rows]
     return _page(shown, lambda row: Cursor(row.last_message_at, row.id))
+
+
+def is_search(q: str) -> bool:
+    """Return whether there is anything to search for in what was typed: separators alone match everything."""
+    return bool(search_term(q))
 
 
 def containing(text: str) -> str:
@@ -165,6 +169,22 @@ def newest_message() -> ScalarSelect[UUID]:
         select(message.id)
         .where(message.conversation_id == Conversation.id)
         .order_by(message.sent_at.desc(), message.id.desc())
+        .limit(1)
+        .correlate(Conversation)
+        .scalar_subquery()
+    )
+
+
+def first_message_at() -> ScalarSelect[datetime]:
+    """Return when a conversation's first message was sent, as a column of a select from conversations.
+
+    A statement of the channel's own (kind `system`) is nobody's message. NULL where there is no message.
+    """
+    message = aliased(Message)
+    return (
+        select(message.sent_at)
+        .where(message.conversation_id == Conversation.id, message.kind != "system")
+        .order_by(message.sent_at, message.id)
         .limit(1)
         .correlate(Conversation)
         .scalar_subquery()

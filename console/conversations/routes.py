@@ -11,7 +11,6 @@ from console.config import Settings
 from console.conversations import queries
 from console.conversations.badges import Badge, badges
 from console.conversations.cursors import Cursor
-from console.conversations.drawing import draw_badges
 from console.database import read_id, reading
 from console.permissions import Membership, Permission, actor, membership, requires
 
@@ -78,7 +77,8 @@ def show_badges() -> ResponseReturnValue:
     with reading() as connection:
         visible = actor().instructor_ids(Permission.CONVERSATIONS_READ)
         found = queries.subjects(connection, conversation_ids=asked, instructor_ids=visible)
-        return draw_badges(badges(connection, found))
+        shown = badges(connection, found)
+    return render_template("conversations/_badges.html", badges=shown)
 
 
 def badge_is_on() -> bool:
@@ -115,7 +115,7 @@ def _inbox(template: str) -> str:
     q = request.args.get("q", "")
     before = cursor()
     if instructor is None:
-        return render_template(template, instructor=None, page=queries.Page([], None), q=q)
+        return render_template(template, instructor=None, page=queries.Page([], None), q=q, badges={})
     with_badge = badge_is_on()
     with reading() as connection:
         page = queries.inbox(
@@ -130,6 +130,7 @@ def _inbox(template: str) -> str:
         with_badge=with_badge,
         badges=shown,
         q=q,
+        searched=queries.is_search(q),
         before=before,
         place=place,
     )
@@ -151,6 +152,7 @@ def _thread(conversation_id: UUID, template: str) -> str:
     return render_template(
         template,
         conversation=found,
+        author=membership(Permission.CONVERSATIONS_READ, found.instructor_id).author,
         page=page,
         with_badge=with_badge,
         badges=shown,

@@ -19,7 +19,7 @@ from sqlalchemy import (
     union_all,
 )
 
-from console.conversations.queries import PREVIEW_CHARACTERS, containing, newest_message
+from console.conversations.queries import PREVIEW_CHARACTERS, containing, first_message_at, newest_message
 from console.identifiers import normalize_identifier, search_term
 from console.models import Conversation, Customer, Message, User
 
@@ -35,7 +35,7 @@ class LinkView:
     channel: str
     customer_identifier: str | None
     status: str
-    created_at: datetime
+    first_message_at: datetime | None
     last_message_at: datetime
     customer_id: UUID | None
     linked_identifier: str | None
@@ -81,7 +81,11 @@ def link_view(
 @cache
 def _link_view() -> Executable:
     found = (
-        select(Conversation.__table__, newest_message().label("newest"))
+        select(
+            Conversation.__table__,
+            newest_message().label("newest"),
+            first_message_at().label("first_message_at"),
+        )
         .where(
             Conversation.id == bindparam("conversation_id"),
             Conversation.instructor_id.in_(bindparam("instructor_ids", expanding=True)),
@@ -96,7 +100,7 @@ def _link_view() -> Executable:
             found.c.channel,
             found.c.customer_identifier,
             found.c.status,
-            found.c.created_at,
+            found.c.first_message_at,
             found.c.last_message_at,
             found.c.customer_id,
             Customer.normalized_identifier,

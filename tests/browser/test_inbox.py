@@ -14,7 +14,7 @@ from tests.factories import PASSWORD
 WORDS = {
     "known": "Known customer Linked to a customer on record",
     "new": "New customer On record, not linked to this conversation",
-    "unlinked": "Unlinked No customer on record matches",
+    "unlinked": "Unlinked Customer not resolved",
 }
 
 
@@ -110,13 +110,69 @@ def test_nothing_moves_when_the_badges_arrive(
     assert places.evaluate_all(boxes) == before
 
 
-def test_without_an_answer_for_badges_the_page_works_and_says_so(instructor: Visit):
-    instructor.expected = "status of 503"
-    instructor.page.route("**/badges?*", lambda route: route.fulfill(status=503, body="<p>no</p>"))
+@pytest.mark.parametrize("size", [DESK, PHONE], ids=["desk", "phone"])
+@pytest.mark.parametrize("alone", [False, True], ids=["list", "conversation"])
+def test_where_badges_do_not_come_each_place_says_so_and_one_can_ask_again(
+    visitor: Visitor, site: Site, size: tuple[int, int], alone: bool
+):
+    visit = visitor(site.world.instructor, size=size)
+    visit.expected = "status of 503|ERR_FAILED|Failed to fetch"
+    answers = iter(["broken", "lost", "missing"])
+
+    def answer(route: Route) -> None:
+        match next(answers, None):
+            case "broken":
+                route.fulfill(status=503, body='<span class="badge" id="badge-0" data-state="new"></span>')
+            case "lost":
+                route.abort()
+            case "missing":
+                route.fulfill(status=200, content_type="text/html", body="")
+            case None:
+                route.continue_()
+
+    visit.page.route("**/badges?*", answer)
+    page = visit.open_conversation(NEW) if alone else visit.open("/conversations")
+    again, count = page.get_by_role("button", name="Try again"), 1 if alone else 50
+    boxes = "(all) => all.map((one) => JSON.stringify(one.getBoundingClientRect()))"
+    places = page.locator(".rows li, time, .stands, .messages li")
+    for asked in (1, 2, 3):
+        expect(page.get_by_text("Not every badge was loaded.")).to_be_visible()
+        expect(page.locator(".badge", has_text="Not loaded")).to_have_count(count)
+        expect(page.locator("[data-state]")).to_have_count(0)
+        assert len(visit.asked_for("/badges")) == asked
+        before = places.evaluate_all(boxes)
+        again.click()
+    expect(page.locator("[data-state]")).to_have_count(count)
+    expect(again).to_be_hidden()
+    assert places.evaluate_all(boxes) == before
+    expect(page.get_by_text("Not loaded")).to_have_count(0)
+
+
+def test_without_htmx_each_badges_place_says_that_it_was_not_loaded(instructor: Visit):
+    instructor.expected = "ERR_FAILED"
+    instructor.page.route("**/htmx.min.js*", lambda route: route.abort())
     page = instructor.open("/conversations")
+    expect(page.locator(".badge", has_text="Not loaded")).to_have_count(50)
+    instructor.page.unroute("**/htmx.min.js*")
+    page.get_by_role("button", name="Try again").click()
+    expect(page.locator("[data-state]")).to_have_count(50)
+
+
+def test_a_failed_search_leaves_no_list_under_its_term(instructor: Visit):
+    instructor.expected = "status of 503"
+    page = instructor.open("/conversations")
+    page.get_by_role("searchbox").fill("44 770")
+    expect(page.locator(".rows li")).to_have_count(2)
+    page.route("**/conversations/rows?*", lambda route: route.fulfill(status=503, body="<p>no</p>"))
+    page.get_by_role("searchbox").fill("39")
     expect(page.get_by_role("alert")).to_contain_text("Part of this page could not be loaded")
-    row(page, "+393331234567").get_by_role("link").click()
-    expect(page.get_by_role("heading", level=1, name="+393331234567")).to_be_visible()
+    expect(page.locator(".rows")).to_be_hidden()
+    expect(page.locator("#found")).to_have_text("")
+    page.unroute("**/conversations/rows?*")
+    page.get_by_role("searchbox").fill("44 770")
+    expect(page.locator(".rows li")).to_have_count(2)
+    expect(page.locator(".rows")).to_be_visible()
+    expect(page.get_by_role("alert")).to_be_hidden()
 
 
 def test_the_whole_row_opens_the_conversation_and_its_badge_does_not(operator: Visit):

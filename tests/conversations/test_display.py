@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 from uuid import uuid4
+from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import given
@@ -11,6 +12,7 @@ from console.conversations import display
 from console.conversations.queries import MessageRow
 from console.identifiers import normalize_identifier
 
+ROME = ZoneInfo("Europe/Rome")
 NOON = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
 
 
@@ -32,16 +34,71 @@ NOON = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
     ],
 )
 def test_ago_is_as_short_as_a_list_allows(passed: timedelta, said: str):
-    assert display.ago(NOON - passed, NOON) == said
+    assert display.Clock(UTC).ago(NOON - passed, NOON) == said
 
 
 def test_a_moment_a_date_and_a_day_are_exact():
-    then = datetime(2025, 3, 4, 5, 6, 7, tzinfo=UTC)
-    assert display.moment(then) == "4 Mar 2025, 05:06 UTC"
-    assert display.date(then) == "4 Mar 2025"
-    assert display.day(then, NOON) == "Tuesday 4 March 2025"
-    assert display.day(NOON, NOON) == "Tuesday 24 November"
-    assert display.isoformat(then) == "2025-03-04T05:06:07Z"
+    clock, then = display.Clock(ROME), datetime(2025, 3, 4, 23, 6, 7, tzinfo=UTC)
+    assert clock.moment(then) == "5 Mar 2025, 00:06"
+    assert clock.date(then) == "5 Mar 2025"
+    assert clock.time(then) == "00:06"
+    assert clock.day(then, NOON) == "Wednesday 5 March 2025"
+    assert clock.day(NOON, NOON) == "Tuesday 24 November"
+    assert display.isoformat(then) == "2025-03-04T23:06:07Z"
+
+
+def rome(
+    month: int, day: int, hour: int = 0, minute: int = 0, *, year: int = 2026, fold: int = 0
+) -> datetime:
+    """Return the moment at which clocks in Rome show this."""
+    return datetime(year, month, day, hour, minute, tzinfo=ROME, fold=fold).astimezone(UTC)
+
+
+@pytest.mark.parametrize(
+    ("then", "now", "said"),
+    [
+        # A night: two minutes past midnight in Rome are still the day before in UTC.
+        (rome(11, 23, 23, 59), rome(11, 24, 0, 1), "2 min"),
+        (rome(11, 23, 22, 0), rome(11, 24, 0, 1), "yesterday"),
+        (rome(11, 24, 0, 1), rome(11, 24, 8, 1), "8 h"),
+        (rome(11, 22, 23, 59), rome(11, 24, 0, 1), "Sun"),
+        # The day of 23 hours, from 2 to 3 at night, and the day after it.
+        (rome(3, 29, 0, 0), rome(3, 29, 23, 59), "22 h"),
+        (rome(3, 29, 0, 0), rome(3, 30, 0, 0), "yesterday"),
+        # The day of 25 hours, from 3 back to 2, and the day after it.
+        (rome(10, 25, 0, 0), rome(10, 25, 23, 59), "24 h"),
+        (rome(10, 25, 0, 0), rome(10, 26, 0, 0), "yesterday"),
+        # The turn of the year is the zone's as well.
+        (rome(1, 1, 0, 30), rome(6, 1, 0, 0), "1 Jan"),
+        (rome(12, 31, 23, 30, year=2025), rome(6, 1, 0, 0), "31 Dec 2025"),
+    ],
+)
+def test_days_begin_at_the_zones_midnight(then: datetime, now: datetime, said: str):
+    assert display.Clock(ROME).ago(then, now) == said
+
+
+def test_an_hour_that_the_clocks_repeat_says_which_it_is():
+    first, second = rome(10, 25, 2, 30), rome(10, 25, 2, 30, fold=1)
+    assert second - first == timedelta(hours=1)
+    clock = display.Clock(ROME)
+    assert clock.time(first) == "02:30 (UTC+02:00)"
+    assert clock.time(second) == "02:30 (UTC+01:00)"
+    assert clock.moment(second) == "25 Oct 2026, 02:30 (UTC+01:00)"
+    assert [clock.time(first - timedelta(hours=1)), clock.time(second + timedelta(hours=1))] == [
+        "01:30",
+        "03:30",
+    ]
+    before_gap = rome(3, 29, 1, 59)
+    assert [clock.time(before_gap), clock.time(before_gap + timedelta(minutes=1))] == ["01:59", "03:00"]
+
+
+@pytest.mark.parametrize(("month", "day", "hours"), [(3, 29, 23), (10, 25, 25), (11, 24, 24)])
+def test_a_days_messages_are_those_from_midnight_to_midnight(month: int, day: int, hours: int):
+    midnight = rome(month, day)
+    sent = [midnight + timedelta(hours=hour, minutes=30) for hour in range(-1, hours + 1)]
+    messages = [MessageRow(uuid4(), "inbound", "text", None, moment) for moment in reversed(sent)]
+    days = display.Clock(ROME).by_day(messages)
+    assert [[message.sent_at for message in those] for _, those in days] == [sent[:1], sent[1:-1], sent[-1:]]
 
 
 @pytest.mark.parametrize(
@@ -98,8 +155,8 @@ def test_kinds_and_channels_are_named_and_unknown_ones_shown_as_they_are_called(
 def test_messages_are_put_into_days_the_oldest_first():
     sent = [NOON, NOON - timedelta(hours=12), NOON - timedelta(hours=12, seconds=1)]
     messages = [MessageRow(uuid4(), "inbound", "text", str(moment), moment) for moment in sent]
-    (first, yesterday), (second, today) = display.by_day(messages)
+    (first, yesterday), (second, today) = display.Clock(UTC).by_day(messages)
     assert (first, second) == (sent[2], sent[1])
     assert yesterday == [messages[2]]
     assert today == [messages[1], messages[0]]
-    assert display.by_day([]) == []
+    assert display.Clock(UTC).by_day([]) == []

@@ -1,7 +1,9 @@
 """The pages instructors read: lists, one conversation, badges, and who sees what."""
 
 from dataclasses import replace
+from urllib.parse import quote, unquote
 from uuid import UUID, uuid4
+from zoneinfo import ZoneInfo
 
 import pytest
 from flask import Flask
@@ -212,7 +214,7 @@ def test_the_badge_says_exactly_what_the_rule_says(reader: Browser, anna: Desk):
     assert [" ".join(badge.get_text(" ").split()) for badge in page.select(".badge")] == [
         "Known customer Linked to a customer on record",
         "New customer On record, not linked to this conversation",
-        "Unlinked No customer on record matches",
+        "Unlinked Customer not resolved",
     ]
     for badge in page.select(".badge"):
         assert not badge.select("a, button, form, input, [title], [onclick], [tabindex]")
@@ -227,7 +229,7 @@ def test_until_it_arrives_a_badge_has_no_state(reader: Browser, anna: Desk, path
     assert not page.select("[data-state]")
     (loader,) = page.select("[hx-get^='/badges']")
     assert str(loader["hx-get"]).count("id=") == len(listed)
-    assert loader["hx-trigger"] == "load"
+    assert loader["hx-trigger"] == "load, again"
 
 
 @pytest.mark.parametrize("path", ["/conversations?q=3933", "/conversations/{known}?q=3933&page={cursor}"])
@@ -305,6 +307,89 @@ def test_nothing_on_the_instructors_pages_hints_at_linking(reader: Browser, anna
         page = reader.get_page(path)
         assert not page.select("a[href^='/links'], form[action^='/links']")
         assert not page.select("main form[method=post], main button[name]")
+
+
+def test_the_zone_decides_what_day_it_is_and_pages_name_it_once(
+    settings: Settings, cli: FlaskCliRunner, anna: Desk
+):
+    conversation_id = anna.conversation("393331234567", at=1_790_288_100)  # 24 Sept 2026, 22:15 UTC
+    rome = Browser(create_app(replace(settings, time_zone=ZoneInfo("Europe/Rome"))))
+    rome.sign_in(anna.operator.email, anna.operator.password)
+    for path in (
+        "/conversations",
+        f"/conversations/{conversation_id}",
+        "/links",
+        f"/links/{conversation_id}",
+    ):
+        page = rome.get_page(path)
+        assert page.text.count("times in Europe/Rome") == 1
+        assert "UTC" not in str(page)
+        assert "25 Sep 2026, 00:15" in {str(time.get("title")) for time in page.select("time")}
+    thread = rome.get_page(f"/conversations/{conversation_id}")
+    assert [day.text for day in thread.select(".day")] == ["Friday 25 September"]
+    assert [time.text for time in thread.select(".messages time")] == ["00:15"]
+
+
+def test_what_whatsapp_says_is_shown_as_its_own_words(reader: Browser, anna: Desk):
+    conversation_id = anna.conversation("393331234567")
+    said = "User Anna changed from 393331234567 to 393339999999"
+    execute(
+        f"UPDATE messages SET kind = 'system', body = '{said}' WHERE conversation_id = '{conversation_id}'"
+    )
+    thread = reader.get_page(f"/conversations/{conversation_id}")
+    (line,) = thread.select(".messages li")
+    assert line["class"] == ["system"]
+    assert " ".join(line.text.split()).startswith(f"WhatsApp: {said}")
+    (preview,) = reader.get_page("/conversations").select(".rows .last")
+    assert preview.text == f"WhatsApp: {said}"
+
+
+def test_who_wrote_is_told_as_the_reader_knows_them(client: Browser, cli: FlaskCliRunner, anna: Desk):
+    conversation_id = anna.conversation("393331234567")
+    reply = anna.conversation("393331234567", text="Yes", at=1_790_000_500)
+    assert reply == conversation_id
+    execute("UPDATE messages SET direction = 'outbound' WHERE body = 'Yes'")
+    for person, name in (
+        (anna.operator, "Anna Kofler"),
+        (user(cli, anna.instructor_id, "instructor"), "You"),
+    ):
+        browser = Browser(client.http.application)
+        browser.sign_in(person.email, person.password)
+        thread = browser.get_page(f"/conversations/{conversation_id}")
+        assert [said.text for said in thread.select(".messages .hidden")] == [
+            "Customer wrote:",
+            f"{name} wrote:",
+        ]
+        assert browser.get_page("/conversations").select(".rows .last")[0].text == f"{name}: Yes"
+
+
+@pytest.mark.parametrize("q", ["+", "-", "00", "( )", " ", "%00"])
+def test_a_search_for_nothing_is_no_search(reader: Browser, anna: Desk, q: str):
+    anna.conversation("393331234567")
+    page = reader.get_page(f"/conversations?q={quote(unquote(q))}")
+    assert len(page.select(".rows li")) == 1
+    assert "Nothing to search for" in page.select_one("#list").text  # type: ignore[union-attr]  # it is there
+    assert "found" not in page.text
+    assert str(page.title.string).startswith("Conversations")  # type: ignore[union-attr]  # it is there
+
+
+def test_what_was_found_is_counted_exactly_or_said_to_be_more(reader: Browser, anna: Desk):
+    def found(path: str) -> str:
+        page = reader.get_page(path)
+        return " ".join(page.select_one("#found").text.split())  # type: ignore[union-attr]  # it is there
+
+    for number in range(51):
+        anna.conversation(f"3933300{number:05}", at=1_790_000_000 + number)
+    assert found("/conversations") == ""
+    assert found("/conversations?q=393330000050") == "1 conversation found"
+    assert found("/conversations?q=3933300000") == "More than 50 conversations found"
+    assert found("/conversations?q=77") == "0 conversations found"
+    page = reader.get_page("/conversations?q=3933300000")
+    older = str(page.select("main a[href*='before=']")[0]["href"])
+    assert len(reader.get_page(older).select(".rows li")) == 1
+    assert found(older) == ""
+    beyond = reader.get_page(older.replace("q=3933300000", "q=7777"))
+    assert "No older conversations with “7777” in the number" in beyond.text
 
 
 @pytest.mark.parametrize(

@@ -317,6 +317,22 @@ def test_a_link_write_takes_six_statements(app: Flask, marta: Browser, anna: Des
     assert len(without_control(seen)) == 6
 
 
+def test_the_form_says_when_the_first_message_was_sent_not_when_a_row_was_made(marta: Browser, anna: Desk):
+    def head(conversation_id: UUID) -> str:
+        (said,) = marta.get_page(f"/links/{conversation_id}").select(".work .head .soft")
+        return " ".join(said.text.split())
+
+    conversation_id = anna.conversation("393331234567", at=1_600_000_000)
+    anna.conversation("393331234567", at=1_790_000_000)
+    assert "first message 13 Sep 2020" in head(conversation_id)
+    execute("UPDATE messages SET kind = 'system' WHERE sent_at < '2021-01-01'")
+    assert "first message 21 Sep 2026" in head(conversation_id)
+    execute("UPDATE messages SET kind = 'system'")
+    assert "first" not in head(conversation_id)
+    execute("DELETE FROM messages")
+    assert "first" not in head(conversation_id)
+
+
 def test_the_history_reads_as_sentences_newest_first(marta: Browser, anna: Desk):
     conversation_id, other = anna.conversation("393331234567"), anna.customer("393330000000")
     anna.link(conversation_id, reason="one")

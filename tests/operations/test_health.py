@@ -33,7 +33,8 @@ def test_a_console_whose_databases_can_be_used_is_ready(app: Flask):
 
 def test_the_moment_of_the_last_message_is_told(app: Flask, anna: Desk):
     anna.conversation("393331111111", at=1_767_225_600)
-    assert told(app, 200)["Last WhatsApp message"] == "1 Jan 2026, 00:00 UTC"
+    assert told(app, 200)["Last WhatsApp message"] == "1 Jan 2026, 00:00"
+    assert "Times in UTC" in Browser(app).get_page("/readyz").text
     execute("ALTER TABLE channel_accounts RENAME TO away")
     assert "Last WhatsApp message" not in told(app, 200)
 
