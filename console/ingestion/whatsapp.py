@@ -236,8 +236,10 @@ def _digits(number: object) -> str | None:
 
 
 def _recipient(message: JsonObject) -> str:
+    """Return whom an echo is to: a number as `from` writes it, in digits alone, or a user id."""
     recipients = (_name(message, key) for key in ("to", "to_user_id", "recipient"))
-    return _required(next(filter(None, recipients), None), "recipient")
+    recipient = _required(next(filter(None, recipients), None), "recipient")
+    return _digits(recipient) or recipient
 
 
 def _identifier(message: JsonObject, kind: str, contacts: _Contacts) -> str:

@@ -115,9 +115,9 @@ EXPECTED = {
     "unknown account": (39, [], 0, "unknown account"),
     # Echoes: what the instructor wrote from the phone, or from another program.
     "echo among messages": (40, answered(("text", "Ci vediamo sabato"), to="447700900101"), 0, ""),
-    "echo, the account's number written with separators": (
+    "echo, both numbers written with separators": (
         41,
-        answered(("text", "Numero scritto"), to="+44 7700 900102"),
+        answered(("text", "Numero scritto"), to="447700900102"),
         0,
         "",
     ),
