@@ -23,6 +23,7 @@ from tests.truth.truth import (
 )
 
 PAGE = 50
+MAX_CUSTOMERS = 20
 MAX_EXAMPLES = 3
 
 BADGES = {
@@ -307,18 +308,28 @@ class Judge:
 
     # The linking desk
 
-    def desk(
-        self, rows: Sequence[pages.RowSaid], head: str, empty: str, instructor: Instructor, *, linked: bool
-    ) -> None:
+    def desk(self, said: pages.DeskSaid, instructor: Instructor, *, linked: bool) -> None:
         """Judge the first page of the linking desk."""
         threads = [one for one in by_newest(instructor) if bool(one.link) == linked]
-        self.rows(rows, instructor, threads)
-        if found := _COUNT.search(head.removeprefix(instructor.name)):
-            self.count("left", found[0], len(threads))
-        if empty:
-            self.holds("desk empty", not threads, empty, f"{len(threads)} left")
-            says_linked = "linked" in empty.lower() and "every" in empty.lower()
-            self.holds("all linked", not says_linked or bool(instructor.threads), empty, "no conversations")
+        self.rows(said.rows, instructor, threads)
+        self.queue(said.rows)
+        if _COUNT.search(said.left):
+            is_of_tab = said.left.startswith("Not linked") or "not linked" in said.left
+            unlinked = [one for one in instructor.threads.values() if not one.link]
+            self.count("left", said.left, len(unlinked if is_of_tab else threads))
+        if said.empty:
+            self.holds("desk empty", not threads, said.empty, f"{len(threads)} conversations")
+            says_linked = "every" in said.empty.lower()
+            self.holds("all linked", not says_linked or bool(instructor.threads), said.empty, "none")
+
+    def queue(self, rows: Iterable[pages.RowSaid]) -> None:
+        """Judge what the desk adds to its rows: badges, and which can't be linked to their number."""
+        for row in rows:
+            thread = self._by_id.get(row.id)
+            if thread and row.badge:
+                self.badge(row.badge, thread)
+            if thread and row.is_skipped:
+                self.holds("skipped", thread.normalized is None, "Not a customer's number", thread.identifier)
 
     def form(self, said: pages.FormSaid, thread: Thread, *, term: str = "") -> None:
         """Judge the link form's page."""
@@ -328,6 +339,10 @@ class Judge:
             self.says("first wrote", said.first_wrote.at, first)
             self.date("first wrote day", said.first_wrote.shown, first)
             self.exact("first wrote in full", said.first_wrote.exact, first)
+        used: set[str] = set()
+        for one, true in zip(reversed(said.talk), reversed(thread.messages), strict=False):
+            self.message(one, true, thread, used)
+        self.queue(said.queue)
         link = thread.link
         self.says("linked to", said.linked_to, shown(link.identifier) if link else None)
         self.unmade += said.linked_to is not None and link is None
@@ -350,23 +365,33 @@ class Judge:
             if not choice.identifier:
                 continue
             customer = known.get(choice.identifier)
-            if not self.holds("customer", customer is not None, choice.identifier, "no such customer"):
-                continue
-            assert customer
-            customer.id = customer.id or choice.id
-            self.says("customer id", choice.id, customer.id)
-            if choice.since:
-                self.says("customer since", choice.since.at, customer.created_at.replace(microsecond=0))
-                self.date("customer since day", choice.since.shown, customer.created_at)
-            if "linked" in choice.note:
-                linked = re.findall(r"(\d+)\sconversations?\slinked", choice.note)
-                self.says("customer's links", linked, [str(thread.instructor.linked_to(customer))])
+            self.holds("customer", customer is not None, choice.identifier, "no such customer")
+            if customer:
+                self.choice(choice, customer, thread)
         matching = [one for one in thread.instructor.customers if sought(term) in one]
-        if term and found:
-            self.count("customers found", found, len(matching))
-        if nobody:
-            is_true = not matching if term else thread.normalized not in thread.instructor.customers
-            self.holds("no customer", is_true, nobody, f"{len(matching)} customers")
+        for text in (found, nobody):
+            if "Type more digits" in text:
+                self.holds("more customers", len(matching) > MAX_CUSTOMERS, text, len(matching))
+            elif text.startswith("No customers"):
+                self.holds("no customer", not thread.instructor.customers, text, len(matching))
+            elif text.startswith("No customer"):
+                is_true = not matching if term else thread.normalized not in thread.instructor.customers
+                self.holds("no customer", is_true, text, len(matching))
+            elif text:
+                self.count("customers found", text, len(matching))
+
+    def choice(self, said: pages.ChoiceSaid, customer: Customer, thread: Thread) -> None:
+        """Judge what is said of a customer to choose."""
+        customer.id = customer.id or said.id
+        self.says("customer id", said.id, customer.id)
+        if said.since:
+            self.says("customer since", said.since.at, customer.created_at.replace(microsecond=0))
+            self.date("customer since day", said.since.shown, customer.created_at)
+        if "this conversation’s number" in said.note:
+            self.says("own number", said.identifier, shown(thread.normalized))
+        if "linked" in said.note:
+            linked = re.findall(r"(\d+)\sconversations?\slinked", said.note)
+            self.says("customer's links", linked, [str(thread.instructor.linked_to(customer))])
 
     def history(self, said: pages.FormSaid, thread: Thread) -> None:
         """Judge the link history: every change, newest first, and how many older ones there are."""
@@ -420,6 +445,7 @@ _DONE = (
     (re.compile(r"Linked\."), ("linked", "relinked")),
     (re.compile(r"Link removed\."), ("unlinked",)),
     (re.compile(r"Nothing to change: it is so already\."), ("unchanged",)),
+    (re.compile(r"The change to (?P<thread>.+) was saved\."), ("linked", "relinked", "unlinked")),
     (re.compile(r"Linked (?P<thread>.+) to (?P<new>.+)\."), ("linked",)),
     (re.compile(r"Replaced (?P<old>.+) with (?P<new>.+)\."), ("relinked",)),
     (re.compile(r"Removed the link to (?P<old>.+)\."), ("unlinked",)),
@@ -435,7 +461,7 @@ def _is_done(flash: str, outcome: str, thread: Thread, change: Change | None) ->
         "old": change.previous.identifier if change and change.previous else None,
     }
     for pattern, outcomes in _DONE:
-        if found := pattern.fullmatch(flash.split(" Change it")[0]):
+        if found := pattern.fullmatch(flash):
             named = {name: re.sub(r"\s", "", said) for name, said in found.groupdict().items()}
             return outcome in outcomes and all(said == shown(true[name]) for name, said in named.items())
     return False

@@ -37,6 +37,7 @@ class RowSaid:
     preview: str
     when: Moment
     badge: BadgeSaid | None
+    is_skipped: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +137,7 @@ class FormSaid:
     dialog: DialogSaid | None
     stale: StaleSaid | None
     queue: list[RowSaid]
-    statements: list[str]
+    talk: list[MessageSaid]
     forms: dict[str, dict[str, str]] = field(default_factory=dict)
 
 
@@ -203,7 +204,14 @@ def inbox(html: str) -> ListSaid:
 def _row(row: Element, conversation_id: str) -> RowSaid:
     who, last, when = row.first(".identifier"), row.first(".last"), row.first("time")
     assert when
-    return RowSaid(conversation_id, identifier(who), last.text if last else "", _moment(when), _badge_in(row))
+    return RowSaid(
+        conversation_id,
+        identifier(who),
+        last.text if last else "",
+        _moment(when),
+        _badge_in(row),
+        row.first(".skipped") is not None,
+    )
 
 
 def _link(page: Element, text: str) -> str | None:
@@ -253,7 +261,8 @@ def form(html: str) -> FormSaid:
     """Read the link form's page."""
     page = main(html)
     work = page.first(".work") or page
-    heading, head = work.first("h2"), work.first("span.soft")
+    about = page.first(".talk") or work
+    heading, head = about.first("h2"), about.first("span.soft")
     notice, current = work.first(".problem"), work.first(".current")
     found, choices = page.first("#customers-found"), page.first("#choices")
     nobody = choices.first(".empty") if choices else None
@@ -265,7 +274,7 @@ def form(html: str) -> FormSaid:
         identifier=identifier(heading.first(".identifier") if heading else None),
         head=head.text if head else "",
         first_wrote=_first_moment(head),
-        flashes=[done.text for done in work.all(".done")],
+        flashes=[done.text.removesuffix(" Change") for done in page.all(".done")],
         notice=notice.text if notice and not notice.get("hidden") else "",
         linked_to=identifier(current.first(".identifier")) if current else None,
         choices=[_choice(one) for one in choices.all("label.choice")] if choices else [],
@@ -277,8 +286,8 @@ def form(html: str) -> FormSaid:
         says_never_linked=never is not None,
         dialog=_dialog(page.first("dialog")),
         stale=_stale(work),
-        queue=list(_queue(page)),
-        statements=[one.text for one in work.all(".system")],
+        queue=_queue(page),
+        talk=list(_messages(about)),
         forms=_forms(page),
     )
 
@@ -358,19 +367,35 @@ def _stale(work: Element) -> StaleSaid | None:
     return StaleSaid(sides, changed.text if changed else "", _first_moment(changed))
 
 
-def _queue(page: Element) -> Iterator[RowSaid]:
+def _queue(page: Element) -> list[RowSaid]:
     queue = page.first(".queue")
-    for link in queue.all("a") if queue else ():
-        if link.first("time"):
-            yield _row(link, link["href"].split("?")[0].rpartition("/")[2])
+    rows = queue.all("li") if queue else []
+    return [_row(row, _row_id(row)) for row in rows]
 
 
-def desk(html: str) -> tuple[list[RowSaid], str, str]:
-    """Read the linking desk: its rows, what its head says, and what it says where nothing is left."""
+def _row_id(row: Element) -> str:
+    link = row.first("a")
+    assert link
+    return link["href"].split("?")[0].rpartition("/")[2]
+
+
+@dataclass(frozen=True, slots=True)
+class DeskSaid:
+    """The linking desk: its rows, how many conversations are left, and what is said where none is."""
+
+    rows: list[RowSaid]
+    left: str
+    empty: str
+
+
+def desk(html: str) -> DeskSaid:
+    """Read the linking desk."""
     page = main(html)
     head, queue = page.first("span.soft"), page.first(".queue")
-    empty = queue.first(".empty") if queue else None
-    return list(_queue(page)), head.text if head else "", empty.text if empty else ""
+    empty, tabs = (queue.first(".empty"), queue.all("a")) if queue else (None, [])
+    counted = [tab.text for tab in tabs[:1] if tab.text.startswith("Not linked ")]
+    left = counted[0] if counted else head.text.rpartition("·")[2] if head else ""
+    return DeskSaid(_queue(page), left, empty.text if empty else "")
 
 
 def _forms(page: Element) -> dict[str, dict[str, str]]:
