@@ -353,7 +353,7 @@ class Judge:
             self.says("creatable", said.creatable, expected)
             if own:
                 self.holds("own customer", shown(own.identifier) in offered, offered, own.identifier)
-        self.choices(said.choices, said.found, said.nobody, thread, term=term)
+        self.choices(said.choices, "", said.nobody, thread, term=term)
         self.history(said, thread)
 
     def choices(
