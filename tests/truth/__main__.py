@@ -37,7 +37,7 @@ LINE = (
 @click.option("--messages", default=200_000, show_default=True, help="How many messages are written.")
 @click.option("--instructors", default=20, show_default=True, help="How many instructors they write to.")
 @click.option(
-    "--visits-every", default=60, show_default=True, help="Events of the world from one visit to the next."
+    "--visits-every", default=120, show_default=True, help="Events of the world from one visit to the next."
 )
 @click.option("--seed", default=12, show_default=True, help="Makes another world.")
 @click.option(
@@ -100,6 +100,8 @@ def _tell(engine: str, size: Size, figures: Figures) -> None:
     )
     click.echo(f"  the world: {figures.world}")
     click.echo(f"  the visits: {figures.visits}")
+    for text, times in figures.unknown.items():
+        click.echo(f"  not known to the judge, {times} times: {text}")
     for example in figures.examples:
         click.echo(f"  {example}")
 

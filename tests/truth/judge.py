@@ -74,6 +74,7 @@ class Judge:
         self.examples: list[str] = []
         self.reader: User | None = None
         self.lost = self.doubled = self.unmade = 0
+        self.unknown: Counter[str] = Counter()
         self._by_id: dict[str, Thread] = {}
 
     def says(self, kind: str, said: object, *true: object) -> bool:
@@ -91,6 +92,14 @@ class Judge:
             if self.false[kind] <= MAX_EXAMPLES:
                 self.examples.append(example)
         return is_true
+
+    def others(self, said: Iterable[str], rows: int) -> None:
+        """Judge what a page says elsewhere; what isn't known can't be judged, and is told in the end."""
+        for text in said:
+            if text == "Nothing to work on here.":
+                self.says(text, rows, 0)
+            elif not _KNOWN.fullmatch(text):
+                self.unknown[text] += 1
 
     # Identifiers
 
@@ -342,7 +351,7 @@ class Judge:
         used: set[str] = set()
         for one, true in zip(reversed(said.talk), reversed(thread.messages), strict=False):
             self.message(one, true, thread, used)
-        self.queue(said.queue)
+        self.desk(said.desk, thread.instructor, linked=False)
         link = thread.link
         self.says("linked to", said.linked_to, shown(link.identifier) if link else None)
         self.unmade += said.linked_to is not None and link is None
@@ -440,6 +449,12 @@ class Judge:
 
 
 WRITTEN = ("linked", "relinked", "unlinked")
+
+# Names, and what says only what one can do.
+_KNOWN = re.compile(
+    r"Conversations|Linking desk|Keys .*|Next n|Choose a conversation Or begin at the top of the list\."
+    r"|\+[\d ]+|\d{5,6}|IT\.\d+"
+)
 
 _DONE = (
     (re.compile(r"Linked\."), ("linked", "relinked")),

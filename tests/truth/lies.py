@@ -6,17 +6,18 @@ A lie alters what one of the console's functions or templates' filters returns, 
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import UTC, timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
 from sqlalchemy import text
 
-from console.conversations import badges, queries, resolution
+from console.conversations import badges, display, queries, resolution
 from console.conversations.badges import State
 from console.conversations.queries import Page
 from console.conversations.resolution import Outcome, Reason
+from console.database import now
 from console.ingestion import inbox, whatsapp
 from console.ingestion import service as ingestion
 from console.ingestion.whatsapp import IncomingMessage
@@ -246,7 +247,18 @@ LIES: dict[str, Lie] = {
         ("customer since",),
         altered(linking.customers, lambda found: _customers(found, lambda one: _later(one, created_at=DAY))),
     ),
+    "times are another zone's": Lie(
+        ("newest in full", "ago", "sent in full", "clock", "day"),
+        lambda _, patch: patch.setattr(display.Clock, "local", lambda _, then: then.astimezone(UTC)),
+    ),
+    "first wrote when the row was made": Lie(
+        ("first wrote",),
+        altered(linking.link_view, lambda view: view and replace(view, first_message_at=now())),
+    ),
     # Lists and counts
+    "one more was found": Lie(
+        ("found", "customers found"), filtered("length", lambda found: [*found, "one more"])
+    ),
     "the list is upside down": Lie(("order",), listed(lambda rows: rows[::-1])),
     "a row is missing": Lie(("rows", "order"), listed(lambda rows: rows[1:])),
     "a row is there twice": Lie(("rows", "twice", "order"), listed(lambda rows: rows[:1] + rows)),

@@ -118,6 +118,15 @@ class StaleSaid:
 
 
 @dataclass(frozen=True, slots=True)
+class DeskSaid:
+    """The linking desk: its rows, how many conversations are left, and what is said where none is."""
+
+    rows: list[RowSaid]
+    left: str
+    empty: str
+
+
+@dataclass(frozen=True, slots=True)
 class FormSaid:
     """The link form and everything around it."""
 
@@ -136,7 +145,7 @@ class FormSaid:
     says_never_linked: bool
     dialog: DialogSaid | None
     stale: StaleSaid | None
-    queue: list[RowSaid]
+    desk: DeskSaid
     talk: list[MessageSaid]
     forms: dict[str, dict[str, str]] = field(default_factory=dict)
 
@@ -187,6 +196,46 @@ def main(html: str) -> Element:
     """Return a page's main part, or the whole of a fragment."""
     page = read(html)
     return page.first("main") or page
+
+
+_STATEMENTS = ("p", "h1", "h2", "dt")
+# What is read by itself, and what only leads somewhere.
+_READ = (
+    "#choices",
+    "#consequence",
+    "#customers-found",
+    "#found",
+    "#older",
+    ".back",
+    ".badge",
+    ".buttons",
+    ".change",
+    ".current",
+    ".day",
+    ".done",
+    ".history",
+    ".last",
+    ".messages",
+    ".more",
+    ".problem",
+    ".queue",
+    ".rows",
+    ".stands",
+    ".tabs",
+    "dialog",
+)
+
+
+def others(html: str) -> list[str]:
+    """Return what a page says in headings and paragraphs that no other function here reads."""
+    page = main(html)
+    read = {id(part) for selector in _READ for one in page.all(selector) for part in one.walk()}
+    hidden = {id(part) for one in page.walk() if "hidden" in one.attributes for part in one.walk()}
+    return [
+        one.text
+        for one in page.walk()
+        if one.tag in _STATEMENTS and id(one) not in read | hidden and one.text
+    ]
 
 
 def inbox(html: str) -> ListSaid:
@@ -286,7 +335,7 @@ def form(html: str) -> FormSaid:
         says_never_linked=never is not None,
         dialog=_dialog(page.first("dialog")),
         stale=_stale(work),
-        queue=_queue(page),
+        desk=_desk(page),
         talk=list(_messages(about)),
         forms=_forms(page),
     )
@@ -379,18 +428,12 @@ def _row_id(row: Element) -> str:
     return link["href"].split("?")[0].rpartition("/")[2]
 
 
-@dataclass(frozen=True, slots=True)
-class DeskSaid:
-    """The linking desk: its rows, how many conversations are left, and what is said where none is."""
-
-    rows: list[RowSaid]
-    left: str
-    empty: str
-
-
 def desk(html: str) -> DeskSaid:
     """Read the linking desk."""
-    page = main(html)
+    return _desk(main(html))
+
+
+def _desk(page: Element) -> DeskSaid:
     head, queue = page.first("span.soft"), page.first(".queue")
     empty, tabs = (queue.first(".empty"), queue.all("a")) if queue else (None, [])
     counted = [tab.text for tab in tabs[:1] if tab.text.startswith("Not linked ")]

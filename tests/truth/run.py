@@ -44,6 +44,7 @@ class Figures:
     doubled: int
     misattributed: int
     unmade: int
+    unknown: dict[str, int]
     by_kind: dict[str, int]
     examples: list[str]
     messages: int
@@ -192,6 +193,7 @@ class Stage:
             judge.doubled,
             judge.false["author"] + judge.false["side"],
             judge.unmade,
+            dict(judge.unknown),
             dict(judge.judged),
             judge.examples,
             len(self.world.truth.stored),

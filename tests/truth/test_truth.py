@@ -17,6 +17,7 @@ def test_a_small_world_hears_nothing_false(settings: Settings):
         stage.live(visits_every=8)
         figures = stage.figures
     assert figures.examples == []
+    assert figures.unknown == {}
     assert figures.judged > 8_000
     assert figures.messages == stage.world.written >= SMALL.messages
     assert all(figures.world[name] for name in ("repeats", "late", "statements"))

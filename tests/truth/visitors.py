@@ -109,6 +109,7 @@ class Visitors:
             if not self.expect(answer, 200):
                 return
             said = pages.inbox(answer.text)
+            self.judge.others(pages.others(answer.text), len(said.rows))
             skip = self.judge.inbox(said, instructor, skip=skip, term=term)
             path = said.older and f"{said.older}&plain=1"
             most -= 1
@@ -134,6 +135,7 @@ class Visitors:
             if not self.expect(answer, 200):
                 return
             said = pages.thread(answer.text)
+            self.judge.others(pages.others(answer.text), len(said.messages))
             skip = self.judge.thread(said, thread, skip=skip)
             path = said.older and f"{said.older}&plain=1"
             most -= 1
@@ -143,7 +145,9 @@ class Visitors:
         path = f"/links?instructor={instructor.id}&plain=1" + ("&linked=yes" if linked else "")
         answer = self.get(self.operator(instructor), path)
         if self.expect(answer, 200):
-            self.judge.desk(pages.desk(answer.text), instructor, linked=linked)
+            said = pages.desk(answer.text)
+            self.judge.desk(said, instructor, linked=linked)
+            self.judge.others(pages.others(answer.text), len(said.rows))
 
     def search_customers(self, thread: Thread, term: str) -> None:
         """Search the customers that a conversation can be linked to."""
@@ -184,6 +188,7 @@ class Visitors:
             return None
         said = pages.form(answer.text)
         self.judge.form(said, thread, term=term)
+        self.judge.others(pages.others(answer.text), len(said.desk.rows))
         return Window(user, thread, said, len(thread.changes))
 
     def send(
