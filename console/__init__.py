@@ -31,6 +31,9 @@ def create_app(settings: Settings | None = None) -> Flask:
     app.config.update(
         CONSOLE=settings,
         SECRET_KEY=settings.secret_key,
+        SECRET_KEY_FALLBACKS=settings.secret_key_fallbacks,
+        # Flask-WTF knows no fallbacks; the serializer behind it takes a list of keys and signs by the last.
+        WTF_CSRF_SECRET_KEY=settings.secret_keys,
         # The name alone makes browsers hold a cookie to this host, over TLS; elsewhere they would refuse it.
         SESSION_COOKIE_NAME="__Host-session" if settings.behind_tls else "session",
         SESSION_COOKIE_SECURE=settings.behind_tls,

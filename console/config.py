@@ -27,6 +27,9 @@ _SWITCH = {
 DEFAULT_PORTS = {"http": ":80", "https": ":443"}
 """What a browser leaves out at the end of a host, by scheme."""
 
+MIN_SECRET_KEY = 32
+"""How many characters a secret key needs where the console is reached over TLS."""
+
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 _UTC = ZoneInfo("UTC")
 _LOG_LEVELS = ("debug", "info", "warning", "error", "critical")
@@ -54,6 +57,7 @@ class Settings:
     read_database_url: URL
     ingest_database_url: URL
     secret_key: str = field(repr=False)
+    secret_key_fallbacks: tuple[str, ...] = field(default=(), repr=False)
     customer_badge: bool = False
     whatsapp_app_secret: str | None = field(default=None, repr=False)
     whatsapp_verify_token: str | None = field(default=None, repr=False)
@@ -65,6 +69,11 @@ class Settings:
     throttle_url: str = field(default="memory://", repr=False)
     oidc: Oidc | None = None
     password_sign_in: bool = True
+
+    @property
+    def secret_keys(self) -> list[str]:
+        """Return every key whose signatures are accepted; the last one signs."""
+        return [*self.secret_key_fallbacks, self.secret_key]
 
     @property
     def behind_tls(self) -> bool:
@@ -104,11 +113,12 @@ def load(environ: Mapping[str, str] | None = None) -> Settings:
     password_sign_in = read("PASSWORD_SIGN_IN", _switch, True)
     if not password_sign_in and oidc is None:
         raise ConfigurationError("CONSOLE_PASSWORD_SIGN_IN takes false only where CONSOLE_OIDC_ISSUER is set")
-    return Settings(
+    settings = Settings(
         database_url=database,
         read_database_url=read_only(read("READ_DATABASE_URL", database_url, database)),
         ingest_database_url=read("INGEST_DATABASE_URL", database_url, database),
         secret_key=secret_key,
+        secret_key_fallbacks=read("SECRET_KEY_FALLBACKS", _keys, ()),
         customer_badge=read("CUSTOMER_BADGE", _switch, False),
         whatsapp_app_secret=read("WHATSAPP_APP_SECRET", str, None),
         whatsapp_verify_token=read("WHATSAPP_VERIFY_TOKEN", str, None),
@@ -121,6 +131,12 @@ def load(environ: Mapping[str, str] | None = None) -> Settings:
         oidc=oidc,
         password_sign_in=password_sign_in,
     )
+    if settings.behind_tls and min(map(len, settings.secret_keys)) < MIN_SECRET_KEY:
+        name = "SECRET_KEY" if len(secret_key) < MIN_SECRET_KEY else "SECRET_KEY_FALLBACKS"
+        raise ConfigurationError(
+            f"CONSOLE_{name} takes at least {MIN_SECRET_KEY} characters where CONSOLE_PUBLIC_URL is https://"
+        )
+    return settings
 
 
 def database_url(raw: str) -> URL:
@@ -170,6 +186,13 @@ def _time_zone(raw: str) -> ZoneInfo:
         return ZoneInfo(raw)
     except (ZoneInfoNotFoundError, ValueError, OSError):
         raise ValueError("takes the IANA name of a time zone, such as Europe/Rome") from None
+
+
+def _keys(raw: str) -> tuple[str, ...]:
+    keys = tuple(key.strip() for key in raw.split(","))
+    if not all(keys):
+        raise ValueError("takes earlier secret keys, separated by commas")
+    return keys
 
 
 def _log_level(raw: str) -> str:

@@ -33,7 +33,8 @@ def settings_for(where: Path | URL, **changes: object) -> Settings:
 
     On PostgreSQL each part has its own role, as in production.
     """
-    values: dict[str, object] = {"secret_key": "a secret of the tests alone", "customer_badge": True}
+    secret_key = "a secret of the tests alone, which is long enough"
+    values: dict[str, object] = {"secret_key": secret_key, "customer_badge": True}
     if isinstance(where, Path):
         url = database_url(f"sqlite:///{where}")
         urls = {"": url, "read_": read_only(url), "ingest_": url}

@@ -8,7 +8,7 @@ import pytest
 
 from console.config import ROOT, ConfigurationError, load, sqlite_path
 
-SECRET = {"CONSOLE_SECRET_KEY": "x"}
+SECRET = {"CONSOLE_SECRET_KEY": "a key of 32 characters or more, so it is"}
 
 
 def test_defaults_are_one_file_and_the_badge_off():
@@ -31,6 +31,7 @@ def test_a_time_zone_is_read_by_its_name():
     ("name", "value", "takes"),
     [
         ("CONSOLE_SECRET_KEY", "", "random text"),
+        ("CONSOLE_SECRET_KEY_FALLBACKS", "one,,two", "separated by commas"),
         ("CONSOLE_CUSTOMER_BADGE", "maybe", "true or false"),
         ("CONSOLE_LOG_LEVEL", "loud", "debug, info"),
         ("CONSOLE_DATABASE_URL", "nonsense", "sqlite:///"),
@@ -111,8 +112,37 @@ def test_the_public_address_is_kept_as_browsers_write_it(given: str, kept: str):
     assert load({**SECRET, "CONSOLE_PUBLIC_URL": given}).public_url == kept
 
 
+LONG = "0123456789abcdef" * 2
+
+
+@pytest.mark.parametrize(
+    ("key", "fallbacks", "named"),
+    [
+        ("x", "", "CONSOLE_SECRET_KEY takes"),
+        (LONG[1:], "", "CONSOLE_SECRET_KEY takes"),
+        (LONG, "x", "CONSOLE_SECRET_KEY_FALLBACKS takes"),
+        (LONG, f"{LONG}, {LONG[1:]}", "CONSOLE_SECRET_KEY_FALLBACKS takes"),
+    ],
+)
+def test_behind_https_a_short_secret_key_is_refused(key: str, fallbacks: str, named: str):
+    keys = {"CONSOLE_SECRET_KEY": key, "CONSOLE_SECRET_KEY_FALLBACKS": fallbacks}
+    with pytest.raises(ConfigurationError, match=f"^{named} at least 32 characters"):
+        load({**keys, "CONSOLE_PUBLIC_URL": "https://console.example.org"})
+    assert load({**keys, "CONSOLE_PUBLIC_URL": "http://console.example.org"}).secret_key == key
+
+
+def test_earlier_keys_are_accepted_and_the_new_one_signs():
+    keys = {"CONSOLE_SECRET_KEY": "new", "CONSOLE_SECRET_KEY_FALLBACKS": " older , old "}
+    assert load(keys).secret_keys == ["older", "old", "new"]
+    assert load({"CONSOLE_SECRET_KEY": "new"}).secret_keys == ["new"]
+
+
 def test_secrets_stay_out_of_the_repr():
-    hushed = {"CONSOLE_SECRET_KEY": "hush", "CONSOLE_METRICS_TOKEN": "hush"}
+    hushed = {
+        "CONSOLE_SECRET_KEY": "hush",
+        "CONSOLE_SECRET_KEY_FALLBACKS": "hush",
+        "CONSOLE_METRICS_TOKEN": "hush",
+    }
     assert "hush" not in repr(
         load({**SECRET, **OIDC, **hushed, "CONSOLE_THROTTLE_URL": "redis://:hush@host"})
     )

@@ -1,12 +1,14 @@
 """Device cookies: which accounts were signed in to on this browser before (docs/decisions/0061).
 
-A browser that holds one is counted apart from strangers, who so can't lock out whom they pretend to be. It
-opens nothing, names nobody, and outlives the session.
+A browser that holds one is counted apart from strangers, so that they can't lock out whom they pretend to be.
+The cookie opens nothing and names nobody. It outlives the session, but not a change of password: for an
+account it counts in the epoch of sessions in which it was written, and no longer.
 """
 
 import base64
 import hmac
 import secrets
+from uuid import UUID
 
 from flask import Response, current_app, g, request
 from itsdangerous import BadData, URLSafeTimedSerializer
@@ -15,26 +17,30 @@ from console.accounts.signing import Signer
 
 KEPT_SECONDS = 365 * 24 * 60 * 60
 """How long a browser is known after its last sign-in: people come back for the season."""
-MOST_ACCOUNTS = 5
+MAX_ACCOUNTS = 5
 """How many accounts one browser is known for: a desk may be shared."""
 
 
-def masked(kind: str, value: str) -> str:
+def masked(kind: str, value: str, key: str | None = None) -> str:
     """Return what stands for a value where others may read it; only the secret key's holder can tell."""
-    key = str(current_app.secret_key).encode()
-    digest = hmac.digest(key, f"{kind} {value}".encode("utf-8", "surrogatepass"), "sha256")
+    key = key or str(current_app.secret_key)
+    digest = hmac.digest(key.encode(), f"{kind} {value}".encode("utf-8", "surrogatepass"), "sha256")
     return base64.urlsafe_b64encode(digest[:16]).decode().rstrip("=")
 
 
-def known_for(account: str) -> str | None:
-    """Return this browser's id for a masked account that was signed in to on it; None for a stranger's."""
-    return _accounts().get(account)
+def known_for(user_id: UUID, epoch: int) -> str | None:
+    """Return this browser's id if the user signed in on it in this epoch of sessions, else None."""
+    browser, accounts = _read()
+    return browser if any(accounts.get(mask, -1) >= epoch for mask in _masks(user_id)) else None
 
 
-def remember(account: str) -> None:
-    """Let this browser be known for a masked account from this answer on, by a new id."""
-    others = [(one, id_) for one, id_ in _accounts().items() if one != account]
-    g.device = dict([*others, (account, secrets.token_urlsafe(16))][-MOST_ACCOUNTS:])
+def remember(user_id: UUID, epoch: int) -> None:
+    """Let this browser be known for a user from this answer on; it keeps the id that it has."""
+    browser, accounts = _read()
+    masks = _masks(user_id)
+    others = [(mask, known) for mask, known in accounts.items() if mask not in masks]
+    newest = dict([*others, (masks[-1], epoch)][-MAX_ACCOUNTS:])
+    g.device = browser or secrets.token_urlsafe(16), newest
 
 
 def save(response: Response) -> None:
@@ -50,16 +56,21 @@ def save(response: Response) -> None:
         )
 
 
-def _accounts() -> dict[str, str]:
+def _read() -> tuple[str | None, dict[str, int]]:
     try:
-        found: dict[str, str] = _serializer().loads(request.cookies.get(_name(), ""), max_age=KEPT_SECONDS)
+        browser, accounts = _serializer().loads(request.cookies.get(_name(), ""), max_age=KEPT_SECONDS)
     except BadData:
-        return {}
-    return found
+        return None, {}
+    return browser, accounts
+
+
+def _masks(user_id: UUID) -> list[str]:
+    """Return what stands for a user under each accepted key, the current one last."""
+    return [masked("user", str(user_id), key) for key in current_app.config["CONSOLE"].secret_keys]
 
 
 def _serializer() -> URLSafeTimedSerializer:
-    return URLSafeTimedSerializer(str(current_app.secret_key), salt="device", signer=Signer)
+    return URLSafeTimedSerializer(current_app.config["CONSOLE"].secret_keys, salt="browser", signer=Signer)
 
 
 def _name() -> str:

@@ -11,7 +11,7 @@ from flask.typing import ResponseReturnValue
 
 from console.accounts.forms import SignInForm
 from console.accounts.routes import let_in, settings, sign_in_page
-from console.accounts.service import address, vouched_for
+from console.accounts.service import vouched_for
 from console.database import read_from
 from console.permissions import public
 
@@ -78,10 +78,10 @@ def _finish(provider: "Provider", begun: dict[str, Any]) -> ResponseReturnValue:
         code_verifier=begun["code_verifier"],
     )
     read_from(session.get("written_until"))
-    signed_in = vouched_for(email=email) if email else None
-    if not email or signed_in is None:
+    account = vouched_for(email=email) if email else None
+    if account is None:
         return _refuse("nobody", _NOBODY, 403)
-    return let_in(signed_in, address(email), begun["next"])
+    return let_in(account, begun["next"])
 
 
 def _ask_provider(question: Callable[["Provider"], ResponseReturnValue]) -> ResponseReturnValue:

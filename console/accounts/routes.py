@@ -21,11 +21,13 @@ from flask_login import LoginManager
 from console.accounts import devices, sessions
 from console.accounts.forms import SignInForm
 from console.accounts.service import (
+    Account,
     SessionsGoOn,
-    SignedIn,
+    TooBusy,
     address,
     authenticate,
     end_sessions,
+    find_account,
     is_address,
     load_actor,
 )
@@ -43,6 +45,8 @@ login_manager.session_protection = None
 # Browsers read "//host" and "/\host" as another host, and drop tabs and line ends before they look.
 _PATH_ON_THIS_HOST = re.compile(r"/(?![/\\])[!-\[\]-~]*")
 
+_BUSY = "Many people are signing in at this moment. Try again in a few seconds."
+_BUSY_SECONDS = 3
 _MISMATCH = "E-mail address and password don’t go together, or the account is disabled."
 
 
@@ -94,19 +98,25 @@ def sign_in() -> ResponseReturnValue:
         throttle = current_app.extensions.setdefault("throttle", Throttle(settings().throttle_url))
     read_from(session.get("written_until"))
     email = address(form.email.data or "")
-    counted = counters(email, request.remote_addr)
+    account = find_account(email=email)
+    device = devices.known_for(account.id, account.session_epoch) if account else None
+    counted = counters(email, request.remote_addr, device)
     if wait := throttle.wait(counted):
         log.warning("sign_in_throttled", account=devices.masked("account", email), seconds=wait)
         notice = f"Too many sign-ins failed. Try again in {_in_words(wait)}."
         return sign_in_page(form, notice), 429, {"Retry-After": str(wait)}
-    signed_in = authenticate(email=email, password=form.password.data or "")
-    if signed_in is None:
-        if is_address(email):
-            throttle.count(counted)
-        log.warning("sign_in_failed", account=devices.masked("account", email))
-        form.password.errors = [_MISMATCH]
-        return sign_in_page(form), 422
-    return let_in(signed_in, email, form.next.data)
+    try:
+        matches = is_address(email) and authenticate(account, form.password.data or "")
+    except TooBusy:
+        log.warning("sign_in_deferred")
+        return sign_in_page(form, _BUSY), 429, {"Retry-After": str(_BUSY_SECONDS)}
+    if account and matches:
+        return let_in(account, form.next.data)
+    if is_address(email):
+        throttle.count(counted)
+    log.warning("sign_in_failed", account=devices.masked("account", email))
+    form.password.errors = [_MISMATCH]
+    return sign_in_page(form), 422
 
 
 @blueprint.post("/logout")
@@ -118,10 +128,12 @@ def logout() -> ResponseReturnValue:
     session.clear()
     if user_id and epoch is not None:
         try:
-            end_sessions(UUID(user_id), epoch)
+            next_epoch = end_sessions(UUID(user_id), epoch)
         except SessionsGoOn as error:
             log.error("sessions_not_ended", user_id=user_id, kind=str(error))
             return render_template("accounts/signed_out.html", hours=sessions.IDLE_SECONDS // 3600), 503
+        if next_epoch is not None:
+            devices.remember(UUID(user_id), next_epoch)
         log.info("signed_out", user_id=user_id)
     return redirect(url_for("accounts.login"), 303)
 
@@ -143,11 +155,11 @@ def sign_in_page(form: SignInForm, notice: str | None = None) -> str:
     )
 
 
-def let_in(signed_in: SignedIn, email: str, destination: str | None) -> ResponseReturnValue:
+def let_in(account: Account, destination: str | None) -> ResponseReturnValue:
     """Begin the session, let the account know this browser, and go where the person wanted to."""
-    sessions.begin(signed_in.id, signed_in.session_epoch)
-    devices.remember(devices.masked("account", email))
-    log.info("signed_in", user_id=str(signed_in.id))
+    sessions.begin(account.id, account.session_epoch)
+    devices.remember(account.id, account.session_epoch)
+    log.info("signed_in", user_id=str(account.id))
     return redirect(safe(destination), 303)
 
 

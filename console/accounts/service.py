@@ -1,8 +1,11 @@
 """Users, instructors, memberships and channel accounts: looking them up and making them."""
 
 import sqlite3
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from functools import cache
+from threading import BoundedSemaphore, Lock
 from typing import Any
 from uuid import UUID
 
@@ -21,10 +24,21 @@ hasher = PasswordHasher()
 
 SIGN_OUT_WAIT_MS = 5000
 """How long a sign-out waits for the database: a locked one keeps nobody at the desk."""
+MAX_SIGN_INS = 4
+"""How many sign-ins a process has under way: its other threads go on with pages."""
+MAX_HASH_WAIT_SECONDS = 5
+"""How long a sign-in waits for its turn to hash: one hash takes 64 MiB and up to four cores."""
+
+_places = BoundedSemaphore(MAX_SIGN_INS)
+_turn = Lock()
 
 
 class AccountError(Exception):
     """A change to accounts that can't be made; the message says why."""
+
+
+class TooBusy(Exception):
+    """So many sign-ins are under way that this one has to be tried again."""
 
 
 class SessionsGoOn(Exception):
@@ -32,11 +46,12 @@ class SessionsGoOn(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class SignedIn:
-    """An active user who has shown who they are, and the epoch that their session belongs to."""
+class Account:
+    """An active user, as a sign-in needs them."""
 
     id: UUID
     session_epoch: int
+    password_hash: str = field(repr=False)
 
 
 _ACTOR = (
@@ -66,45 +81,64 @@ def load_actor(user_id: UUID, epoch: int) -> Actor | None:
     return Actor(id=rows[0][0], email=rows[0][1], name=rows[0][2], memberships=memberships)
 
 
-def authenticate(*, email: str, password: str) -> SignedIn | None:
-    """Return the active user with this address and password; None for every kind of mismatch.
+def find_account(*, email: str) -> Account | None:
+    """Return the active user with this address; None where there is none, or it is no address."""
+    return _account(address(email)) if is_address(email) else None
 
-    Each costs one verification, whether there is such a user or not; what is no address costs none.
+
+def authenticate(account: Account | None, password: str) -> bool:
+    """Say whether this is the account's password.
+
+    Each call costs one verification, whether there is an account or not. Raises TooBusy.
     """
-    if not is_address(email):
-        return None
-    statement = select(User.id, User.session_epoch, User.password_hash).where(
-        User.email == address(email), User.active.is_(True)
-    )
-    with reading() as connection:
-        row = connection.execute(statement).one_or_none()
-    nobodys_hash = _nobodys_hash()  # made for both, so that even a worker's first answer costs both the same
-    if not _verify(row.password_hash if row else nobodys_hash, password):
-        return None
-    return SignedIn(row.id, row.session_epoch) if row else None
+    with _hashing():
+        nobodys_hash = _nobodys_hash()  # made for both, so that a worker's first answer costs both the same
+        matches = _verify(account.password_hash if account else nobodys_hash, password)
+    return matches and account is not None
 
 
-def vouched_for(*, email: str) -> SignedIn | None:
+@contextmanager
+def _hashing() -> Iterator[None]:
+    """Let one sign-in hash at a time, a few wait for their turn, and all others come again."""
+    if not _places.acquire(blocking=False):
+        raise TooBusy
+    try:
+        if not _turn.acquire(timeout=MAX_HASH_WAIT_SECONDS):
+            raise TooBusy
+        try:
+            yield
+        finally:
+            _turn.release()
+    finally:
+        _places.release()
+
+
+def vouched_for(*, email: str) -> Account | None:
     """Return the active user whose address a provider has verified; None for everybody else."""
     if not is_address(email):
         return None
     # The kelvin sign's lower case is a k: who verified an address with one has not verified that with a k.
     given = "".join(letter.lower() if letter.isascii() else letter for letter in email)
-    statement = select(User.id, User.session_epoch).where(User.email == given, User.active.is_(True))
+    return _account(given)
+
+
+def _account(email: str) -> Account | None:
+    statement = select(User.id, User.session_epoch, User.password_hash)
     with reading() as connection:
-        row = connection.execute(statement).one_or_none()
-    return SignedIn(*row) if row else None
+        row = connection.execute(statement.where(User.email == email, User.active.is_(True))).one_or_none()
+    return Account(*row) if row else None
 
 
-def end_sessions(user_id: UUID, epoch: int) -> None:
-    """End every session of a user who signs out of one of this epoch; one that is over ends no others.
+def end_sessions(user_id: UUID, epoch: int) -> int | None:
+    """End every session of a user who signs out of one of this epoch; return the epoch that begins.
 
-    Raises SessionsGoOn where the database can't be written.
+    A session that is over ends no others: None. Raises SessionsGoOn where the database can't be written.
     """
     statement = update(User).where(User.id == user_id, User.session_epoch <= epoch)
     try:
         with writing(wait_ms=SIGN_OUT_WAIT_MS) as connection:
-            connection.execute(statement.values(session_epoch=User.session_epoch + 1))
+            raised = statement.values(session_epoch=User.session_epoch + 1).returning(User.session_epoch)
+            return connection.execute(raised).scalar_one_or_none()
     except (SQLAlchemyError, sqlite3.Error) as error:
         raise SessionsGoOn(type(error).__name__) from error
 

@@ -23,9 +23,9 @@ from console.accounts import devices
 log = structlog.get_logger()
 
 ACCOUNT = (RateLimitItemPerMinute(5), RateLimitItemPerMinute(10, 15), RateLimitItemPerDay(30))
-"""Failures for one account, from all strangers together, or from one browser that it knows."""
+"""Failures for one account: of all strangers, of one known browser, of the known browsers at one address."""
 ADDRESS = (RateLimitItemPerHour(100), RateLimitItemPerDay(500))
-"""Failures of strangers from one client address, which an office may share."""
+"""Failures of strangers, or of known browsers, from one client address, which an office may share."""
 
 STORE_SECONDS = 1
 """How long Redis may take to connect, and to answer."""
@@ -84,19 +84,20 @@ class Throttle:
         return question(self._own)
 
 
-def counters(email: str, client: str | None) -> list[Counter]:
+def counters(email: str, client: str | None, device: str | None) -> list[Counter]:
     """Return what an attempt at this account, as its address is kept, counts for.
 
-    A browser that the account was signed in to on before counts for itself alone: no stranger, be it at the
-    same client address, can make it wait.
+    A browser that the account was signed in to on before has a `device` and counts apart from strangers: none
+    of them, be it at the same client address, can make it wait. Known browsers at one address count together
+    as well, so that several kept cookies guess no more often than one.
     """
     account = devices.masked("account", email)
-    if device := devices.known_for(account):
-        return [(limit, f"device/{device}") for limit in ACCOUNT]
     whence = devices.masked("client", _network(client))
-    return [(limit, f"account/{account}") for limit in ACCOUNT] + [
-        (limit, f"client/{whence}") for limit in ADDRESS
-    ]
+    if device:
+        accounts, address = [f"device/{device}/{account}", f"known/{whence}/{account}"], f"known/{whence}"
+    else:
+        accounts, address = [f"account/{account}"], f"client/{whence}"
+    return [(limit, key) for key in accounts for limit in ACCOUNT] + [(limit, address) for limit in ADDRESS]
 
 
 def _network(client: str | None) -> str:

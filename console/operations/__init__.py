@@ -8,7 +8,7 @@ from console.operations import compression, demo, errors, health, incoming, logs
 
 def init_app(app: Flask, settings: Settings) -> None:
     """Add logs, headers, compression, error pages, health and metrics."""
-    logs.init_app(app, settings.log_level)
+    logs.init_app(app, settings)
     metrics.init_app(app)
     incoming.check_host(app, settings)
     # What is added first sees an answer last.

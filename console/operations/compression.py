@@ -1,8 +1,8 @@
 """Compresses pages, style sheets and scripts for browsers that take gzip.
 
-Compressed lengths can give secrets away (BREACH) to somebody who makes a signed-in browser ask for pages that
-repeat a guess beside the secret, and watches how long the answers are. So a page that repeats text of its
-address isn't compressed; and as messages are what strangers wrote, a compressed page has a random number of
+Compressed lengths can give secrets away (BREACH) to a stranger who makes a signed-in browser ask for pages
+that repeat a guess beside the secret, and watches how long the answers are. So no page is compressed whose
+query a stranger may have chosen. Messages are what strangers wrote: a compressed page has a random number of
 bytes added (docs/decisions/0050).
 """
 
@@ -13,8 +13,9 @@ from functools import lru_cache
 
 from flask import Flask, Response, request
 
+from console.operations.incoming import OWN_SITE
+
 _ASSETS = {"text/css", "text/javascript"}
-_REPEATED = {"next", "page", "q"}
 _PADDING = 100
 # Past this level a page takes twice the time and hardly shrinks.
 _PAGE_LEVEL = 4
@@ -29,7 +30,7 @@ def init_app(app: Flask) -> None:
         if response.status_code != 200 or not (is_asset or response.mimetype == "text/html"):
             return response
         response.vary.add("Accept-Encoding")
-        if not request.accept_encodings["gzip"] or (not is_asset and _REPEATED & request.args.keys()):
+        if not request.accept_encodings["gzip"] or not (is_asset or _asked_by_ourselves()):
             return response
         response.direct_passthrough = False
         response.data = _asset(response.data) if is_asset else _page(response.data)
@@ -38,6 +39,14 @@ def init_app(app: Flask) -> None:
         if etag:
             response.set_etag(etag, weak=True)
         return response
+
+
+def _asked_by_ourselves() -> bool:
+    """Say whether no other site can have chosen what the page repeats of its address.
+
+    Nothing is repeated of an address but its query. A browser says which site a request comes from.
+    """
+    return not request.query_string or request.headers.get("Sec-Fetch-Site") in OWN_SITE
 
 
 @lru_cache(maxsize=32)

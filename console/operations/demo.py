@@ -21,7 +21,7 @@ from alembic.script import ScriptDirectory
 from flask import current_app
 from sqlalchemy import Connection, select, update
 
-from console.accounts.service import authenticate, hash_password
+from console.accounts.service import authenticate, find_account, hash_password
 from console.commands import Command, Failure
 from console.config import Settings
 from console.database import ingesting, insert_ignoring, now, writing
@@ -110,7 +110,7 @@ def _add_instructors(instructors: list[Data]) -> datetime:
 def _add_user(user: Data) -> UUID:
     """Add a user, or let an existing one in with the password of today's secret key; return the id."""
     email, password = user["email"], _password(user["email"])
-    signs_in = authenticate(email=email, password=password) is not None
+    signs_in = authenticate(find_account(email=email), password)
     with writing() as connection:
         if not signs_in:
             _set_password(connection, user, hash_password(password))

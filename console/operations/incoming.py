@@ -28,7 +28,7 @@ _LOOPBACK = re.compile(r"(?:localhost|127\.0\.0\.1|\[::1\])(?::[1-9][0-9]{0,4})?
 _SAFE_METHODS = {"GET", "HEAD", "OPTIONS"}
 _FORMS = {"application/x-www-form-urlencoded", "multipart/form-data"}
 # What a browser says of a request that a page of this console, or the person, has made.
-_OWN_SITE = {"same-origin", "none"}
+OWN_SITE = {"same-origin", "none"}
 
 
 class UnknownHost(BadRequest):
@@ -110,7 +110,7 @@ def _from_this_site(schemes: set[str]) -> bool:
     """Say whether a browser names this site as the sender. What isn't a browser names none."""
     site = request.headers.get("Sec-Fetch-Site")
     if site is not None:
-        return site in _OWN_SITE
+        return site in OWN_SITE
     sender = request.headers.get("Origin") or request.headers.get("Referer")
     if not sender:
         return True

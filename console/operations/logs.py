@@ -17,12 +17,12 @@ import structlog
 from flask import Flask, Response, g, has_request_context, request
 from structlog.typing import EventDict, Processor, WrappedLogger
 
+from console.config import Settings
 from console.database import new_id
-from console.identifiers import normalize_identifier
 
 log = structlog.get_logger()
 
-_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{8,64}")
+_REQUEST_ID = re.compile(r"[0-9a-f]{32}|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 # The methods of our routes; whoever asks can make up others.
 _METHODS = {"GET", "HEAD", "OPTIONS", "POST"}
 _MOST_CAUSES = 10
@@ -50,9 +50,9 @@ class _Lines(structlog.PrintLogger):
     log = debug = info = warning = error = critical = exception = msg
 
 
-def init_app(app: Flask, level: str) -> None:
+def init_app(app: Flask, settings: Settings) -> None:
     """Send every log line, ours and the libraries', to stderr as JSON."""
-    threshold = logging.getLevelNamesMapping()[level.upper()]
+    threshold = logging.getLevelNamesMapping()[settings.log_level.upper()]
     structlog.configure(
         processors=[*_SHARED, structlog.processors.JSONRenderer()],
         wrapper_class=structlog.make_filtering_bound_logger(threshold),
@@ -74,7 +74,8 @@ def init_app(app: Flask, level: str) -> None:
     @app.before_request
     def start() -> None:
         structlog.contextvars.clear_contextvars()
-        g.request_id = _request_id(request.headers.get("X-Request-Id", ""))
+        asked = request.headers.get("X-Request-Id", "") if settings.trusted_proxies else ""
+        g.request_id = asked if _REQUEST_ID.fullmatch(asked) else str(new_id())
         g.started = time.perf_counter()
         structlog.contextvars.bind_contextvars(request_id=g.request_id)
 
@@ -100,12 +101,6 @@ def method() -> str:
 def route() -> str:
     """Return the rule of the request's route, with nothing of its address; `none` where there is no route."""
     return request.url_rule.rule if request.url_rule else "none"
-
-
-def _request_id(asked: str) -> str:
-    """Return the id that the proxy gave the request; a new one if there is none, or if it names a person."""
-    usable = _REQUEST_ID.fullmatch(asked) and normalize_identifier(asked) is None
-    return asked if usable else str(new_id())
 
 
 def _name_failed_request(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:

@@ -117,7 +117,9 @@ def _from_this_machine() -> bool:
 
 def _has_token() -> bool:
     settings: Settings = current_app.config["CONSOLE"]
-    given = request.headers.get("Authorization", "").removeprefix("Bearer ")
-    return settings.metrics_token is not None and hmac.compare_digest(
-        given.encode(), settings.metrics_token.encode()
+    scheme, _, given = request.headers.get("Authorization", "").partition(" ")
+    return (
+        settings.metrics_token is not None
+        and scheme.lower() == "bearer"
+        and hmac.compare_digest(given.encode(), settings.metrics_token.encode())
     )

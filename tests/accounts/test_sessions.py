@@ -254,3 +254,37 @@ def test_without_tls_the_cookies_are_kept_from_scripts_and_other_sites(client: B
         assert "Path=/" in line
         assert "Secure" not in line
         assert "Domain" not in line
+
+
+def test_another_key_ends_no_session_and_loses_no_form_while_the_one_before_is_accepted(
+    settings: Settings, app: Flask, marta: Person
+):
+    before = Browser(app)
+    before.sign_in(marta.email, marta.password)
+    page = before.get_page("/conversations")
+    cookie = before.http.get_cookie("session")
+    assert cookie
+    rotated = replace(settings, secret_key="the key after" * 4, secret_key_fallbacks=(settings.secret_key,))
+    after = Browser(create_app(rotated))
+    after.http.set_cookie("session", cookie.value)
+    assert after.get_page("/conversations")
+    assert after.submit(page, "/logout").status_code == 303
+    ended = Browser(create_app(replace(rotated, secret_key_fallbacks=())))
+    ended.http.set_cookie("session", cookie.value)
+    assert ended.http.get("/conversations").status_code == 302
+
+
+def test_what_is_signed_after_a_change_of_keys_is_signed_by_the_new_one(
+    settings: Settings, app: Flask, marta: Person
+):
+    new = replace(settings, secret_key="the key after" * 4)
+    after = Browser(create_app(replace(new, secret_key_fallbacks=(settings.secret_key,))))
+    after.sign_in(marta.email, marta.password)
+    page = after.get_page("/conversations")
+    later = Browser(create_app(new))
+    for name in ("session", "device"):
+        cookie = after.http.get_cookie(name)
+        assert cookie
+        later.http.set_cookie(name, cookie.value)
+    assert later.submit(page, "/logout").status_code == 303
+    assert later.http.get("/conversations").status_code == 302

@@ -1,5 +1,7 @@
 """How often a sign-in may fail, whom that makes wait, and for how long."""
 
+import base64
+import json
 import re
 import threading
 from collections.abc import Iterator
@@ -9,6 +11,7 @@ import pytest
 import redis
 from fakeredis import TcpFakeServer
 from flask import Flask
+from flask.testing import FlaskCliRunner
 from limits import RateLimitItem
 from werkzeug.test import TestResponse
 
@@ -17,7 +20,7 @@ from console.accounts.throttle import ACCOUNT, ADDRESS, Throttle, counters
 from console.config import Settings
 from tests.accounts.conftest import Clock
 from tests.databases import SQLITE
-from tests.factories import Desk, Person, user
+from tests.factories import Desk, Person, run, user
 from tests.pages import Browser
 
 MINUTE, HOUR = 60, 60 * 60
@@ -166,22 +169,91 @@ def test_a_made_up_device_is_a_stranger(app: Flask, marta: Person, value: str):
     assert tell_to_wait(stranger.sign_in(marta.email, marta.password))
 
 
-def test_a_device_cookie_names_nobody_and_changes_with_each_sign_in(client: Browser, marta: Person):
-    seen = set()
-    for _ in range(3):
-        client.sign_in(marta.email, marta.password)
-        cookie = client.http.get_cookie("device")
-        assert cookie
-        assert marta.email not in cookie.decoded_value
-        assert str(marta.id) not in cookie.decoded_value
-        seen.add(cookie.value)
-    assert len(seen) == 3
+def inside(browser: Browser) -> tuple[str, dict[str, int]]:
+    """Return what a browser's device cookie holds: the browser's id, and accounts with their epochs."""
+    cookie = browser.http.get_cookie("device")
+    assert cookie
+    payload = cookie.value.partition(".")[0]
+    browser_id, accounts = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
+    return browser_id, accounts
+
+
+def test_a_device_cookie_names_nobody_and_keeps_its_id(client: Browser, marta: Person, bruno: Person):
+    ids = set()
+    for person in (marta, bruno, marta):
+        client.sign_in(person.email, person.password)
+        browser_id, accounts = inside(client)
+        assert not {person.email, str(person.id)} & accounts.keys()
+        ids.add(browser_id)
+    assert len(ids) == 1
+    assert len(inside(client)[1]) == 2
+
+
+def test_eight_kept_cookies_guess_no_more_often_than_one(app: Flask, marta: Person):
+    known = [Browser(app) for _ in range(8)]
+    for browser in known:
+        browser.sign_in(marta.email, marta.password)
+    answers = [browser.sign_in(marta.email, "a wrong guess").status_code for browser in known * 4]
+    assert answers == [422] * 5 + [429] * 27
+
+
+def test_many_accounts_from_known_browsers_at_one_address_wait_as_well(app: Flask, marta: Person):
+    known = Browser(app)
+    known.sign_in(marta.email, marta.password)
+    with app.test_request_context("/login"):
+        per_address = counters("another@example.org", "127.0.0.1", device="another")[2 * len(ACCOUNT) :]
+    for _ in range(ADDRESS[0].amount):
+        app.extensions["throttle"].count(per_address)
+    assert tell_to_wait(known.sign_in(marta.email, marta.password)) > 50 * MINUTE
+    assert is_in(Browser(app).sign_in(marta.email, marta.password))
+
+
+@pytest.mark.parametrize("command", ["password", "disable", "sign-out"])
+def test_a_device_is_known_no_longer_than_the_epoch_of_its_sign_in(
+    app: Flask, marta: Person, cli: FlaskCliRunner, command: str
+):
+    known, password = Browser(app), marta.password
+    known.sign_in(marta.email, password)
+    stdin: str | None = None
+    options: tuple[str, ...] = ()
+    if command == "password":
+        password, options = "quite another long one", ("--password-stdin",)
+        stdin = f"{password}\n"
+    run(cli, "user", command, marta.email, *options, stdin=stdin)
+    if command == "disable":
+        run(cli, "user", "enable", marta.email)
+    fail(Browser(app), marta)
+    assert tell_to_wait(known.sign_in(marta.email, password))
+
+
+def test_signing_out_elsewhere_makes_a_browser_a_stranger_and_here_it_stays_known(app: Flask, marta: Person):
+    here, elsewhere = Browser(app), Browser(app)
+    for browser in (here, elsewhere):
+        browser.sign_in(marta.email, marta.password)
+    here.submit(here.get_page("/conversations"), "/logout")
+    fail(Browser(app), marta)
+    assert tell_to_wait(elsewhere.sign_in(marta.email, marta.password))
+    assert is_in(here.sign_in(marta.email, marta.password))
+
+
+def test_a_device_of_the_key_before_is_known(settings: Settings, app: Flask, marta: Person):
+    known = Browser(app)
+    known.sign_in(marta.email, marta.password)
+    cookie = known.http.get_cookie("device")
+    assert cookie
+    rotated = replace(settings, secret_key="the key after" * 4, secret_key_fallbacks=(settings.secret_key,))
+    for changed, waits in ((rotated, False), (replace(rotated, secret_key_fallbacks=()), True)):
+        after = create_app(changed)
+        fail(Browser(after), marta)
+        kept = Browser(after)
+        kept.http.set_cookie("device", cookie.value)
+        assert is_in(kept.sign_in(marta.email, marta.password)) is not waits
 
 
 def exhaust(app: Flask, client: str, limit: int = 0) -> None:
     """Let sign-ins to many an account fail from one address, as often as they may."""
     with app.test_request_context("/login", environ_base={"REMOTE_ADDR": client}):
-        counted = counters("nobody@example.org", client)[len(ACCOUNT) :]
+        counted = counters("nobody@example.org", client, device=None)[len(ACCOUNT) :]
     assert counted
     for _ in range(ADDRESS[limit].amount):
         app.extensions["throttle"].count(counted)
