@@ -5,18 +5,14 @@ import logging
 import os
 import re
 import shutil
-import socket
 import sys
 import tempfile
-import time
 import traceback
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from gunicorn.arbiter import Arbiter
 from gunicorn.glogging import Logger
-from gunicorn.workers.gthread import ThreadWorker
 
 bind = "127.0.0.1:8000"
 
@@ -52,79 +48,12 @@ control_socket_disable = True
 METRICS_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 METRICS_PREFIX = "console-metrics-"
 
-# Of a body that nobody read gunicorn reads no more, then closes the connection, though it said otherwise.
-MOST_READ_IN_VAIN = 64 * 1024
+# Of a body that the console left unread gunicorn reads less than this, then closes the connection, though it
+# said otherwise.
+MAX_UNREAD_BYTES = 64 * 1024
 
-# How long a worker that was told to stop waits for those who are connected and have asked for nothing yet.
-LINGER_SECONDS = 2
-RETRY_SECONDS = 5
-
-
-class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn states no types
-    """A worker that drops no connection made before it was told to stop, and waits for nobody to hang up."""
-
-    def set_accept_enabled(self, enabled: bool) -> None:
-        """Accept connections or no more; the last time, accept those that wait, then refuse."""
-        stopping = not (enabled or self.alive)
-        listeners = [listener for listener in self.sockets if listener.fileno() != -1]
-        if stopping:
-            for listener in listeners:
-                self.accept_waiting(listener)
-        super().set_accept_enabled(enabled)
-        if stopping:
-            for listener in listeners:
-                listener.close()
-            for connection in self.pending_conns:
-                connection.timeout = min(connection.timeout, time.monotonic() + LINGER_SECONDS)
-
-    def accept_waiting(self, listener: Any) -> None:
-        """Accept every connection that was made and not accepted yet."""
-        before = -1
-        while before != self.nr_conns:
-            before = self.nr_conns
-            self.accept(listener)
-
-    def handle(self, connection: Any) -> Any:
-        """Answer a request; where the connection ends with it, end it here, not in the thread that accepts.
-
-        gunicorn would wait there for whoever was answered to hang up, and accept nobody meanwhile.
-        """
-        result = super().handle(connection)
-        if result is False or not (result is True or self.alive):
-            connection.close(graceful=self.has_unread(connection))
-            connection.close = lambda graceful=False: None
-        return result
-
-    @staticmethod
-    def has_unread(connection: Any) -> bool:
-        """Say whether closing at once could cost the answer, as it does while there is something unread."""
-        if connection.parser and not connection.parser.finish_body(deadline=time.monotonic() + 0.01):
-            return True
-        connection.sock.setblocking(False)
-        try:
-            return bool(connection.sock.recv(1, socket.MSG_PEEK))
-        except OSError:
-            return False
-
-    def load_wsgi(self) -> None:
-        """Load the console; where it refuses to start, end the server, not one worker after the other."""
-        try:
-            super().load_wsgi()
-        except SystemExit as refusal:
-            if self.age == 1:
-                print(refusal, file=sys.stderr, flush=True)  # noqa: T201 (as the interpreter would)
-                sys.exit(Arbiter.APP_LOAD_ERROR)
-            # The first worker ends the server, and this one with it. After a reload there is no first, and
-            # what is wrong may yet be mended.
-            deadline = time.monotonic() + RETRY_SECONDS
-            while self.alive and time.monotonic() < deadline:
-                time.sleep(0.1)
-            if self.alive:
-                raise
-            sys.exit(0)
-
-
-worker_class = Worker
+# Its threads wait for no client; it drops no connection that was made before it was told to stop.
+worker_class = "gunicorn_worker.Worker"
 
 
 class Line(logging.Formatter):
@@ -178,21 +107,21 @@ def when_ready(_server: object) -> None:
         os.environ[METRICS_VARIABLE] = tempfile.mkdtemp(prefix=f"{METRICS_PREFIX}{os.getpid()}-", dir=MEMORY)
 
 
-def post_worker_init(worker: Worker) -> None:
+def post_worker_init(worker: Any) -> None:
     """Move the audit events that wait since the last run."""
     from console import linking
 
     linking.catch_up(worker.wsgi)
 
 
-def pre_request(_worker: Worker, request: Any) -> None:
+def pre_request(_worker: object, request: Any) -> None:
     """Keep no connection after a large body: what the console refuses unread, gunicorn reads only so far."""
     headers = dict(request.headers)
-    if "TRANSFER-ENCODING" in headers or int(headers.get("CONTENT-LENGTH", 0)) > MOST_READ_IN_VAIN:
+    if "TRANSFER-ENCODING" in headers or int(headers.get("CONTENT-LENGTH", 0)) >= MAX_UNREAD_BYTES:
         request.must_close = True
 
 
-def child_exit(_server: object, worker: Worker) -> None:
+def child_exit(_server: object, worker: Any) -> None:
     """Take a worker that has ended out of the gauges."""
     # prometheus_client chooses how it counts when it is first imported, which must be after when_ready.
     from prometheus_client.multiprocess import mark_process_dead
