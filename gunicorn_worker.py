@@ -8,10 +8,12 @@ This is the one place that overrides methods which gunicorn doesn't promise to k
 pins one release of gunicorn, and tests/serving has a test for each method here.
 """
 
+import fcntl
 import re
 import socket
 import struct
 import sys
+import termios
 import time
 from bisect import insort
 from collections import deque
@@ -102,6 +104,12 @@ class Inbox:
         return len(self.data) - self.chunk_at > SMALL_BYTES or b"\r\n" in self.data[self.chunk_at :]
 
 
+def not_taken(client: socket.socket) -> int:
+    """Return how many bytes of earlier answers a client has left untaken."""
+    (count,) = struct.unpack("i", fcntl.ioctl(client, termios.TIOCOUTQ, bytes(4)))
+    return int(count)
+
+
 class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn states no types
     """A worker whose threads wait for no client, and which drops no connection made before it stopped."""
 
@@ -129,7 +137,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn states no types
             return
         if not arrived:
             self.wait_for_more(connection)
-        elif connection.inbox.data:
+        elif connection.inbox.data and not_taken(connection.sock) < SMALL_BYTES:
             pool = self.reserve if RESERVED.match(connection.inbox.data) else self.tpool
             future = pool.submit(self.handle, connection)
             future.add_done_callback(

@@ -32,6 +32,7 @@ MIN_SECRET_KEY = 32
 
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 _UTC = ZoneInfo("UTC")
+_TAKES_DATABASE = "takes sqlite:///path/to/file.db or postgresql+psycopg://user:password@host/name"
 _LOG_LEVELS = ("debug", "info", "warning", "error", "critical")
 T = TypeVar("T")
 
@@ -69,6 +70,8 @@ class Settings:
     throttle_url: str = field(default="memory://", repr=False)
     oidc: Oidc | None = None
     password_sign_in: bool = True
+    pool_size: int = 5
+    prepared_statements: bool = True
 
     @property
     def secret_keys(self) -> list[str]:
@@ -104,6 +107,8 @@ def load(environ: Mapping[str, str] | None = None) -> Settings:
         raise ConfigurationError(
             "CONSOLE_SECRET_KEY is not set: it takes a long random text that signs sessions"
         )
+    if not environ.get("CONSOLE_DATABASE_URL", "unset").strip():
+        raise ConfigurationError(f"CONSOLE_DATABASE_URL is empty: it {_TAKES_DATABASE}")
     database = read(
         "DATABASE_URL", database_url, database_url(f"sqlite:///{ROOT / 'instance' / 'console.db'}")
     )
@@ -130,6 +135,8 @@ def load(environ: Mapping[str, str] | None = None) -> Settings:
         throttle_url=read("THROTTLE_URL", _throttle_url, "memory://"),
         oidc=oidc,
         password_sign_in=password_sign_in,
+        pool_size=read("POOL_SIZE", _pool_size, 5),
+        prepared_statements=read("PREPARED_STATEMENTS", _switch, True),
     )
     if settings.behind_tls and min(map(len, settings.secret_keys)) < MIN_SECRET_KEY:
         name = "SECRET_KEY" if len(secret_key) < MIN_SECRET_KEY else "SECRET_KEY_FALLBACKS"
@@ -144,16 +151,15 @@ def database_url(raw: str) -> URL:
 
     An SQLite file is opened with `mode=rw`: only the migrations may bring a database file into being.
     """
-    takes = "takes sqlite:///path/to/file.db or postgresql+psycopg://user:password@host/name"
     try:
         url = make_url(raw)
     except ArgumentError:
-        raise ValueError(takes) from None
+        raise ValueError(_TAKES_DATABASE) from None
     if url.drivername == "postgresql+psycopg":
         return url
     path = sqlite_path(url)
     if path is None or url.database in ("", ":memory:"):
-        raise ValueError(takes)
+        raise ValueError(_TAKES_DATABASE)
     return _sqlite_url(path.absolute(), "rw")
 
 
@@ -234,6 +240,12 @@ def _is_http(raw: str) -> bool:
 def _few(raw: str) -> int:
     if raw not in map(str, range(10)):
         raise ValueError("takes how many proxies stand before the console, 0 to 9")
+    return int(raw)
+
+
+def _pool_size(raw: str) -> int:
+    if not (raw.isascii() and raw.isdecimal() and 0 < int(raw) <= 100):
+        raise ValueError("takes how many connections a process keeps of each kind, 1 to 100")
     return int(raw)
 
 

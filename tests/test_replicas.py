@@ -284,7 +284,7 @@ def test_without_the_standby_pages_go_on_from_the_primary(app: Flask, anna: Desk
 def test_a_standby_that_does_not_answer_is_left_alone_for_a_while(app: Flask, marta: Browser, pair: Pair):
     attempts: list[object] = []
     with app.app_context():
-        event.listen(db.engines["read"], "do_connect", lambda *call: attempts.append(call))
+        event.listen(db.engines["read"], "handle_error", attempts.append)
         db.engines["read"].dispose()
     pair.standby.stop()
     try:

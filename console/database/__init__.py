@@ -8,6 +8,7 @@ are never read from one that hasn't replayed them (docs/decisions/0022).
 """
 
 from console.database.engines import EVERY_INSTRUCTOR, db, init_app, work_for
+from console.database.probes import missing_columns, take_room
 from console.database.statements import insert_ignoring, json_append, json_length, json_rows, json_text
 from console.database.transactions import ingesting, read_from, reading, writing, written_until
 from console.database.types import Base, Guid, Json, UtcDateTime, new_id, now, read_id, write_id
@@ -26,11 +27,13 @@ __all__ = [
     "json_length",
     "json_rows",
     "json_text",
+    "missing_columns",
     "new_id",
     "now",
     "read_from",
     "read_id",
     "reading",
+    "take_room",
     "work_for",
     "write_id",
     "writing",

@@ -1,6 +1,7 @@
 """The engines, and what each of their connections and transactions begins with."""
 
 import sqlite3
+import threading
 from collections.abc import Iterable
 from typing import Any, cast
 from uuid import UUID
@@ -16,6 +17,19 @@ from console.database.types import Base, write_id
 
 SQLITE_BUSY_SECONDS = 15
 STANDBY_CONNECT_SECONDS = 2
+# A network that fails is noticed within 25 seconds, whatever the system's own limits are (0161).
+_TCP_LIMITS = {
+    "connect_timeout": 5,
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 15_000,
+}
+# What the server may take for one statement, longer than it may wait for a lock, and how long the console
+# waits for a server that doesn't keep to that.
+MAX_STATEMENT_SECONDS = 20
+MAX_ANSWER_SECONDS = 25
+MAX_POOL_WAIT_SECONDS = 20
 
 EVERY_INSTRUCTOR = "all"
 """What a transaction says that works for no person: a command's, or a worker's as it starts."""
@@ -34,9 +48,10 @@ def init_app(app: Flask, settings: Settings) -> None:
         urls["primary"] = settings.database_url._replace(username=reader.username, password=reader.password)
         app.extensions["standby_rests_until"] = 0.0
     app.config["SQLALCHEMY_DATABASE_URI"] = settings.database_url
-    app.config["SQLALCHEMY_ENGINE_OPTIONS"] = _options(settings.database_url)
+    app.config["SQLALCHEMY_ENGINE_OPTIONS"] = _options(settings, settings.database_url)
     app.config["SQLALCHEMY_BINDS"] = {
-        bind: {"url": url, **_options(url, read_only=bind in _READERS)} for bind, url in urls.items()
+        bind: {"url": url, **_options(settings, url, read_only=bind in _READERS)}
+        for bind, url in urls.items()
     }
     db.init_app(app)
     app.teardown_appcontext(_close_connections)
@@ -56,13 +71,21 @@ def _is_elsewhere(read: URL, write: URL) -> bool:
     return (read.host, read.port, read.query) != (write.host, write.port, write.query)
 
 
-def _options(url: URL, *, read_only: bool = False) -> dict[str, Any]:
+def _options(settings: Settings, url: URL, *, read_only: bool = False) -> dict[str, Any]:
     if url.get_backend_name() == "sqlite":
         return {"connect_args": {"timeout": SQLITE_BUSY_SECONDS}, "hide_parameters": True}
-    options: dict[str, Any] = {"pool_pre_ping": True, "hide_parameters": True}
-    if read_only and "connect_timeout" not in url.query:
-        options["connect_args"] = {"connect_timeout": STANDBY_CONNECT_SECONDS}
-    return options
+    limits = {**_TCP_LIMITS, **({"connect_timeout": STANDBY_CONNECT_SECONDS} if read_only else {})}
+    arguments: dict[str, Any] = {name: limit for name, limit in limits.items() if name not in url.query}
+    if not settings.prepared_statements:
+        arguments["prepare_threshold"] = None
+    return {
+        "pool_pre_ping": True,
+        "pool_size": settings.pool_size,
+        "max_overflow": 0,
+        "pool_timeout": MAX_POOL_WAIT_SECONDS,
+        "hide_parameters": True,
+        "connect_args": arguments,
+    }
 
 
 def _prepare_sqlite(engine: Engine, *, read_only: bool) -> None:
@@ -104,10 +127,39 @@ def _close_files() -> None:
         engine.dispose()
 
 
+def _serves() -> bool:
+    """Say whether somebody waits for what this thread does: not the person who typed a command."""
+    return has_request_context() or threading.current_thread() is not threading.main_thread()
+
+
+class _Connection(psycopg.Connection[Any]):
+    """A connection that is given up when the server, which may be stopped, keeps to no limit of its own."""
+
+    def wait(self, gen: Any, interval: float = 0.1, timeout: float | None = None) -> Any:
+        """Wait for an answer; psycopg calls this for everything but connecting."""
+        if timeout is not None or not _serves():
+            return super().wait(gen, interval, timeout)
+        try:
+            return super().wait(gen, interval, MAX_ANSWER_SECONDS)
+        except psycopg.errors._WaitTimeout:
+            self.pgconn.finish()
+            raise psycopg.OperationalError(f"no answer within {MAX_ANSWER_SECONDS} seconds") from None
+
+
 def _prepare_postgresql(engine: Engine, *, read_only: bool, says_for_whom: bool) -> None:
     # Each transaction says what it is. Were "read only" the session's default, it would hide the primary from
     # target_session_attrs=read-write. To read is to read one snapshot, as on SQLite.
     begin = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY" if read_only else "BEGIN"
+
+    @event.listens_for(engine, "do_connect")
+    def connect(_dialect: object, _record: object, arguments: Any, named: Any) -> _Connection:
+        return _Connection.connect(*arguments, **named)
+
+    @event.listens_for(engine, "handle_error")
+    def on_error(context: ExceptionContext) -> None:
+        # The server or database is, or was, read-only, and the session may stay so when nothing else is.
+        if getattr(context.original_exception, "sqlstate", None) == "25006":
+            context.is_disconnect = True
 
     @event.listens_for(engine, "connect")
     def on_connect(connection: "psycopg.Connection[Any]", _record: object) -> None:
@@ -122,8 +174,10 @@ def _prepare_postgresql(engine: Engine, *, read_only: bool, says_for_whom: bool)
         statements = [begin]
         if says_for_whom:
             statements.append(_for_whom())
+        limit = MAX_STATEMENT_SECONDS * 1000 if _serves() else 0
         if options.get("wait_ms") is not None:
-            statements.append(f"SET LOCAL statement_timeout = {options['wait_ms'] // 2}")
+            limit = options["wait_ms"] // 2
+        statements.append(f"SET LOCAL statement_timeout = {limit}")
         connection.exec_driver_sql("; ".join(statements))
 
 

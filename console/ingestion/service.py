@@ -9,7 +9,7 @@ from typing import TypeVar
 from uuid import UUID
 
 from prometheus_client import Counter
-from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy import Connection, delete, func, insert, select, update
 from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError, ProgrammingError, SQLAlchemyError
 
 from console.database import ingesting, new_id, now
@@ -21,6 +21,7 @@ from console.models import RejectedPayload
 UNKNOWN_ACCOUNT = "unknown account"
 
 _ATTEMPTS = 100
+MAX_COUNTED = 1000
 
 _items = Counter(
     "console_ingested", "Messages and other items of payloads, by what became of them.", ["result"]
@@ -92,6 +93,13 @@ def last_messages() -> dict[str, datetime]:
     """Return when each channel's newest message was sent. Raises SQLAlchemyError when the database fails."""
     with ingesting() as connection:
         return inbox.last_messages(connection)
+
+
+def waiting_payloads() -> int:
+    """Return how many rejected payloads are kept, MAX_COUNTED at most. Raises SQLAlchemyError."""
+    kept = select(RejectedPayload.id).limit(MAX_COUNTED).subquery()
+    with ingesting() as connection:
+        return connection.execute(select(func.count()).select_from(kept)).scalar_one()
 
 
 def _in_transaction(work: Callable[[Connection], T]) -> T:

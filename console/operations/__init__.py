@@ -3,11 +3,23 @@
 from flask import Flask
 
 from console.config import Settings
-from console.operations import compression, demo, errors, health, incoming, logs, metrics, responses, roles
+from console.operations import (
+    asking,
+    compression,
+    demo,
+    errors,
+    health,
+    incoming,
+    logs,
+    metrics,
+    responses,
+    roles,
+)
 
 
 def init_app(app: Flask, settings: Settings) -> None:
     """Add logs, headers, compression, error pages, health and metrics."""
+    app.extensions["asking"] = asking.Asking(app)
     logs.init_app(app, settings)
     metrics.init_app(app)
     incoming.check_host(app, settings)

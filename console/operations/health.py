@@ -1,11 +1,13 @@
 """Health: is the process up, and can it do its work."""
 
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
+from errno import EDQUOT, EFBIG, ENOSPC
 from functools import partial
+from typing import Any
 
 import structlog
 from alembic.script import ScriptDirectory
@@ -15,7 +17,7 @@ from sqlalchemy import Connection, String, column, false, select, table
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from console.config import Settings
-from console.database import db, ingesting, reading, writing
+from console.database import db, ingesting, missing_columns, reading, take_room, writing
 from console.ingestion import service as ingestion
 from console.models import Conversation
 from console.permissions import public
@@ -27,8 +29,10 @@ log = structlog.get_logger()
 FAILURES = (SQLAlchemyError, sqlite3.Error)
 """What asking a database may raise."""
 
-# Whoever asks for health waits no longer than this for a lock.
-_WAIT_MS = 2000
+# /readyz answers within two seconds, /metrics within one, whatever the databases do.
+_READY_SECONDS = 1.5
+_METRICS_SECONDS = 0.75
+_LOCK_WAIT_MS = 1000
 
 _REVISION = select(table("alembic_version", column("version_num", String)).c.version_num)
 # Finds nothing, and is refused all the same where a write would be.
@@ -36,6 +40,9 @@ _COULD_WRITE = select(Conversation.id).where(false()).with_for_update()
 
 _NEVER_MIGRATED = "was never migrated: flask db upgrade"
 _TAKES_NO_WRITES = "takes no writes: it is a standby, or was made read-only"
+_FULL = "takes no writes: its disk is full"
+_NO_FILES = "takes no writes: no file can be made beside its own"
+_LATE = "does not answer in time"
 # By PostgreSQL's and SQLite's own codes.
 _WORDS = {
     "42P01": _NEVER_MIGRATED,
@@ -45,6 +52,8 @@ _WORDS = {
     "42501": "refuses the console’s role: flask database roles",
     "SQLITE_BUSY": "is locked by another process",
     "SQLITE_NOTADB": "is a file that is no database: move it away, then flask db upgrade",
+    "53100": _FULL,
+    "SQLITE_FULL": _FULL,
     "SQLITE_CANTOPEN": "is not there, or its file can’t be opened",
 }
 
@@ -61,6 +70,15 @@ class Check:
     stops_work: bool = True
 
 
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What the databases said: each check, each channel's last message, and the answers by name."""
+
+    checks: list[Check]
+    last_messages: dict[str, datetime]
+    answers: dict[str, Any]
+
+
 @blueprint.get("/healthz")
 @public
 def healthz() -> ResponseReturnValue:
@@ -72,21 +90,49 @@ def healthz() -> ResponseReturnValue:
 @public
 def readyz() -> ResponseReturnValue:
     """Say whether the databases can be used and the migrations are at head, and what is wrong if not."""
-    found = checks()
-    ready = not any(one.problem for one in found if one.stops_work)
+    found = look(_READY_SECONDS)
+    ready = not any(check.problem for check in found.checks if check.stops_work)
     answer = render_template(
         "operations/health.html",
         heading="Ready" if ready else "Not ready",
-        checks={one.title: one.problem for one in found},
-        last_messages=last_messages(found),
+        checks={check.title: check.problem for check in found.checks},
+        last_messages=found.last_messages,
     )
     return answer, 200 if ready else 503
 
 
-def last_messages(found: list[Check]) -> dict[str, datetime]:
+def look_for_metrics(questions: Mapping[str, Callable[[], Any]]) -> Found:
+    """Ask every database, and these questions too, for as long as /metrics may take."""
+    return look(_METRICS_SECONDS, questions)
+
+
+def look(seconds: float, questions: Mapping[str, Callable[[], Any]] | None = None) -> Found:
+    """Ask every database whether it can do what it is for; one that hasn't answered in time can't."""
+    settings: Settings = current_app.config["CONSOLE"]
+    same = settings.ingest_database_url == settings.database_url
+    asked: dict[str, Callable[[], Any]] = {
+        "write": partial(_problem, partial(writing, wait_ms=_LOCK_WAIT_MS), for_writing=True),
+        "read": partial(_problem, reading),
+        **({} if same else {"ingest": partial(_problem, ingesting, for_writing=True)}),
+        **({"standby": partial(_problem, db.engines["read"].connect)} if "primary" in db.engines else {}),
+        "last_messages": _last_messages,
+        **(questions or {}),
+    }
+    answers = current_app.extensions["asking"].ask(asked, seconds)
+    write, standby = answers.get("write", _LATE), answers.get("standby", _LATE)
+    checks = [
+        Check("write", "Database", write),
+        Check("read", "Database for reading", answers.get("read", _LATE)),
+        Check("ingest", "Database for ingestion", write if same else answers.get("ingest", _LATE)),
+    ]
+    if "primary" in db.engines:  # without the standby pages read the primary
+        told = standby and f"{standby} (the primary is read meanwhile)"
+        checks.append(Check("standby", "Standby", told, stops_work=False))
+    return Found(checks, {} if checks[2].problem else answers.get("last_messages") or {}, answers)
+
+
+def _last_messages() -> dict[str, datetime]:
     """Return when each channel last brought a message; nothing where ingestion's database can't tell."""
-    if any(check.problem for check in found if check.database == "ingest"):
-        return {}
     try:
         return ingestion.last_messages()
     except FAILURES as error:
@@ -94,39 +140,22 @@ def last_messages(found: list[Check]) -> dict[str, datetime]:
         return {}
 
 
-def checks() -> list[Check]:
-    """Ask every database whether it can do what it is for."""
-    settings: Settings = current_app.config["CONSOLE"]
+def _problem(opened: Opener, *, for_writing: bool = False) -> str | None:
     head = _scripts().get_current_head() or ""
-    write = _problem(partial(writing, wait_ms=_WAIT_MS), head, for_writing=True)
-    same = settings.ingest_database_url == settings.database_url
-    ingest = write if same else _problem(ingesting, head, for_writing=True)
-    return [
-        Check("write", "Database", write),
-        Check("read", "Database for reading", _problem(reading, head)),
-        Check("ingest", "Database for ingestion", ingest),
-        *_standby(head),
-    ]
-
-
-def _standby(head: str) -> Iterator[Check]:
-    """Ask the standby, where reading has one: without it pages read the primary, so it stops no work."""
-    if "primary" in db.engines:
-        problem = _problem(db.engines["read"].connect, head)
-        told = problem and f"{problem} (the primary is read meanwhile)"
-        yield Check("standby", "Standby", told, stops_work=False)
-
-
-def _problem(opened: Opener, head: str, *, for_writing: bool = False) -> str | None:
     try:
         with opened() as connection:
             revision = connection.execute(_REVISION).scalar()
             if revision == head:
+                if missing := missing_columns(connection):
+                    return f"lacks {missing[0]}, though it says that it is at {head}: see docs/operations.md"
                 if for_writing:
                     connection.execute(_COULD_WRITE)
+                    take_room(connection)
                 return None
     except FAILURES as error:
         return _in_words(error.orig if isinstance(error, DBAPIError) else error)
+    except OSError as error:
+        return _FULL if error.errno in (ENOSPC, EDQUOT, EFBIG) else _NO_FILES
     if revision is None:
         return _NEVER_MIGRATED
     known = revision in {script.revision for script in _scripts().walk_revisions()}

@@ -7,7 +7,6 @@ import hmac
 import os
 import time
 from collections.abc import Iterator
-from contextvars import Context
 from ipaddress import ip_address
 
 import structlog
@@ -19,6 +18,7 @@ from prometheus_client.registry import Collector
 
 from console.config import Settings
 from console.database import now
+from console.ingestion import service as ingestion
 from console.linking import service
 from console.operations import health, logs
 from console.permissions import public
@@ -62,15 +62,15 @@ def metrics() -> Response:
 
 
 class _Databases(Collector):
-    """What the databases say now: whether each can be used, the last message, and what waits in outboxes."""
+    """What the databases say now: whether each can be used, the last message, and what waits."""
 
     def collect(self) -> Iterator[Metric]:
-        """Ask them; what can't be had is left out."""
+        """Ask them; what can't be had in time is left out."""
+        found = health.look_for_metrics({"outbox": _outbox, "payloads": _payloads})
         usable = GaugeMetricFamily(
             "console_database_usable", "Whether a database answers as it should.", labels=["database"]
         )
-        checks = health.checks()
-        for check in checks:
+        for check in found.checks:
             usable.add_metric([check.database], not check.problem)
         yield usable
         last_message = GaugeMetricFamily(
@@ -78,34 +78,46 @@ class _Databases(Collector):
             "When the newest message of a channel was sent.",
             labels=["channel"],
         )
-        for channel, moment in health.last_messages(checks).items():
+        for channel, moment in found.last_messages.items():
             last_message.add_metric([channel], moment.timestamp())
         yield last_message
-        yield from _outbox()
+        yield from found.answers.get("outbox", ())
+        yield from found.answers.get("payloads", ())
 
 
-def _outbox() -> Iterator[Metric]:
-    app = current_app._get_current_object()  # type: ignore[attr-defined]  # what the proxy stands for
-
-    def count() -> tuple[int, float]:
-        with app.app_context():
-            waiting, oldest = service.waiting()
-        return waiting, (now() - oldest).total_seconds() if oldest else 0
-
+def _outbox() -> list[Metric]:
     try:
-        # Outside of the request, which works for nobody and so sees nobody's conversations.
-        waiting, seconds = Context().run(count)
+        waiting, oldest = service.waiting()
     except health.FAILURES as error:
         log.error("outbox_not_counted", kind=type(error).__name__)
-        return
-    yield GaugeMetricFamily(
-        "console_audit_outbox_conversations",
-        f"Conversations with audit events that wait to be moved, {service.MOST_COUNTED} at most.",
-        waiting,
-    )
-    yield GaugeMetricFamily(
-        "console_audit_outbox_oldest_seconds", "How long the oldest of those events has waited.", seconds
-    )
+        return []
+    return [
+        GaugeMetricFamily(
+            "console_audit_outbox_conversations",
+            f"Conversations with audit events that wait to be moved, {service.MOST_COUNTED} at most.",
+            waiting,
+        ),
+        GaugeMetricFamily(
+            "console_audit_outbox_oldest_seconds",
+            "How long the oldest of those events has waited.",
+            (now() - oldest).total_seconds() if oldest else 0,
+        ),
+    ]
+
+
+def _payloads() -> list[Metric]:
+    try:
+        waiting = ingestion.waiting_payloads()
+    except health.FAILURES as error:
+        log.error("payloads_not_counted", kind=type(error).__name__)
+        return []
+    return [
+        GaugeMetricFamily(
+            "console_waiting_payloads",
+            f"Rejected payloads that are kept to be tried again, {ingestion.MAX_COUNTED} at most.",
+            waiting,
+        )
+    ]
 
 
 def _from_this_machine() -> bool:

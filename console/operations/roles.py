@@ -73,8 +73,10 @@ POLICIES = {
 # What a part of the console waits for at most, as on SQLite: then it says so, and lets go of what it holds.
 LIMITS = {
     READ: {"statement_timeout": "30s", "idle_in_transaction_session_timeout": "60s"},
-    LINK: {"lock_timeout": "15s", "idle_in_transaction_session_timeout": "60s"},
-    INGEST: {"lock_timeout": "15s", "idle_in_transaction_session_timeout": "60s"},
+    LINK: {"statement_timeout": "30s", "lock_timeout": "15s", "idle_in_transaction_session_timeout": "60s"},
+    INGEST: {"statement_timeout": "30s", "lock_timeout": "15s", "idle_in_transaction_session_timeout": "60s"},
+    # Migrations set their own: some build an index.
+    OWNER: {"statement_timeout": "1h"},
 }
 
 FUNCTIONS = ("audit_events_refuse",)

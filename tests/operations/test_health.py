@@ -1,15 +1,18 @@
 """Readiness: what is wrong with which database, and what to do about it."""
 
+import resource
+import time
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from flask import Flask
+from sqlalchemy import text
 
 from console import create_app
 from console.config import Settings
 from console.database import db
-from tests.databases import execute, file_of, locked, on_postgresql, on_sqlite, settings_for
+from tests.databases import back_door, execute, file_of, locked, on_postgresql, on_sqlite, settings_for
 from tests.factories import Desk
 from tests.pages import Browser
 from tests.postgres import Cluster
@@ -36,7 +39,36 @@ def test_the_moment_of_the_last_message_is_told(app: Flask, anna: Desk):
     assert told(app, 200)["Last WhatsApp message"] == "1 Jan 2026, 00:00"
     assert "Times in UTC" in Browser(app).get_page("/readyz").text
     execute("ALTER TABLE channel_accounts RENAME TO away")
-    assert "Last WhatsApp message" not in told(app, 200)
+    assert "Last WhatsApp message" not in told(app, 503)
+
+
+def test_a_column_that_is_missing_is_named_whatever_the_revision_says(app: Flask):
+    execute("ALTER TABLE users RENAME COLUMN session_epoch TO away")
+    (problem,) = set(told(app, 503).values())
+    assert problem.startswith("lacks users.session_epoch, though it says that it is at ")
+
+
+@on_sqlite
+def test_a_disk_without_room_is_named(app: Flask):
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (64 * 1024, hard))
+    try:
+        found = told(app, 503)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    full = "takes no writes: its disk is full"
+    assert found == {"Database": full, "Database for reading": GOOD, "Database for ingestion": full}
+    assert set(told(app, 200).values()) == {GOOD}
+
+
+@on_postgresql
+def test_a_locked_table_is_told_within_two_seconds(app: Flask):
+    with back_door() as connection:
+        connection.execute(text("LOCK TABLE conversations"))
+        begun = time.monotonic()
+        found = told(app, 503)
+        assert time.monotonic() - begun < 2
+    assert "does not answer in time" in found.values()
 
 
 @pytest.mark.parametrize(

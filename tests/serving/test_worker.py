@@ -41,7 +41,7 @@ SLOW: dict[str, tuple[bytes, bytes]] = {
     "half a large body": (HEAD + b"Content-Length: 1000000\r\n\r\n" + b"x" * 200_000, b"x"),
     "half a stream": (HEAD + b"Transfer-Encoding: chunked\r\n\r\n", b"1\r\nx\r\n"),
     "a body that is too large": (HEAD + b"Content-Length: 9000000\r\n\r\n", b"x"),
-    "takes no answer": (b"GET /static/vendor/htmx.min.js HTTP/1.1\r\nHost: localhost\r\n\r\n" * 20, b""),
+    "takes no answer": (b"GET /static/vendor/htmx.min.js HTTP/1.1\r\nHost: localhost\r\n\r\n" * 200, b""),
 }
 
 
