@@ -108,10 +108,12 @@ def when_ready(_server: object) -> None:
 
 
 def post_worker_init(worker: Any) -> None:
-    """Move the audit events that wait since the last run."""
+    """Move the audit events that wait since the last run; keep the gauges up to date."""
     from console import linking
+    from console.operations import metrics
 
     linking.catch_up(worker.wsgi)
+    metrics.sample_always(worker.wsgi)
 
 
 def pre_request(_worker: object, request: Any) -> None:

@@ -5,19 +5,29 @@ No label has anything in it that somebody wrote: routes, methods, states and rea
 
 import hmac
 import os
+import threading
 import time
 from collections.abc import Iterator
 from ipaddress import ip_address
+from pathlib import Path
 
 import structlog
 from flask import Blueprint, Flask, Response, abort, current_app, g, request
-from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, CollectorRegistry, Histogram, generate_latest
+from prometheus_client import (
+    CONTENT_TYPE_LATEST,
+    REGISTRY,
+    CollectorRegistry,
+    Gauge,
+    Histogram,
+    generate_latest,
+)
 from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
+from sqlalchemy.pool import QueuePool
 
-from console.config import Settings
-from console.database import now
+from console.config import VERSION, Settings
+from console.database import db, now
 from console.ingestion import service as ingestion
 from console.linking import service
 from console.operations import health, logs
@@ -33,6 +43,14 @@ _SECONDS = (0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 _requests = Histogram(
     "console_request_seconds", "Time to answer.", ["method", "route", "status"], buckets=_SECONDS
 )
+_memory = Gauge("console_memory_bytes", "Memory of all workers.", multiprocess_mode="livesum")
+_connections = Gauge(
+    "console_database_connections",
+    "Connections of all workers to a database that are in use, or kept open for the next use.",
+    ["database", "state"],
+    multiprocess_mode="livesum",
+)
+_SAMPLE_SECONDS = 10
 
 
 def init_app(app: Flask) -> None:
@@ -46,12 +64,35 @@ def init_app(app: Flask) -> None:
         return response
 
 
+def sample_always(app: Flask) -> None:
+    """Keep this process's gauges up to date: another worker may be asked for them."""
+
+    def sample() -> None:
+        while True:
+            with app.app_context():
+                _sample()
+            time.sleep(_SAMPLE_SECONDS)
+
+    threading.Thread(target=sample, name="metrics", daemon=True).start()
+
+
+def _sample() -> None:
+    pages = Path("/proc/self/statm")
+    if pages.exists():
+        _memory.set(int(pages.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE"))
+    for bind, engine in db.engines.items():
+        if isinstance(engine.pool, QueuePool):
+            _connections.labels(bind or "write", "in use").set(engine.pool.checkedout())
+            _connections.labels(bind or "write", "kept").set(engine.pool.checkedin())
+
+
 @blueprint.get("/metrics")
 @public
 def metrics() -> Response:
     """Answer with every metric of every worker, and with what the databases say now."""
     if not (_from_this_machine() or _has_token()):
         abort(403)
+    _sample()
     counted = REGISTRY
     if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
         counted = CollectorRegistry()
@@ -66,6 +107,9 @@ class _Databases(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """Ask them; what can't be had in time is left out."""
+        version = GaugeMetricFamily("console_version", "The version that runs.", labels=["version"])
+        version.add_metric([VERSION], 1)
+        yield version
         found = health.look_for_metrics({"outbox": _outbox, "payloads": _payloads})
         usable = GaugeMetricFamily(
             "console_database_usable", "Whether a database answers as it should.", labels=["database"]

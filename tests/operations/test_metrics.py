@@ -2,6 +2,7 @@
 
 import re
 import time
+import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -14,7 +15,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from sqlalchemy import Connection, Engine, event, text
 
 from console import create_app
-from console.config import Settings, sqlite_path
+from console.config import ROOT, Settings, sqlite_path
 from console.conversations.resolution import Reason
 from console.database import db
 from console.ingestion.service import ingest_payload
@@ -302,3 +303,26 @@ def test_every_series_bears_the_consoles_own_words_alone(app: Flask, marta: Brow
     rest = {value for value in values - routes if not re.fullmatch(r"[0-9.]+|\+Inf", value)}
     assert rest
     assert all(re.fullmatch(r"[A-Za-z_]*", value) for value in rest), rest
+
+
+def test_payloads_that_wait_are_counted_until_they_are_stored(app: Flask, anna: Desk, cli: FlaskCliRunner):
+    waiting = ("console_waiting_payloads",)
+    assert samples(app)[waiting] == 0
+    ingest_payload(payload("another account", "393331234567").encode())
+    ingest_payload(b"no JSON")
+    assert samples(app)[waiting] == 2
+    run(cli, "channel", "add", "whatsapp", "another account", "--instructor", str(anna.instructor_id))
+    cli.invoke(args=["ingest", "--rejected"])
+    assert samples(app)[waiting] == 1
+
+
+def test_memory_connections_and_the_version_are_told(app: Flask):
+    found = samples(app)
+    assert 10_000_000 < found["console_memory_bytes",] < 10_000_000_000
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert found["console_version", project["version"]] == 1
+    with db.engine.connect(), db.engine.connect():
+        assert samples(app)["console_database_connections", "write", "in use"] == 2
+    found = samples(app)
+    assert found["console_database_connections", "write", "in use"] == 0
+    assert found["console_database_connections", "write", "kept"] >= 2

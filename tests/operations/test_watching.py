@@ -85,7 +85,8 @@ def known(
     app.add_url_rule("/failing", "failing", fail)
     anna = desk(cli)
     anna.conversation("393331234567")
-    client.http.get("/failing")
+    for path in ("/failing", "/login/oidc", "/login/oidc/callback"):
+        client.http.get(path)
     client.sign_in(anna.operator.email, "wrong")
     client.sign_in(anna.operator.email, anna.operator.password)
     secret = replace(settings, whatsapp_app_secret="x")
