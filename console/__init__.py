@@ -45,6 +45,7 @@ def create_app(settings: Settings | None = None) -> Flask:
         MAX_FORM_MEMORY_SIZE=MAX_FORM_BYTES,
         MAX_FORM_PARTS=MAX_FORM_PARTS,
     )
+    app.request_class = incoming.StrictRequest
     app.jinja_options = {"trim_blocks": True, "lstrip_blocks": True}
 
     app.url_map.converters["id"] = permissions.IdConverter

@@ -9,6 +9,8 @@ import click
 from flask.cli import ScriptInfo
 from sqlalchemy.exc import DBAPIError
 
+from console.database import read_id
+
 
 class Failure(click.ClickException):
     """A job that could not be done."""
@@ -72,7 +74,7 @@ class _Uuid(click.ParamType[UUID]):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> UUID:
         try:
-            return value if isinstance(value, UUID) else UUID(value)
+            return value if isinstance(value, UUID) else read_id(value)
         except ValueError:
             self.fail(f"{value!r} is not an id: it takes a UUID", param, ctx)
 

@@ -12,6 +12,8 @@ from flask.typing import ResponseReturnValue
 from flask_login import UserMixin, current_user
 from werkzeug.routing import BaseConverter
 
+from console.database import read_id
+
 
 class Permission(StrEnum):
     """What a view lets its visitor do, as `scope:action`."""
@@ -93,7 +95,7 @@ class IdConverter(BaseConverter):
     def to_python(self, value: str) -> UUID:
         """Read the id."""
         try:
-            return UUID(value)
+            return read_id(value)
         except ValueError:
             return UUID(int=0)
 

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from uuid import UUID
 
+from console.database import read_id
+
 
 @dataclass(frozen=True, slots=True)
 class Cursor:
@@ -24,6 +26,6 @@ class Cursor:
         if given.tzinfo is None:
             raise ValueError("a moment needs its time zone")
         try:
-            return cls(given.astimezone(UTC), UUID(row_id))
+            return cls(given.astimezone(UTC), read_id(row_id))
         except OverflowError:
             raise ValueError("a moment before or after all others") from None

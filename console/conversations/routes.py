@@ -95,7 +95,7 @@ def chosen_instructor(permission: Permission) -> Membership | None:
     asked = request.args.get("instructor")
     if asked:
         try:
-            return membership(permission, UUID(asked))
+            return membership(permission, read_id(asked))
         except ValueError:
             abort(404)
     return next(iter(actor().instructors(permission)), None)

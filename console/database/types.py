@@ -1,5 +1,6 @@
 """What columns hold: ids, moments and JSON, the same in Python whatever the engine keeps."""
 
+import re
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any
@@ -11,7 +12,7 @@ from sqlalchemy.dialects import postgresql
 from sqlalchemy.orm import DeclarativeBase
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
-ID_CHARACTERS = 36
+_CANONICAL_ID = re.compile("[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}")
 
 
 class Guid(TypeDecorator[UUID]):
@@ -40,12 +41,12 @@ def _from_text(value: str | None) -> UUID | None:
     return None if value is None else UUID(value)
 
 
+@lru_cache(maxsize=10_000)
 def read_id(text: str) -> UUID:
-    """Read an id as it is written; ValueError for anything else, other ways to write it included."""
-    found = _from_text(text) if len(text) == ID_CHARACTERS else None
-    if found is None:
-        raise ValueError("an id has 36 characters")
-    return found
+    """Read an id in its canonical form, in either case; raises ValueError for every other text."""
+    if not _CANONICAL_ID.fullmatch(text):
+        raise ValueError("an id has 32 hexadecimal digits in five groups")
+    return UUID(text)
 
 
 @lru_cache(maxsize=10_000)

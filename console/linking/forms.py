@@ -1,38 +1,33 @@
 """The link form and the unlink form: what a write has to bring, checked before the service is asked."""
 
-import unicodedata
 from uuid import UUID
 
 from flask_wtf import FlaskForm
 from wtforms import BooleanField, Field, HiddenField, StringField
-from wtforms.validators import Length, ValidationError
+from wtforms.validators import ValidationError
 
-LONGEST_REASON = 500
+from console.database import read_id
+from console.text import reason_fault
 
-
-def storable(_form: FlaskForm, field: Field) -> None:
-    """Refuse what no database keeps and no reader sees: control characters, line breaks and tabs aside."""
-    if any(unicodedata.category(one) == "Cc" and one not in "\t\n\r" for one in field.data or ""):
-        raise ValidationError("The reason has control characters, which can’t be kept. Remove them.")
+# Fields that a page fills in.
+_UNTYPED = ("seen_version", "operation_id", "create", "overwrite", "confirm")
 
 
-def not_blank(_form: FlaskForm, field: Field) -> None:
-    """Refuse white space alone."""
-    if not (field.data or "").strip():
-        raise ValidationError("Give a reason: it is kept in the audit trail.")
+class YesField(BooleanField):
+    """A stated intent (CM-2.3): `1` is yes; absent, empty or `0` is no; anything else is an error."""
+
+    def process_formdata(self, valuelist: list[str]) -> None:
+        """Read what was sent; raises ValueError for any other value."""
+        self.data = False
+        if not {"1", "0", ""}.issuperset(valuelist):
+            raise ValueError("1 is yes, 0 is no")
+        self.data = valuelist[:1] == ["1"]
 
 
 class WriteForm(FlaskForm):  # type: ignore[misc]  # Flask-WTF ships no types
     """What every change of a link brings."""
 
-    reason = StringField(
-        "Reason",
-        validators=[
-            not_blank,
-            Length(max=LONGEST_REASON, message=f"Keep the reason under {LONGEST_REASON} characters."),
-            storable,
-        ],
-    )
+    reason = StringField("Reason")
     seen_version = HiddenField()
     operation_id = HiddenField()
 
@@ -49,8 +44,22 @@ class WriteForm(FlaskForm):  # type: ignore[misc]  # Flask-WTF ships no types
 
     @property
     def damaged(self) -> bool:
-        """Say whether what the form carried unseen can't be read."""
-        return bool(self.seen_version.errors or self.operation_id.errors)
+        """Say whether a field that the person doesn't type can't be read, or a field came with two values."""
+        unread = (self[name].errors for name in _UNTYPED if name in self)
+        return any(unread) or self._contradicts_itself
+
+    @property
+    def _contradicts_itself(self) -> bool:
+        return any(len(set(field.raw_data or ())) > 1 for field in self)
+
+    def validate(self, extra_validators: object = None) -> bool:
+        """Check every field, and that none came with two values."""
+        return bool(super().validate(extra_validators)) and not self._contradicts_itself
+
+    def validate_reason(self, field: Field) -> None:
+        """Take a reason that can be seen and kept."""
+        if fault := reason_fault(field.data or ""):
+            raise ValidationError(fault)
 
     def validate_seen_version(self, _field: Field) -> None:
         """Take a version as the form had it."""
@@ -67,8 +76,8 @@ class LinkForm(WriteForm):
     """Link or relink: a customer, or the explicit choice to create one."""
 
     customer_id = StringField("Customer")
-    create = BooleanField(false_values=("", "0", "false"))
-    overwrite = BooleanField(false_values=("", "0", "false"))
+    create = YesField()
+    overwrite = YesField()
 
     def validate_customer_id(self, field: Field) -> None:
         """Take exactly one of the two choices."""
@@ -81,12 +90,12 @@ class LinkForm(WriteForm):
 class UnlinkForm(WriteForm):
     """Unlink."""
 
-    confirm = BooleanField(false_values=("", "0", "false"))
+    confirm = YesField()
 
 
 def as_uuid(text: str | None) -> UUID | None:
     """Read an id out of a field; None for what is none."""
     try:
-        return UUID(text or "")
+        return read_id(text or "")
     except ValueError:
         return None

@@ -16,6 +16,7 @@ from console.identifiers import normalize_identifier
 from console.linking import audit
 from console.models import Conversation, Customer, Membership, User
 from console.permissions import GRANTS, Permission, Role
+from console.text import reason_fault
 
 move_waiting_events = audit.drain
 history = audit.history
@@ -53,7 +54,7 @@ class CustomerNotCreatable(LinkError):
 
 
 class ReasonMissing(LinkError):
-    """No reason was given."""
+    """No reason was given that can be seen and kept."""
 
 
 class LinkChanged(LinkError):
@@ -214,7 +215,7 @@ def unlink(
 
 def _counted(request: Request) -> Outcome:
     try:
-        if not request.reason.strip():
+        if reason_fault(request.reason):
             raise ReasonMissing
         outcome, counted_as = _change(request)
     except LinkError as error:

@@ -8,7 +8,7 @@ from flask.typing import ResponseReturnValue
 from flask_wtf.csrf import CSRFError
 from sqlalchemy.exc import DatabaseError, DataError, DBAPIError, IntegrityError, InterfaceError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
-from werkzeug.exceptions import HTTPException, InternalServerError, RequestEntityTooLarge
+from werkzeug.exceptions import HTTPException, InternalServerError
 
 log = structlog.get_logger()
 
@@ -86,8 +86,8 @@ def _typed() -> dict[str, str]:
 
 
 def _form() -> dict[str, str]:
-    """Return what was sent as a form, nothing where it is too large to be read."""
+    """Return what was sent as a form, nothing where it is too large or can't be read."""
     try:
         return request.form.to_dict()
-    except RequestEntityTooLarge:
+    except HTTPException:
         return {}

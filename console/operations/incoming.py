@@ -2,16 +2,21 @@
 
 import re
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
+from io import BytesIO
+from typing import IO, TYPE_CHECKING
+from urllib.parse import parse_qsl, urlsplit
 
-from flask import Flask, abort, request
+from flask import Flask, Request, abort, request
+from werkzeug.datastructures import Headers
 from werkzeug.exceptions import BadRequest, Forbidden
+from werkzeug.formparser import FormDataParser, MultiPartParser
+from werkzeug.sansio.multipart import File
 
 from console.config import DEFAULT_PORTS, Settings
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+    from werkzeug.formparser import t_parse_result
 
 # Asked by address from inside, or signed by whoever calls: none of these makes anything of a host's name.
 _ANY_HOST = {
@@ -52,6 +57,65 @@ class ForeignForm(Forbidden):
         "Sent from another site",
         "Nothing was saved: the console takes changes from its own pages only. Open the page here.",
     )
+
+
+class UnreadableForm(BadRequest):
+    """A form that no browser sends for a page of the console."""
+
+    cause = "form"
+    words = (
+        "The form can’t be read",
+        "Nothing was saved. Open the page again and send its form: fields of text, in UTF-8, and no files.",
+    )
+
+
+class _Parts(MultiPartParser):
+    def get_part_charset(self, headers: Headers) -> str:
+        return "utf-8"
+
+    def start_file_streaming(self, event: File, total_content_length: int | None) -> IO[bytes]:
+        raise ValueError("the console's forms have no files")
+
+
+class _StrictParser(FormDataParser):
+    """Reads what the console's own forms send; raises UnreadableForm for everything else.
+
+    Werkzeug's own parser keeps bytes that aren't UTF-8 as percent signs or replacement characters.
+    """
+
+    def parse(
+        self,
+        stream: IO[bytes],
+        mimetype: str,
+        content_length: int | None,
+        options: dict[str, str] | None = None,
+    ) -> "t_parse_result":
+        """Return the stream, the fields, and no files."""
+        try:
+            if mimetype == "multipart/form-data":
+                raw = stream.read()
+                raw.decode()  # raises UnicodeDecodeError, which the parser would not
+                boundary = (options or {})["boundary"].encode("ascii")
+                parts = _Parts(
+                    max_form_memory_size=self.max_form_memory_size, max_form_parts=self.max_form_parts
+                )
+                form, _ = parts.parse(BytesIO(raw), boundary, content_length)
+                items = list(form.items(multi=True))
+                if not all(isinstance(name, str) for name, _ in items):
+                    raise UnreadableForm
+            elif mimetype == "application/x-www-form-urlencoded":
+                items = parse_qsl(stream.read().decode(), keep_blank_values=True, errors="strict")
+            else:
+                items = []
+        except (KeyError, ValueError) as error:
+            raise UnreadableForm from error
+        return stream, self.cls(items), self.cls()
+
+
+class StrictRequest(Request):
+    """A request whose form can be read to the letter."""
+
+    form_data_parser_class = _StrictParser
 
 
 class _HostCheck:

@@ -213,6 +213,11 @@ BAD_FIELDS: dict[str, dict[str, Any]] = {
     "no reason": {"reason": ""},
     "a blank reason": {"reason": " \u00a0 "},
     "a huge reason": {"reason": "x" * 100_000},
+    "a reason of zero-width spaces": {"reason": "\u200b\u200c\u200d"},
+    "a reason of Hangul fillers": {"reason": "\u3164\u115f\u1160\uffa0"},
+    "a reason of blank braille": {"reason": "\u2800"},
+    "a reason of direction marks": {"reason": "\u202e\u2066"},
+    "a reason of selectors and joiners": {"reason": "\ufe0f\u034f\u180b\u17b4\U000e0041"},
     "a control character": {"reason": "a\x00b"},
     "an escape": {"reason": "a\x1bb"},
     "a version that is none": {"seen_version": "one"},
@@ -220,6 +225,10 @@ BAD_FIELDS: dict[str, dict[str, Any]] = {
     "a huge version": {"seen_version": "9" * 40},
     "another script's digit": {"seen_version": "\u0660"},
     "an operation id that is none": {"operation_id": "DROP TABLE customers"},
+    "an operation id in braces": {"operation_id": "{00000000-0000-4000-8000-000000000000}"},
+    "an operation id without hyphens": {"operation_id": "0" * 32},
+    "an operation id with misplaced hyphens": {"operation_id": "000000000000-0000-0000-0000-00000000"},
+    "an operation id in Arabic digits": {"operation_id": "\u0660" * 8 + "-0000-0000-0000-000000000000"},
     "HTML": {"customer_id": "<script>"},
 }
 
@@ -234,6 +243,69 @@ def test_a_bad_field_is_422_with_the_form_and_its_error(marta: Browser, anna: De
     kept = typed(page, conversation_id)
     if how not in ("a control character", "an escape"):
         assert kept["reason"] == changes.get("reason", TYPED)
+
+
+NOT_YES = [
+    "no",
+    "off",
+    "False",
+    "false",
+    "true",
+    "on",
+    "yes",
+    "2",
+    "01",
+    " 1",
+    "\u0661",
+    ["1", "no"],
+    ["1", "0"],
+    ["0", "1"],
+]
+
+
+@pytest.mark.parametrize("value", NOT_YES, ids=ascii)
+@pytest.mark.parametrize("field", ["create", "overwrite", "confirm"])
+def test_only_1_is_yes_and_what_is_neither_yes_nor_no_writes_nothing(
+    marta: Browser, anna: Desk, field: str, value: str | list[str]
+):
+    conversation_id = anna.conversation("393331234567")
+    changes: dict[str, Any] = {}
+    if field != "create":
+        anna.link(conversation_id)
+        changes = {"customer_id": str(anna.customer("393330000000"))} if field == "overwrite" else {}
+    before = link_state(conversation_id)
+    to = "/unlink" if field == "confirm" else ""
+    answer = send(marta, conversation_id, to, **changes, **{field: value})
+    page = marta.check(answer, 422)
+    assert "Nothing was saved" in page.text
+    assert typed(page, conversation_id, to)["reason"] == TYPED
+    assert link_state(conversation_id) == before
+
+
+@pytest.mark.parametrize("value", [None, "", "0", ["0", "0"]], ids=ascii)
+def test_0_and_nothing_are_no(marta: Browser, anna: Desk, value: str | None):
+    conversation_id = anna.conversation("393331234567")
+    anna.link(conversation_id)
+    other = str(anna.customer("393330000000"))
+    assert send(marta, conversation_id, customer_id=other, overwrite=value).status_code == 409
+    assert send(marta, conversation_id, "/unlink", confirm=value).status_code == 409
+    assert send(marta, conversation_id, customer_id=other, create=value, overwrite="1").status_code == 303
+
+
+@pytest.mark.parametrize("field", ["reason", "customer_id", "operation_id", "seen_version"])
+def test_a_field_with_two_values_writes_nothing(marta: Browser, anna: Desk, field: str):
+    conversation_id = anna.conversation("393331234567")
+    first, second = str(anna.customer("393330000000")), str(anna.customer("393330000001"))
+    values: dict[str, Any] = {
+        "reason": [TYPED, "something else"],
+        "customer_id": [first, second],
+        "operation_id": [str(uuid4()), str(uuid4())],
+        "seen_version": ["0", "1"],
+    }
+    changes: dict[str, Any] = {"customer_id": first, field: values[field]}
+    page = marta.check(send(marta, conversation_id, **changes), 422)
+    assert "Nothing was saved" in page.text
+    assert link_state(conversation_id).link_version == 0
 
 
 def test_another_instructors_customer_is_refused_like_one_of_nothing(marta: Browser, anna: Desk, bruno: Desk):

@@ -1,0 +1,43 @@
+"""Text that people type: which of it can be seen, and which can be kept."""
+
+import re
+import unicodedata
+
+MAX_REASON = 500
+"""Characters of a reason."""
+MAX_NAME = 200
+"""Characters of a name or of an account's id."""
+
+# White space, control and format characters.
+_INVISIBLE = {"Zs", "Zl", "Zp", "Cc", "Cf"}
+# Unicode's other Default_Ignorable_Code_Points, and the braille pattern without a dot.
+_IGNORABLE = re.compile(
+    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2065\u2800\u3164\ufe00-\ufe0f\uffa0\ufff0-\ufff8"
+    "\U000e0000-\U000e0fff]"
+)
+
+
+def is_visible(text: str) -> bool:
+    """Say whether a reader sees at least one character of `text` (CM-2.3)."""
+    return any(
+        unicodedata.category(character) not in _INVISIBLE and not _IGNORABLE.match(character)
+        for character in text
+    )
+
+
+def reason_fault(reason: str) -> str | None:
+    """Return why a reason can't be kept, None for one that can (CM-2.3)."""
+    if not is_visible(reason):
+        return "Give a reason: it is kept in the audit trail."
+    if len(reason) > MAX_REASON:
+        return f"Keep the reason under {MAX_REASON} characters."
+    if any(
+        unicodedata.category(character) in ("Cc", "Cs") and character not in "\t\n\r" for character in reason
+    ):
+        return "The reason has control characters, which can’t be kept. Remove them."
+    return None
+
+
+def is_name(text: str) -> bool:
+    """Say whether `text` can name something: one line of at most MAX_NAME characters, all printable."""
+    return is_visible(text) and text.isprintable() and len(text) <= MAX_NAME
