@@ -27,10 +27,10 @@ _WITHOUT_SEPARATORS = str.maketrans("", "", _SEPARATORS + "()")
 # releases of Python 3.11: gh-106052.)
 _SEPARATOR = f"[{re.escape(_SEPARATORS)}]"
 _GAP = f"{_SEPARATOR}*+"
-# Brackets hold digits and no further brackets. A zero alone in them is a trunk zero, which is dialled inside
-# the country only: whether the number has it would be a guess.
+# Brackets hold digits and no further brackets. A zero that begins them may be a trunk zero, which is dialled
+# inside the country only: whether the number has it would be a guess.
 _DIGITS = f"[0-9]++(?:{_SEPARATOR}++[0-9]++){{,14}}"
-_IN_BRACKETS = rf"\({_GAP}(?!0{_GAP}\)){_DIGITS}{_GAP}\)(?={_GAP}[0-9(])"
+_IN_BRACKETS = rf"\({_GAP}(?!0){_DIGITS}{_GAP}\)(?={_GAP}[0-9(])"
 _PHONE_NUMBER = re.compile(rf"(?:\+|00{_GAP})?[1-9][0-9]*+(?:{_GAP}(?:[0-9]++|{_IN_BRACKETS})){{,14}}")
 _USER_ID = re.compile(r"[A-Z]{2}\.(?:ENT\.)?[A-Za-z0-9]{1,128}")
 
@@ -48,15 +48,18 @@ _COUNTRY_CODE = re.compile("[17]|2[07]|3[0-469]|4[013-9]|5[1-8]|6[0-6]|8[1246]|9
 _GROUP_SIZES = {5: 2, 8: 4}
 
 
-def normalize_identifier(raw: str) -> str | None:
+def normalize_identifier(raw: object) -> str | None:
     """Return the key a customer is stored and looked up under, or None if `raw` identifies nobody (CM-1).
 
     Two kinds are accepted. A phone number in international form becomes its 8 to 15 ASCII digits; separators
     stand between digits and nowhere else. A WhatsApp business-scoped user ID is kept to the letter. Where the
-    writing leaves a doubt the answer is None: no customer is better than the wrong customer.
+    writing leaves a doubt the answer is None: no customer is better than the wrong customer. What is no text
+    identifies nobody either.
 
     Pure, total and idempotent; takes time linear in the length of `raw`.
     """
+    if not isinstance(raw, str):
+        return None
     written = raw.strip(_AROUND_A_PHONE_NUMBER)
     if _PHONE_NUMBER.fullmatch(written):
         # By way of bytes, which shed the few other characters a match can hold three times as fast as text.

@@ -37,7 +37,7 @@ def _phone_number(number: str) -> str | None:
             in_brackets = None if in_brackets is None else in_brackets + character
         elif character == "(" and in_brackets is None:
             in_brackets = ""
-        elif character == ")" and in_brackets not in (None, "", "0"):
+        elif character == ")" and in_brackets and in_brackets[0] != "0":
             in_brackets = None
         elif character not in SEPARATORS:
             return None

@@ -51,7 +51,7 @@ def written_numbers(draw: st.DrawFn) -> tuple[str, str]:
     gap = st.text(SEPARATORS, min_size=1, max_size=3)
     gaps = draw(st.dictionaries(places, gap, max_size=5))
     opening, closing = sorted(draw(st.tuples(places, places)))
-    if digits[opening:closing] not in ("", "0"):
+    if digits[opening:closing] and digits[opening] != "0":
         gaps[opening] = gaps.get(opening, "") + draw(st.sampled_from(["(", "( ", "(\u00a0"]))
         gaps[closing] = draw(st.sampled_from([")", " )", "-)"])) + gaps.get(closing, "")
     number = "".join(gaps.get(place, "") + digit for place, digit in enumerate(digits))
@@ -130,6 +130,11 @@ def test_a_digit_of_another_script_is_no_digit(digits: str, data: st.DataObject)
     foreign = data.draw(others)
     assert unicodedata.numeric(foreign, None) is not None
     assert normalize_identifier(digits[:place] + foreign + digits[place + 1 :]) is None
+
+
+@pytest.mark.parametrize("raw", [None, 393331234567, 3.9, b"393331234567", True, [], {}], ids=repr)
+def test_what_is_no_text_identifies_nobody(raw: object) -> None:
+    assert normalize_identifier(raw) is None
 
 
 # Every character there is

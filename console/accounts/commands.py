@@ -1,4 +1,4 @@
-"""`flask instructor`, `flask user` and `flask channel`: each prints the id alone on stdout."""
+"""`flask instructor`, `user`, `membership` and `channel`: each prints the id alone on stdout."""
 
 import sys
 from collections.abc import Iterator
@@ -14,12 +14,19 @@ from console.permissions import Role
 instructor = Group("instructor", help="Instructors.")
 user = Group("user", help="People who sign in.")
 channel = Group("channel", help="Which instructor a channel's account belongs to.")
-commands: list[click.Command] = [instructor, user, channel]
+membership = Group("membership", help="What a user may do for an instructor.")
+commands: list[click.Command] = [instructor, user, channel, membership]
 
 
 _password_stdin = click.option(
     "--password-stdin", is_flag=True, help="Read the password from the first line of stdin."
 )
+
+
+_instructor = click.option(
+    "--instructor", "instructor_id", type=UUID_PARAM, required=True, help="Whom the person works for."
+)
+_role = click.option("--role", type=click.Choice([role.value for role in Role]), required=True)
 
 
 @contextmanager
@@ -41,10 +48,8 @@ def add_instructor(name: str) -> None:
 @user.command("add")
 @click.argument("email")
 @click.option("--name", required=True, help="What the console calls the person.")
-@click.option(
-    "--instructor", "instructor_id", type=UUID_PARAM, required=True, help="Whom the person works for."
-)
-@click.option("--role", type=click.Choice([role.value for role in Role]), required=True)
+@_instructor
+@_role
 @_password_stdin
 def add_user(email: str, name: str, instructor_id: UUID, role: str, password_stdin: bool) -> None:
     """Add a user, or make an existing one (who keeps name and password) a member for one more instructor."""
@@ -89,6 +94,25 @@ def sign_out_user(email: str) -> None:
     """End all sessions of a user, who may sign in again."""
     with _explained():
         click.echo(service.sign_out_user(email=email))
+
+
+@membership.command("set")
+@click.argument("email")
+@_instructor
+@_role
+def set_membership(email: str, instructor_id: UUID, role: str) -> None:
+    """Give a user a role for an instructor, from their next request on."""
+    with _explained():
+        click.echo(service.set_membership(email=email, instructor_id=instructor_id, role=Role(role)))
+
+
+@membership.command("remove")
+@click.argument("email")
+@_instructor
+def remove_membership(email: str, instructor_id: UUID) -> None:
+    """Take a user's membership for an instructor away, from their next request on."""
+    with _explained():
+        click.echo(service.remove_membership(email=email, instructor_id=instructor_id))
 
 
 @channel.command("add")

@@ -11,7 +11,7 @@ from flask.typing import ResponseReturnValue
 
 from console.accounts.forms import SignInForm
 from console.accounts.routes import let_in, settings, sign_in_page
-from console.accounts.service import vouched_for
+from console.accounts.service import is_address, vouched_for
 from console.database import read_from
 from console.permissions import public
 
@@ -78,6 +78,8 @@ def _finish(provider: "Provider", begun: dict[str, Any]) -> ResponseReturnValue:
         code_verifier=begun["code_verifier"],
     )
     read_from(session.get("written_until"))
+    if email and not is_address(email):
+        return _refuse("address", _NOBODY, 400)
     account = vouched_for(email=email) if email else None
     if account is None:
         return _refuse("nobody", _NOBODY, 403)

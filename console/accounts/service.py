@@ -1,5 +1,6 @@
 """Users, instructors, memberships and channel accounts: looking them up and making them."""
 
+import re
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,14 +12,18 @@ from uuid import UUID
 
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerifyMismatchError
-from sqlalchemy import Connection, bindparam, insert, select, update
+from sqlalchemy import Connection, bindparam, delete, insert, select, update
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
 from console.accounts import passwords
-from console.database import new_id, now, reading, writing
+from console.database import insert_ignoring, new_id, now, reading, writing
 from console.models import ChannelAccount, Instructor, Membership, User
 from console.permissions import Actor, Role
 from console.permissions import Membership as ActorMembership
+from console.text import MAX_NAME, is_name
+
+_NO_USER = "there is no user with that address"
+_ACCOUNT_ID = re.compile("[0-9]{1,64}")
 
 hasher = PasswordHasher()
 
@@ -145,8 +150,7 @@ def end_sessions(user_id: UUID, epoch: int) -> int | None:
 
 def add_instructor(*, name: str) -> UUID:
     """Create an instructor and return the id."""
-    if not name.strip():
-        raise AccountError("an instructor needs a name")
+    _require_name(name, "an instructor")
     instructor_id = new_id()
     with writing() as connection:
         connection.execute(insert(Instructor).values(id=instructor_id, name=name.strip(), created_at=now()))
@@ -162,8 +166,7 @@ def add_user(*, email: str, name: str, instructor_id: UUID, role: Role, password
     email = address(email)
     if not is_address(email):
         raise AccountError("that is not an e-mail address: it takes name@example.org")
-    if not name.strip():
-        raise AccountError("a user needs a name")
+    _require_name(name, "a user")
     if not password:
         raise AccountError("the password is empty: it is read from the first line of stdin")
     try:
@@ -185,7 +188,35 @@ def add_user(*, email: str, name: str, instructor_id: UUID, role: Role, password
                 insert(Membership).values(user_id=user_id, instructor_id=instructor_id, role=role.value)
             )
     except IntegrityError:
-        raise AccountError("that user is a member for this instructor already") from None
+        raise AccountError(
+            "that user is a member for this instructor already: flask membership set changes the role"
+        ) from None
+    return user_id
+
+
+def set_membership(*, email: str, instructor_id: UUID, role: Role) -> UUID:
+    """Give a user this role for an instructor, whatever it was before; return the user's id.
+
+    Holds from the user's next request on. Raises AccountError.
+    """
+    with writing() as connection:
+        _require_instructor(connection, instructor_id)
+        key = {"user_id": _user_id(connection, email), "instructor_id": instructor_id}
+        insert_ignoring(connection, Membership, [{**key, "role": role.value}], list(key))
+        connection.execute(update(Membership).filter_by(**key).values(role=role.value))
+    return key["user_id"]
+
+
+def remove_membership(*, email: str, instructor_id: UUID) -> UUID:
+    """Take a user's membership for an instructor away, from their next request on; return the user's id.
+
+    Raises AccountError.
+    """
+    with writing() as connection:
+        user_id = _user_id(connection, email)
+        removed = delete(Membership).filter_by(user_id=user_id, instructor_id=instructor_id)
+        if connection.execute(removed).rowcount == 0:
+            raise AccountError("that user is not a member for this instructor")
     return user_id
 
 
@@ -223,12 +254,27 @@ def _change(connection: Connection, email: str, **values: Any) -> UUID:
         statement.values(session_epoch=User.session_epoch + 1, **values)
     ).scalar_one_or_none()
     if user_id is None:
-        raise AccountError("there is no user with that address")
+        raise AccountError(_NO_USER)
     return user_id
+
+
+def _user_id(connection: Connection, email: str) -> UUID:
+    user_id: UUID | None = connection.scalar(select(User.id).where(User.email == address(email)))
+    if user_id is None:
+        raise AccountError(_NO_USER)
+    return user_id
+
+
+def _require_name(name: str, whose: str) -> None:
+    name.encode()  # raises UnicodeEncodeError for an argument that is not UTF-8
+    if not is_name(name.strip()):
+        raise AccountError(f"{whose} needs a name: one line of at most {MAX_NAME} characters, all printable")
 
 
 def add_channel(*, channel: str, account_id: str, instructor_id: UUID) -> str:
     """Say that a channel's account belongs to an instructor; return the account id. Raises AccountError."""
+    if not _ACCOUNT_ID.fullmatch(account_id):
+        raise AccountError("that is not a phone_number_id: it takes 1 to 64 digits")
     try:
         with writing() as connection:
             _require_instructor(connection, instructor_id)
@@ -288,4 +334,4 @@ def is_address(email: str) -> bool:
     """Say whether this could be somebody's e-mail address."""
     kept = address(email)
     local, _, host = kept.rpartition("@")
-    return bool(local and host) and kept.isprintable() and " " not in kept and len(kept) <= 254
+    return bool(local and host) and email.strip().isprintable() and " " not in kept and len(kept) <= 254

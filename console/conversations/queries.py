@@ -7,13 +7,15 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from functools import cache
+from functools import cache, partial
 from typing import Any, Generic, NamedTuple, TypeVar
 from uuid import UUID
 
+import structlog
 from sqlalchemy import (
     Connection,
     Executable,
+    Row,
     ScalarSelect,
     Select,
     bindparam,
@@ -23,6 +25,7 @@ from sqlalchemy import (
     select,
     tuple_,
 )
+from sqlalchemy.exc import OperationalError, ProgrammingError
 from sqlalchemy.orm import InstrumentedAttribute, aliased
 
 from console.conversations.cursors import Cursor
@@ -31,19 +34,21 @@ from console.database import Guid, UtcDateTime, json_rows, write_id
 from console.identifiers import LONGEST_TERM, search_term
 from console.models import Conversation, Message
 
+log = structlog.get_logger()
+
 PAGE_SIZE = 50
 PREVIEW_CHARACTERS = 160
 
 _LITERALLY = str.maketrans({one: f"/{one}" for one in "/%_"})
 
-Row = TypeVar("Row")
+Shown = TypeVar("Shown")
 
 
 @dataclass(frozen=True, slots=True)
-class Page(Generic[Row]):
+class Page(Generic[Shown]):
     """One page of a list, and the cursor of the next if there is one."""
 
-    rows: list[Row]
+    rows: list[Shown]
     next: Cursor | None
 
 
@@ -59,11 +64,15 @@ class ConversationRow(NamedTuple):
     body: str | None
     direction: str | None
     instructor_id: UUID
+    link_known: bool
 
     @property
     def subject(self) -> Subject:
         """Return what resolution looks at."""
-        return Subject(self.id, self.instructor_id, self.channel, self.customer_identifier, self.customer_id)
+        identifier = self.customer_identifier
+        return Subject(
+            self.id, self.instructor_id, self.channel, identifier, self.customer_id, self.link_known
+        )
 
 
 class ConversationHead(NamedTuple):
@@ -75,11 +84,15 @@ class ConversationHead(NamedTuple):
     customer_identifier: str | None
     customer_id: UUID | None
     status: str
+    link_known: bool
 
     @property
     def subject(self) -> Subject:
         """Return what resolution looks at."""
-        return Subject(self.id, self.instructor_id, self.channel, self.customer_identifier, self.customer_id)
+        identifier = self.customer_identifier
+        return Subject(
+            self.id, self.instructor_id, self.channel, identifier, self.customer_id, self.link_known
+        )
 
 
 class MessageRow(NamedTuple):
@@ -111,16 +124,35 @@ def inbox(
     as_typed = q.strip().replace("\0", "")[:LONGEST_TERM]
     terms = dict.fromkeys((search_term(q), as_typed)) if is_search(q) else {}
     sought = {f"term_{place}": containing(one) for place, one in enumerate(terms)}
-    statement = _inbox(with_link=with_link, linked=linked, terms=tuple(sought), older=before is not None)
+    build = partial(_inbox, linked=linked, terms=tuple(sought), older=before is not None)
     asked = {"instructor_id": instructor_id, **sought, **_below(before)}
-    rows = connection.execute(statement, asked).all()
-    shown = [ConversationRow._make((*row, instructor_id)) for row in rows]
+    rows, link_known = _read(connection, build, asked, with_link=with_link)
+    shown = [ConversationRow._make((*row, instructor_id, link_known)) for row in rows]
     return _page(shown, lambda row: Cursor(row.last_message_at, row.id))
 
 
 def is_search(q: str) -> bool:
     """Return whether there is anything to search for in what was typed: separators alone match everything."""
     return bool(search_term(q))
+
+
+def _read(
+    connection: Connection, build: Callable[..., Executable], asked: dict[str, Any], *, with_link: bool
+) -> tuple[Sequence[Row[Any]], bool]:
+    """Run the statement that `build` gives; return its rows, and whether they tell the links.
+
+    Where the link can't be read, as before its migration, that is logged and the rest is read without it:
+    the badge then says what it says after a failed lookup (CM-2.1).
+    """
+    try:
+        return connection.execute(build(with_link=with_link), asked).all(), with_link
+    except (ProgrammingError, OperationalError) as error:
+        missing = isinstance(error, ProgrammingError) or "no such column" in str(error.orig)  # SQLite's way
+        if not with_link or not missing:
+            raise
+        connection.rollback()
+        log.error("link_not_read", kind=type(error.orig).__name__)
+        return connection.execute(build(with_link=False), asked).all(), False
 
 
 def containing(text: str) -> str:
@@ -196,8 +228,8 @@ def conversation(
 ) -> ConversationHead | None:
     """Return one conversation of these instructors, None for every other."""
     asked = {"conversation_id": conversation_id, "instructor_ids": instructor_ids}
-    row = connection.execute(_conversation(with_link=with_link), asked).one_or_none()
-    return ConversationHead(*row) if row else None
+    rows, link_known = _read(connection, _conversation, asked, with_link=with_link)
+    return ConversationHead._make((*rows[0], link_known)) if rows else None
 
 
 @cache
@@ -240,10 +272,9 @@ def subjects(
     None stands for every instructor: for commands, not for pages.
     """
     rows = json.dumps([[write_id(one)] for one in conversation_ids])
-    found = {
-        row[0]: Subject._make(row)
-        for row in connection.execute(_subjects(connection.dialect.name), {"rows": rows}).all()
-    }
+    build = partial(_subjects, connection.dialect.name)
+    read, link_known = _read(connection, build, {"rows": rows}, with_link=True)
+    found = {row[0]: Subject._make((*row, link_known)) for row in read}
     return [
         found[one]
         for one in dict.fromkeys(conversation_ids)
@@ -252,7 +283,7 @@ def subjects(
 
 
 @cache
-def _subjects(dialect: str) -> Executable:
+def _subjects(dialect: str, *, with_link: bool) -> Executable:
     # Asked for by their ids alone: an instructor named beside them would tempt SQLite to read through all of
     # that instructor's conversations.
     given, (conversation_id,) = json_rows(dialect, Guid())
@@ -261,7 +292,7 @@ def _subjects(dialect: str) -> Executable:
         Conversation.instructor_id,
         Conversation.channel,
         Conversation.customer_identifier,
-        Conversation.customer_id,
+        Conversation.customer_id if with_link else null(),
     )
     return select(*columns).select_from(given).join(Conversation, Conversation.id == conversation_id)
 
@@ -284,6 +315,6 @@ def _below(cursor: Cursor | None) -> dict[str, Any]:
     return {"last_moment": cursor.moment, "last_id": cursor.id} if cursor else {}
 
 
-def _page(rows: list[Row], cursor_of: Callable[[Row], Cursor]) -> Page[Row]:
+def _page(rows: list[Shown], cursor_of: Callable[[Shown], Cursor]) -> Page[Shown]:
     shown = rows[:PAGE_SIZE]
     return Page(shown, cursor_of(shown[-1]) if len(rows) > PAGE_SIZE else None)

@@ -56,6 +56,8 @@ class Subject(NamedTuple):
     channel: str
     customer_identifier: str | None
     customer_id: UUID | None
+    link_known: bool = True
+    """Whether `customer_id` could be read."""
 
 
 class Resolution(NamedTuple):
@@ -90,6 +92,8 @@ def resolve(connection: Connection, subjects: Sequence[Subject]) -> list[Resolut
 
 
 def _key(subject: Subject) -> Key | Reason:
+    if not subject.link_known:
+        return Reason.LOOKUP_FAILED
     if not subject.customer_identifier:
         return Reason.NO_IDENTIFIER
     normalized = normalize_identifier(subject.customer_identifier)

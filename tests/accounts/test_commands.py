@@ -17,6 +17,9 @@ def failed(cli: FlaskCliRunner, *arguments: str, stdin: str | bytes = b"") -> tu
     return result.exit_code, line
 
 
+BAD_NAMES = ["", "\u200b", "\u3164", "a\x1b[2J", "a\nb", "a\x00b", "a\u202eb", "x" * 201, "x" * 100_000]
+
+
 def test_each_prints_the_id_alone(cli: FlaskCliRunner):
     instructor_id = instructor(cli)
     person = user(cli, instructor_id)
@@ -35,13 +38,54 @@ def test_a_second_instructor_gives_the_same_user_a_second_membership(cli: FlaskC
     client.get_page(f"/links?instructor={bruno}", 403)
 
 
+def test_a_membership_is_changed_and_removed_from_the_next_request_on(cli: FlaskCliRunner, client: Browser):
+    anna, bruno = instructor(cli, "Anna"), instructor(cli, "Bruno")
+    person = user(cli, anna, "operator")
+    client.sign_in(person.email, person.password)
+    assert client.get_page(f"/links?instructor={anna}")
+    for role, status in (("instructor", 403), ("operator", 200), ("operator", 200)):
+        change = ("membership", "set", person.email.upper(), "--instructor", str(anna), "--role", role)
+        assert run(cli, *change) == str(person.id)
+        client.get_page(f"/links?instructor={anna}", status)
+    client.get_page(f"/conversations?instructor={bruno}", 404)
+    set_ = ("membership", "set", person.email, "--instructor", str(bruno), "--role", "instructor")
+    assert run(cli, *set_) == str(person.id)
+    assert client.get_page(f"/conversations?instructor={bruno}")
+    assert run(cli, "membership", "remove", person.email, "--instructor", str(anna)) == str(person.id)
+    client.get_page(f"/conversations?instructor={anna}", 404)
+    client.get_page("/links", 403)
+    assert client.get_page(f"/conversations?instructor={bruno}")
+
+
 def test_bad_input_is_refused_in_one_line(cli: FlaskCliRunner):
     anna = str(instructor(cli))
     person = user(cli, UUID(anna))
     add = ("user", "add", person.email, "--name", "N", "--role", "operator")
     known = (*add, "--instructor", anna, "--password-stdin")
-    refused = [
+    role, elsewhere = ("--instructor", anna, "--role", "operator"), ("--instructor", str(uuid4()))
+    refused: list[tuple[int, str, tuple[str, ...], bytes]] = [
         (1, "needs a name", ("instructor", "add", " "), b""),
+        *((1, "needs a name", ("instructor", "add", name), b"") for name in BAD_NAMES),
+        *((1, "needs a name", (*known[:4], name, *known[5:]), b"x\n") for name in BAD_NAMES),
+        *(
+            (1, "1 to 64 digits", ("channel", "add", "whatsapp", name, "--instructor", anna), b"")
+            for name in ("", " ", "1 2", "1\x1b[2J", "\u0661", "1\n", "9" * 65, "9" * 100_000)
+        ),
+        *(
+            (1, "not an e-mail address", ("user", "add", name, *known[3:]), b"x\n")
+            for name in ("a\x1b[2J@example.org", "a\u202e@example.org", "a" * 100_000 + "@example.org", "@")
+        ),
+        (1, "no user", ("membership", "set", "nobody@example.org", *role), b""),
+        (1, "no user", ("membership", "remove", "nobody@example.org", *role[:2]), b""),
+        (1, "no instructor", ("membership", "set", person.email, *elsewhere, *role[2:]), b""),
+        (1, "not a member", ("membership", "remove", person.email, *elsewhere), b""),
+        (
+            2,
+            "it takes a UUID",
+            ("membership", "remove", person.email, "--instructor", anna.replace("-", "")),
+            b"",
+        ),
+        (2, "operator", ("membership", "set", person.email, *role[:3], "boss"), b""),
         (2, "Missing argument", ("instructor", "add"), b""),
         (2, "it takes a UUID", (*add, "--instructor", "1", "--password-stdin"), b"x\n"),
         (2, "--password-stdin", (*add, "--instructor", anna), b"x\n"),

@@ -159,6 +159,14 @@ def test_a_letter_that_only_looks_the_same_is_another(client: Browser, idp: Prov
     refused(client, come_back(client, idp, "\u212aofler@example.org"), 403)
 
 
+@pytest.mark.parametrize(
+    "email", ["a\0@example.org", "\0", "a\x1b@example.org", "nobody", "a" * 300 + "@b"], ids=ascii
+)
+def test_what_is_no_address_is_refused(client: Browser, idp: Provider, marta: Person, email: str):
+    idp.know(marta.email, email=email)
+    refused(client, come_back(client, idp, marta.email), 400)
+
+
 def test_who_has_no_account_gets_none_and_cannot_tell_why(
     client: Browser, cli: FlaskCliRunner, idp: Provider, marta: Person
 ):

@@ -14,7 +14,9 @@ from console.permissions import Membership, Role
 from tests.pages import Browser
 
 LONG_AGO = datetime(2020, 11, 24, 9, 14, tzinfo=UTC)
-ROW = ConversationRow(uuid4(), "whatsapp", "393331234567", None, LONG_AGO, "text", "Hi", "inbound", uuid4())
+ROW = ConversationRow(
+    uuid4(), "whatsapp", "393331234567", None, LONG_AGO, "text", "Hi", "inbound", uuid4(), True
+)
 
 
 @pytest.fixture(autouse=True)
