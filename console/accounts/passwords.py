@@ -1,9 +1,10 @@
-"""Passwords: which are taken, and what of them is hashed (docs/decisions/0060)."""
+"""Passwords: which are accepted, and what of them is hashed (docs/decisions/0060)."""
 
 import unicodedata
-from functools import cache
 
-SHORTEST, LONGEST = 12, 128
+MIN_LENGTH, MAX_LENGTH = 12, 128
+MIN_SCORE = 4
+"""Of zxcvbn's 0 to 4: it takes at least ten thousand million guesses."""
 
 _CONSOLE = "Customer Memory"
 
@@ -14,24 +15,30 @@ def composed(password: str) -> str:
 
 
 def fault(password: str, *, email: str, name: str) -> str | None:
-    """Say why a password is not taken for the user of this address and name; None where it is."""
+    """Say why a password is refused for the user of this address and name; None where it is accepted."""
     length = len(composed(password))
-    if not SHORTEST <= length <= LONGEST:
-        return f"the password has {length} characters: it takes {SHORTEST} to {LONGEST}"
-    if password.lower() in _common():
-        return "the password is one of the most common ones: it takes one that nobody would try"
-    if _bare(password) in {_bare(one) for one in (email, email.partition("@")[0], name, _CONSOLE)}:
-        return "the password is a name that others know: it takes one that nobody would try"
-    return None
+    if not MIN_LENGTH <= length <= MAX_LENGTH:
+        return f"the password has {length} characters: it takes {MIN_LENGTH} to {MAX_LENGTH}"
+    names = [email, email.partition("@")[0], name, _CONSOLE]
+    if _bare(password) in map(_bare, names):
+        return "the password is a name that others know: it takes one that is hard to guess"
+    from zxcvbn import zxcvbn  # slow to import, and no sign-in needs it
 
-
-@cache
-def _common() -> frozenset[str]:
-    from zxcvbn.frequency_lists import FREQUENCY_LISTS  # read where it is needed: no sign-in waits for it
-
-    return frozenset(FREQUENCY_LISTS["passwords"])
+    words = [*names, *(word for known in names for word in _spaced(known).split())]
+    found = zxcvbn(composed(password), [word.lower() for word in words], max_length=MAX_LENGTH)
+    if found["score"] >= MIN_SCORE:
+        return None
+    why = found["feedback"]["warning"] or "It is short for what it is made of."
+    return (
+        f"the password is easy to guess: {why} Several words that have nothing to do with each other are hard"
+    )
 
 
 def _bare(text: str) -> str:
     """Return the letters and digits: a dot or a capital more makes no secret of a name."""
-    return "".join(filter(str.isalnum, text.casefold()))
+    return _spaced(text.casefold()).replace(" ", "")
+
+
+def _spaced(text: str) -> str:
+    """Return the letters and digits, with a space for everything else."""
+    return "".join(letter if letter.isalnum() else " " for letter in text)
