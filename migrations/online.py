@@ -43,15 +43,38 @@ LONGEST_STRONG_LOCK = "2s"
 ATTEMPTS = 200
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.05, 2.0
 ADVISORY_LOCK = 0x6D696772617465
+MAX_WAIT_FOR_OTHERS_SECONDS = 5
+"""How long a migration waits for its lock where a role holds it that is neither its own nor a superuser."""
+HOLDER = f"""
+    SELECT held.pid, role.rolname AS name, rolsuper OR rolname = current_user AS migrates
+    FROM pg_locks held JOIN pg_stat_activity USING (pid) JOIN pg_roles role ON role.oid = usesysid
+    WHERE locktype = 'advisory' AND granted AND held.database = (
+        SELECT oid FROM pg_database WHERE datname = current_database()
+    ) AND (classid::bigint << 32 | objid::bigint) = {ADVISORY_LOCK} AND objsubid = 1 LIMIT 1
+"""
 
 UP, DOWN = "an upgrade is under way", "a downgrade is under way"
 
 
 def take_turn(connection: Connection) -> None:
-    """Wait until no other migration of this database is under way; hold off others to the session's end."""
+    """Wait until no other migration of this database is under way; hold off others to the session's end.
+
+    Raises CommandError where the lock is held by a role that runs no migrations.
+    """
+    deadline = time.monotonic() + MAX_WAIT_FOR_OTHERS_SECONDS
+    told = None
     # Asked for again and again: whoever waits inside a statement holds a snapshot, for the end of
     # which CREATE INDEX CONCURRENTLY of the migration under way would wait in turn.
     while not connection.exec_driver_sql(f"SELECT pg_try_advisory_lock({ADVISORY_LOCK})").scalar():
+        holder = connection.exec_driver_sql(HOLDER).one_or_none()
+        if holder and not holder.migrates and time.monotonic() > deadline:
+            raise CommandError(
+                f"process {holder.pid} ({holder.name}) holds the lock of migrations and is none: "
+                f"end it (SELECT pg_terminate_backend({holder.pid})), find out why, and run this again"
+            )
+        if holder and holder.migrates and holder.pid != told:
+            told = holder.pid
+            log.info("Waiting for the migration of process %s (%s)", holder.pid, holder.name)
         time.sleep(0.2)
     # Without this, a statement whose client was killed goes on, and holds that lock, to its end.
     connection.exec_driver_sql("SET client_connection_check_interval = '1s'")

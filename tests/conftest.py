@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from uuid import uuid4
 
@@ -60,10 +61,14 @@ def migrated_on_server(cluster: postgres.Cluster) -> URL:
     """Migrate one PostgreSQL database and give it its roles, to be copied."""
     cluster.execute(f"CREATE ROLE {OWNER} LOGIN CREATEROLE")
     url = cluster.create_database(owner=OWNER)
-    app = create_app(as_owner(settings_for(url)))
-    with hanging_up(), app.app_context():
-        upgrade()
-        run(app.test_cli_runner(), "database", "roles", "--apply")
+    owner = as_owner(settings_for(url))
+    superuser = replace(owner, database_url=url.set(username=postgres.OWNER))
+    with hanging_up():
+        with create_app(owner).app_context():
+            upgrade()
+        app = create_app(superuser)
+        with app.app_context():
+            run(app.test_cli_runner(), "database", "roles", "--apply")
     return url
 
 

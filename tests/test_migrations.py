@@ -28,7 +28,7 @@ from tests.databases import (
     settings_for,
 )
 
-REVISIONS = ["0001_inbox", "0002_customers", "0003_conversation_link", "0004_audit_events"]
+REVISIONS = ["0001_inbox", "0002_customers", "0003_conversation_link", "0004_audit_events", "0005_guards"]
 A, B, C = (f"0190000{number}-0000-7000-8000-000000000000" for number in (1, 2, 3))
 
 # Rows for each revision's own tables and columns, as the release of that revision would leave them.
@@ -69,6 +69,7 @@ ROWS = {
         f"INSERT INTO audit_events VALUES (1, '{A}', '{A}', '{A}', 1, '{{}}')",
         f"UPDATE conversations SET audit_outbox = '[{{}}]' WHERE id = '{B}'",
     ],
+    "0005_guards": [],
 }
 
 

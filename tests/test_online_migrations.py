@@ -14,6 +14,7 @@ from sqlalchemy import URL, Connection, create_engine, text
 
 from benchmarks import migrations as benchmark
 from console.config import Settings
+from migrations.online import ADVISORY_LOCK
 from tests import killed
 from tests.databases import execute, on_postgresql, rows
 from tests.postgres import Cluster
@@ -45,7 +46,7 @@ def killed_at_each_statement(settings: Settings, direction: str, revision: str) 
 
 @pytest.mark.parametrize("way_on", ["up", "down"])
 @pytest.mark.parametrize("direction", ["up", "down"])
-@pytest.mark.parametrize("step", [1, 2, 3])
+@pytest.mark.parametrize("step", range(1, len(REVISIONS)))
 def test_a_step_killed_at_any_statement_can_be_gone_on_with_or_taken_back(
     empty: Flask, empty_settings: Settings, step: int, direction: str, way_on: str
 ):
@@ -162,3 +163,18 @@ def test_every_message_that_comes_during_migrations_is_stored(engine: str):
     steps, _ = benchmark.measure(conversations=20_000, rate=100, rest=1, say=lambda _: None)
     assert [step.failed for step in steps] == [0] * len(steps)
     assert all(step.payloads for step in steps)
+
+
+def test_a_lock_that_no_migration_holds_is_named_in_one_line(
+    empty: Flask, empty_settings: Settings, cluster: Cluster
+):
+    with cluster.connect(str(empty_settings.database_url.database), "console_read") as reader:
+        reader.execute(f"SELECT pg_advisory_lock({ADVISORY_LOCK})".encode())
+        done = flask(empty_settings, "db", "upgrade")
+        _, said = done.communicate(timeout=60)
+        assert done.returncode == 1
+        line = said.strip().splitlines()[-1]
+        assert f"process {reader.info.backend_pid} (console_read) holds the lock of migrations" in line
+        assert "Traceback" not in said
+    upgrade()
+    test_models_equal_head(empty)

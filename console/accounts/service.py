@@ -12,7 +12,7 @@ from uuid import UUID
 
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerifyMismatchError
-from sqlalchemy import Connection, bindparam, delete, insert, select, update
+from sqlalchemy import Connection, bindparam, case, delete, insert, select, update
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
 from console.accounts import passwords
@@ -29,6 +29,8 @@ hasher = PasswordHasher()
 
 SIGN_OUT_WAIT_MS = 5000
 """How long a sign-out waits for the database: a locked one keeps nobody at the desk."""
+MAX_EPOCH = 2**31 - 1
+"""The last epoch of sessions: one of its sessions can't be ended any more, only its user be disabled."""
 MAX_SIGN_INS = 4
 """How many sign-ins a process has under way: its other threads go on with pages."""
 MAX_HASH_WAIT_SECONDS = 5
@@ -36,6 +38,9 @@ MAX_HASH_WAIT_SECONDS = 5
 
 _places = BoundedSemaphore(MAX_SIGN_INS)
 _turn = Lock()
+
+
+_NEXT_EPOCH = case((User.session_epoch < MAX_EPOCH, User.session_epoch + 1), else_=User.session_epoch)
 
 
 class AccountError(Exception):
@@ -142,10 +147,13 @@ def end_sessions(user_id: UUID, epoch: int) -> int | None:
     statement = update(User).where(User.id == user_id, User.session_epoch <= epoch)
     try:
         with writing(wait_ms=SIGN_OUT_WAIT_MS) as connection:
-            raised = statement.values(session_epoch=User.session_epoch + 1).returning(User.session_epoch)
-            return connection.execute(raised).scalar_one_or_none()
+            raised = statement.values(session_epoch=_NEXT_EPOCH).returning(User.session_epoch)
+            epoch_now: int | None = connection.execute(raised).scalar_one_or_none()
     except (SQLAlchemyError, sqlite3.Error) as error:
         raise SessionsGoOn(type(error).__name__) from error
+    if epoch_now == MAX_EPOCH:
+        raise SessionsGoOn("MAX_EPOCH")
+    return epoch_now
 
 
 def add_instructor(*, name: str) -> UUID:
@@ -249,12 +257,14 @@ def sign_out_user(*, email: str) -> UUID:
 
 def _change(connection: Connection, email: str, **values: Any) -> UUID:
     """Change a user, whose sessions all end with it: even those of before they were disabled."""
-    statement = update(User).where(User.email == address(email)).returning(User.id)
-    user_id = connection.execute(
-        statement.values(session_epoch=User.session_epoch + 1, **values)
-    ).scalar_one_or_none()
-    if user_id is None:
+    statement = update(User).where(User.email == address(email))
+    changed = statement.values(session_epoch=_NEXT_EPOCH, **values).returning(User.id, User.session_epoch)
+    row: Any = connection.execute(changed).one_or_none()
+    if row is None:
         raise AccountError(_NO_USER)
+    if row.session_epoch == MAX_EPOCH and values != {"active": False}:
+        raise AccountError("that user's sessions can't be ended any more: disable the user and add another")
+    user_id: UUID = row.id
     return user_id
 
 
