@@ -1,15 +1,23 @@
-"""`flask instructor`, `user`, `membership` and `channel`: each prints the id alone on stdout."""
+"""`flask instructor`, `user`, `membership` and `channel`.
 
+A command that changes something prints the id alone on stdout, and leaves an event in the log.
+"""
+
+import json
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TextIO
 from uuid import UUID
 
 import click
+import structlog
 
-from console.accounts import service
+from console.accounts import roster, service
 from console.commands import UUID_PARAM, BadUsage, Failure, Group
 from console.permissions import Role
+
+log = structlog.get_logger()
 
 instructor = Group("instructor", help="Instructors.")
 user = Group("user", help="People who sign in.")
@@ -33,8 +41,19 @@ _role = click.option("--role", type=click.Choice([role.value for role in Role]),
 def _explained() -> Iterator[None]:
     try:
         yield
+    except roster.InvalidRows as error:
+        for fault in error.faults:
+            click.echo(fault, err=True)
+        raise Failure(str(error)) from None
     except service.AccountError as error:
         raise Failure(str(error)) from None
+
+
+def _done(change: str, changed: UUID | str, **about: object) -> None:
+    """Print the id of what was changed, and log the change: its own ids alone, not a number of WhatsApp's."""
+    ids = {"id": changed, **about} if isinstance(changed, UUID) else about
+    log.info("account_changed", change=change, **{name: str(value) for name, value in ids.items()})
+    click.echo(changed)
 
 
 @instructor.command("add")
@@ -42,7 +61,31 @@ def _explained() -> Iterator[None]:
 def add_instructor(name: str) -> None:
     """Add an instructor."""
     with _explained():
-        click.echo(service.add_instructor(name=name))
+        same = [
+            one["id"]
+            for one in roster.list_instructors()
+            if one["name"].casefold() == name.strip().casefold()
+        ]
+        added = service.add_instructor(name=name)
+    _done("instructor added", added)
+    for other in same:
+        click.echo(f"Note: instructor {other} has the same name", err=True)
+
+
+@instructor.command("list")
+def list_instructors() -> None:
+    """Print every instructor as a JSON line."""
+    for one in roster.list_instructors():
+        click.echo(json.dumps(one, ensure_ascii=False))
+
+
+@instructor.command("rename")
+@click.argument("instructor_id", metavar="UUID", type=UUID_PARAM)
+@click.argument("name")
+def rename_instructor(instructor_id: UUID, name: str) -> None:
+    """Give an instructor another name."""
+    with _explained():
+        _done("instructor renamed", roster.rename_instructor(instructor_id=instructor_id, name=name))
 
 
 @user.command("add")
@@ -55,11 +98,42 @@ def add_user(email: str, name: str, instructor_id: UUID, role: str, password_std
     """Add a user, or make an existing one (who keeps name and password) a member for one more instructor."""
     password = _read_password(password_stdin)
     with _explained():
-        click.echo(
-            service.add_user(
-                email=email, name=name, instructor_id=instructor_id, role=Role(role), password=password
-            )
+        added = service.add_user(
+            email=email, name=name, instructor_id=instructor_id, role=Role(role), password=password
         )
+        _done("user added", added, instructor_id=instructor_id, role=role)
+
+
+@user.command("import")
+@click.argument("file", type=click.File(encoding="utf-8-sig"))
+def import_users(file: TextIO) -> None:
+    """Add users and memberships from a CSV file (-: stdin), all of them or none; print an id for each row.
+
+    The columns are email,name,instructor,role,password. Who has an account keeps name and password.
+    """
+    with _explained():
+        try:
+            added = roster.add_users(file)
+        except UnicodeDecodeError:
+            raise Failure("the file is not valid UTF-8") from None
+    for member in added:
+        _done("user imported", member["user_id"], instructor_id=member["instructor_id"], role=member["role"])
+
+
+@user.command("list")
+def list_users() -> None:
+    """Print every user as a JSON line, with what they may do for which instructor."""
+    for one in roster.list_users():
+        click.echo(json.dumps(one, ensure_ascii=False))
+
+
+@user.command("rename")
+@click.argument("email")
+@click.option("--name", required=True, help="What the console calls the person.")
+def rename_user(email: str, name: str) -> None:
+    """Give a user another name."""
+    with _explained():
+        _done("user renamed", roster.rename_user(email=email, name=name))
 
 
 @user.command("password")
@@ -69,7 +143,7 @@ def change_password(email: str, password_stdin: bool) -> None:
     """Give a user another password, and end all their sessions."""
     password = _read_password(password_stdin)
     with _explained():
-        click.echo(service.change_password(email=email, password=password))
+        _done("password changed", service.change_password(email=email, password=password))
 
 
 @user.command("disable")
@@ -77,7 +151,7 @@ def change_password(email: str, password_stdin: bool) -> None:
 def disable_user(email: str) -> None:
     """Shut a user out, from their next request on."""
     with _explained():
-        click.echo(service.disable_user(email=email))
+        _done("user disabled", service.disable_user(email=email))
 
 
 @user.command("enable")
@@ -85,7 +159,7 @@ def disable_user(email: str) -> None:
 def enable_user(email: str) -> None:
     """Let a disabled user sign in again."""
     with _explained():
-        click.echo(service.enable_user(email=email))
+        _done("user enabled", service.enable_user(email=email))
 
 
 @user.command("sign-out")
@@ -93,7 +167,7 @@ def enable_user(email: str) -> None:
 def sign_out_user(email: str) -> None:
     """End all sessions of a user, who may sign in again."""
     with _explained():
-        click.echo(service.sign_out_user(email=email))
+        _done("user signed out", service.sign_out_user(email=email))
 
 
 @membership.command("set")
@@ -103,7 +177,8 @@ def sign_out_user(email: str) -> None:
 def set_membership(email: str, instructor_id: UUID, role: str) -> None:
     """Give a user a role for an instructor, from their next request on."""
     with _explained():
-        click.echo(service.set_membership(email=email, instructor_id=instructor_id, role=Role(role)))
+        user_id = service.set_membership(email=email, instructor_id=instructor_id, role=Role(role))
+        _done("membership set", user_id, instructor_id=instructor_id, role=role)
 
 
 @membership.command("remove")
@@ -112,7 +187,8 @@ def set_membership(email: str, instructor_id: UUID, role: str) -> None:
 def remove_membership(email: str, instructor_id: UUID) -> None:
     """Take a user's membership for an instructor away, from their next request on."""
     with _explained():
-        click.echo(service.remove_membership(email=email, instructor_id=instructor_id))
+        user_id = service.remove_membership(email=email, instructor_id=instructor_id)
+        _done("membership removed", user_id, instructor_id=instructor_id)
 
 
 @channel.command("add")
@@ -122,7 +198,8 @@ def remove_membership(email: str, instructor_id: UUID) -> None:
 def add_channel(name: str, account_id: str, instructor_id: UUID) -> None:
     """Say whose a WhatsApp phone_number_id is."""
     with _explained():
-        click.echo(service.add_channel(channel=name, account_id=account_id, instructor_id=instructor_id))
+        added = service.add_channel(channel=name, account_id=account_id, instructor_id=instructor_id)
+        _done("channel added", added, instructor_id=instructor_id)
 
 
 def _read_password(asked: bool) -> str:

@@ -158,7 +158,7 @@ def end_sessions(user_id: UUID, epoch: int) -> int | None:
 
 def add_instructor(*, name: str) -> UUID:
     """Create an instructor and return the id."""
-    _require_name(name, "an instructor")
+    require_name(name, "an instructor")
     instructor_id = new_id()
     with writing() as connection:
         connection.execute(insert(Instructor).values(id=instructor_id, name=name.strip(), created_at=now()))
@@ -174,7 +174,7 @@ def add_user(*, email: str, name: str, instructor_id: UUID, role: Role, password
     email = address(email)
     if not is_address(email):
         raise AccountError("that is not an e-mail address: it takes name@example.org")
-    _require_name(name, "a user")
+    require_name(name, "a user")
     if not password:
         raise AccountError("the password is empty: it is read from the first line of stdin")
     try:
@@ -275,8 +275,9 @@ def _user_id(connection: Connection, email: str) -> UUID:
     return user_id
 
 
-def _require_name(name: str, whose: str) -> None:
-    name.encode()  # raises UnicodeEncodeError for an argument that is not UTF-8
+def require_name(name: str, whose: str) -> None:
+    """Raise AccountError for what is no name; UnicodeEncodeError for what is not UTF-8."""
+    name.encode()
     if not is_name(name.strip()):
         raise AccountError(f"{whose} needs a name: one line of at most {MAX_NAME} characters, all printable")
 

@@ -1,0 +1,167 @@
+"""Who there is: lists, names, and many users at once from a CSV file."""
+
+import csv
+import secrets
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import insert, select, update
+from sqlalchemy.exc import IntegrityError
+
+from console.accounts import passwords
+from console.accounts.service import (
+    AccountError,
+    address,
+    hash_password,
+    is_address,
+    require_name,
+)
+from console.database import new_id, now, reading, writing
+from console.models import Instructor, Membership, User
+from console.permissions import Role
+
+COLUMNS = ["email", "name", "instructor", "role", "password"]
+
+
+class InvalidRows(AccountError):
+    """What is wrong with a file's rows, one text for each fault. Nothing was written."""
+
+    def __init__(self, *faults: str) -> None:
+        super().__init__("nothing was written")
+        self.faults = faults
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    email: str
+    name: str
+    instructor: str
+    role: str
+    password: str
+
+
+def list_instructors() -> list[dict[str, Any]]:
+    """Return every instructor's id and name, by name."""
+    statement = select(Instructor.id, Instructor.name).order_by(Instructor.name, Instructor.id)
+    with reading() as connection:
+        return [{"id": str(row.id), "name": row.name} for row in connection.execute(statement)]
+
+
+def list_users() -> list[dict[str, Any]]:
+    """Return every user with their memberships, by e-mail address."""
+    of_users = select(User.id, User.email, User.name, User.active).order_by(User.email)
+    with reading() as connection:
+        found = {
+            row.id: {"id": str(row.id), "email": row.email, "name": row.name, "active": row.active}
+            | {"memberships": []}
+            for row in connection.execute(of_users)
+        }
+        columns = (Membership.user_id, Membership.instructor_id, Membership.role)
+        for member in connection.execute(select(*columns).order_by(Membership.instructor_id)):
+            about = {"instructor_id": str(member.instructor_id), "role": member.role}
+            found[member.user_id]["memberships"].append(about)
+    return list(found.values())
+
+
+def rename_user(*, email: str, name: str) -> UUID:
+    """Give a user another name; return the id. Raises AccountError."""
+    require_name(name, "a user")
+    with writing() as connection:
+        changed = update(User).where(User.email == address(email)).values(name=name.strip())
+        user_id: UUID | None = connection.scalar(changed.returning(User.id))
+    if user_id is None:
+        raise AccountError("there is no user with that address")
+    return user_id
+
+
+def rename_instructor(*, instructor_id: UUID, name: str) -> UUID:
+    """Give an instructor another name; return the id. Raises AccountError."""
+    require_name(name, "an instructor")
+    with writing() as connection:
+        changed = update(Instructor).where(Instructor.id == instructor_id).values(name=name.strip())
+        if connection.execute(changed).rowcount == 0:
+            raise AccountError("there is no instructor with that id")
+    return instructor_id
+
+
+def add_users(lines: Iterable[str]) -> list[dict[str, Any]]:
+    """Add the users and memberships of a CSV file, all or none; return the membership of each row.
+
+    Who has an account gets a further membership and keeps name and password. A new user without a password
+    signs in through the provider, or once `flask user password` has set one. Raises InvalidRows.
+    """
+    rows = _read(lines)
+    with reading() as connection:
+        known: dict[str, UUID] = {
+            row.email: row.id for row in connection.execute(select(User.email, User.id))
+        }
+        instructors = set(connection.scalars(select(Instructor.id)))
+        pairs = connection.execute(select(Membership.user_id, Membership.instructor_id))
+        members = {(user_id, instructor_id) for user_id, instructor_id in pairs}
+    new: dict[str, _Row] = {}
+    memberships: list[dict[str, Any]] = []
+    faults: list[str] = []
+    for number, row in rows:
+        if fault := _fault(row, known, instructors):
+            faults.append(f"line {number}: {fault}")
+            continue
+        email = address(row.email)
+        if email not in known:
+            known[email] = new_id()
+            new[email] = row
+        pair = (known[email], UUID(row.instructor))
+        if pair in members:
+            faults.append(f"line {number}: that user is a member for this instructor already")
+        members.add(pair)
+        memberships.append({"user_id": pair[0], "instructor_id": pair[1], "role": row.role})
+    if faults:
+        raise InvalidRows(*faults)
+    users = [
+        {"id": known[email], "email": email, "name": row.name.strip(), "active": True, "created_at": now()}
+        | {"password_hash": hash_password(row.password or secrets.token_urlsafe())}
+        for email, row in new.items()
+    ]
+    try:
+        with writing() as connection:
+            for model, values in ((User, users), (Membership, memberships)):
+                if values:
+                    connection.execute(insert(model), values)
+    except IntegrityError:
+        raise InvalidRows("accounts changed meanwhile: run it again") from None
+    return memberships
+
+
+def _read(lines: Iterable[str]) -> list[tuple[int, _Row]]:
+    reader = csv.reader(lines, strict=True)
+    try:
+        if (head := next(reader, [])) != COLUMNS:
+            raise InvalidRows(f"line 1: the columns are {','.join(head)}: it takes {','.join(COLUMNS)}")
+        rows = [(reader.line_num, fields) for fields in reader if fields]
+    except csv.Error as error:
+        raise InvalidRows(f"line {reader.line_num}: {error}") from None
+    if short := [number for number, fields in rows if len(fields) != len(COLUMNS)]:
+        raise InvalidRows(*(f"line {number}: it takes {len(COLUMNS)} fields" for number in short))
+    return [(number, _Row(*fields)) for number, fields in rows]
+
+
+def _fault(row: _Row, known: dict[str, UUID], instructors: set[UUID]) -> str | None:
+    """Say what is wrong with a row by itself; None where nothing is."""
+    email = address(row.email)
+    if not is_address(email):
+        return "that is not an e-mail address: it takes name@example.org"
+    if row.role not in set(Role):
+        return f"the role is one of {', '.join(Role)}"
+    try:
+        there = UUID(row.instructor) in instructors
+        require_name(row.name, "a user")
+    except ValueError:
+        return "the instructor is an id: it takes a UUID"
+    except AccountError as error:
+        return str(error)
+    if not there:
+        return "there is no instructor with that id"
+    if row.password and email in known:
+        return "that user has an account: leave the password empty"
+    return passwords.fault(row.password, email=email, name=row.name) if row.password else None
