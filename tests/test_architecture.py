@@ -44,6 +44,7 @@ PERMISSIONS = {
     "POST /links/<id:conversation_id>/unlink": Permission.LINKS_WRITE,
 }
 WRITING_MODULES = {
+    "console/accounts/roster.py",
     "console/accounts/service.py",
     "console/ingestion/inbox.py",
     "console/ingestion/service.py",
