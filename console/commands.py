@@ -12,12 +12,17 @@ from sqlalchemy.exc import DBAPIError
 from console.database import read_id
 
 
+def printable(text: str) -> str:
+    """Return text in one line, with every character spelled out that a terminal would obey or not show."""
+    return "".join(character if character.isprintable() else ascii(character)[1:-1] for character in text)
+
+
 class Failure(click.ClickException):
     """A job that could not be done."""
 
     def format_message(self) -> str:
         """Return the message in one line, whatever it quotes."""
-        return "".join(one if one.isprintable() else ascii(one)[1:-1] for one in self.message)
+        return printable(self.message)
 
 
 class BadUsage(Failure):

@@ -135,7 +135,7 @@ class Message(Base):
 
 
 class RejectedPayload(Base):
-    """A payload that could not be stored in full, kept whole until it can."""
+    """A payload that could not be stored in full, kept whole until it can, or until it is dismissed."""
 
     __tablename__ = "rejected_payloads"
 
@@ -144,6 +144,9 @@ class RejectedPayload(Base):
     reason: Mapped[str]
     payload: Mapped[str]
     digest: Mapped[str] = mapped_column(CHAR(64), unique=True)
+    dismissed_at: Mapped[datetime | None]
+    dismissed_by: Mapped[str | None]
+    dismissed_reason: Mapped[str | None]
 
 
 class Customer(Base):

@@ -67,7 +67,11 @@ ALLOWED: dict[str, dict[str, dict[str, str]]] = {
             "updated_at": "iu",
         },
         "messages": {**dict.fromkeys(["id", "channel", "external_id"], "si"), "*": "i"},
-        "rejected_payloads": {"reason": "siu", "*": "si", "delete": ""},
+        "rejected_payloads": {
+            **dict.fromkeys(("reason", "dismissed_at", "dismissed_by", "dismissed_reason"), "siu"),
+            "*": "si",
+            "delete": "",
+        },
     },
 }
 TABLES = {table.name: [column.name for column in table.c] for table in Base.metadata.sorted_tables}

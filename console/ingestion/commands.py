@@ -1,25 +1,37 @@
-"""`flask ingest`: payloads from a file, or those that were rejected before."""
+"""`flask ingest`: payloads from a file, or those that were rejected before; `flask rejected`."""
 
+import getpass
+import os
 import sys
 from collections.abc import Iterator
+from uuid import UUID
 
 import click
 
-from console.commands import BadUsage, Command, Failure
+from console.commands import UUID_PARAM, BadUsage, Command, Failure, Group, printable
+from console.ingestion import rejected
 from console.ingestion.service import Counts, NotStored, ingest_payload, retry_rejected
 
 PROGRESS_EVERY = 1000
 
 
+def _user() -> str:
+    """Return the name of the user who runs this, or the number of one without a name."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return str(os.getuid())
+
+
 @click.command("ingest", cls=Command)
 @click.argument("file", required=False)
-@click.option("--rejected", is_flag=True, help="Try the payloads that were rejected before again.")
-def ingest(file: str | None, rejected: bool) -> None:
+@click.option("--rejected", "retry", is_flag=True, help="Try the payloads that were rejected before again.")
+def ingest(file: str | None, retry: bool) -> None:
     """Store the messages of WhatsApp webhook payloads: FILE (-: stdin) holds one JSON object a line.
 
     Exits with 1 if any payload was rejected; the others are stored all the same.
     """
-    if rejected == (file is not None):
+    if retry == (file is not None):
         raise BadUsage("takes a FILE (- is stdin) or --rejected")
     total = sum(_lines(file) if file is not None else _rejected(), Counts())
     for name in ("stored", "repeated", "ignored", "rejected"):
@@ -65,4 +77,49 @@ def _rejected() -> Iterator[Counts]:
         raise Failure(f"stopped half-way: {error}. What was tried before is done; run this again") from None
 
 
-commands: list[click.Command] = [ingest]
+rejected_payloads = Group("rejected", help="Payloads that could not be stored.")
+
+
+@rejected_payloads.command("list")
+@click.option("--dismissed", is_flag=True, help="Those that were dismissed, with who, when and why.")
+def list_rejected(dismissed: bool) -> None:
+    """List the payloads that wait, oldest first: id, when it was received, and the reason."""
+    for row in rejected.listed(dismissed=dismissed):
+        click.echo(
+            "  ".join([str(row.id), row.received_at.isoformat(), printable(row.reason), *_decision(row)])
+        )
+
+
+@rejected_payloads.command("show")
+@click.argument("payload_id", metavar="ID", type=UUID_PARAM)
+def show_rejected(payload_id: UUID) -> None:
+    """Print a payload as it was kept; characters that a terminal would obey are spelled out."""
+    row = rejected.find(payload_id)
+    if row is None:
+        raise Failure("there is no rejected payload with that id")
+    click.echo("\n".join([printable(line) for line in row.payload.split("\n")]))
+    for line in _decision(row):
+        click.echo(line, err=True)
+
+
+@rejected_payloads.command("dismiss")
+@click.argument("payload_ids", metavar="ID...", nargs=-1, required=True, type=UUID_PARAM)
+@click.option("--reason", required=True, help="Why they are not to be tried again.")
+@click.option("--by", default=_user, help="Who decided; by default this machine's user.")
+def dismiss(payload_ids: tuple[UUID, ...], reason: str, by: str) -> None:
+    """Keep payloads from being tried again: all of those named, or none."""
+    try:
+        rejected.dismiss(payload_ids, by=by, reason=reason)
+    except rejected.NotDismissed as error:
+        raise Failure(str(error)) from None
+    click.echo(f"dismissed {len(set(payload_ids))}")
+
+
+def _decision(row: rejected.Kept) -> list[str]:
+    if row.dismissed_at is None:
+        return []
+    when, who, why = row.dismissed_at.isoformat(), row.dismissed_by, row.dismissed_reason
+    return [printable(f"dismissed {when} by {who}: {why}")]
+
+
+commands: list[click.Command] = [ingest, rejected_payloads]

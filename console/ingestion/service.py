@@ -96,8 +96,10 @@ def last_messages() -> dict[str, datetime]:
 
 
 def waiting_payloads() -> int:
-    """Return how many rejected payloads are kept, MAX_COUNTED at most. Raises SQLAlchemyError."""
-    kept = select(RejectedPayload.id).limit(MAX_COUNTED).subquery()
+    """Return how many rejected payloads wait, MAX_COUNTED at most. Raises SQLAlchemyError."""
+    kept = (
+        select(RejectedPayload.id).where(RejectedPayload.dismissed_at.is_(None)).limit(MAX_COUNTED).subquery()
+    )
     with ingesting() as connection:
         return connection.execute(select(func.count()).select_from(kept)).scalar_one()
 
@@ -163,7 +165,7 @@ def _keep(connection: Connection, raw: bytes, reason: str) -> None:
 def _retry_next(after: UUID, connection: Connection) -> tuple[UUID, Counts] | None:
     row = connection.execute(
         select(RejectedPayload.id, RejectedPayload.payload, RejectedPayload.digest)
-        .where(RejectedPayload.id > after)
+        .where(RejectedPayload.id > after, RejectedPayload.dismissed_at.is_(None))
         .order_by(RejectedPayload.id)
         .limit(1)
     ).first()

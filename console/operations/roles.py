@@ -54,7 +54,12 @@ GRANTS: dict[str, dict[str, dict[str, str | None]]] = {
             "UPDATE": "status, updated_at, last_message_at",
         },
         "messages": {"SELECT": "id, channel, external_id", "INSERT": None},
-        "rejected_payloads": {"SELECT": None, "INSERT": None, "UPDATE": "reason", "DELETE": None},
+        "rejected_payloads": {
+            "SELECT": None,
+            "INSERT": None,
+            "UPDATE": "reason, dismissed_at, dismissed_by, dismissed_reason",
+            "DELETE": None,
+        },
     },
 }
 

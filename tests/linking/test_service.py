@@ -1,7 +1,9 @@
 """CM-2.3: only people link, only within one instructor, only over what they saw, and once."""
 
+import sqlite3
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -11,11 +13,12 @@ from flask.testing import FlaskCliRunner
 from sqlalchemy import func, select, text
 from sqlalchemy.exc import IntegrityError
 
+from console.config import Settings, sqlite_path
 from console.database import reading
 from console.linking import service
 from console.linking.service import Outcome
 from console.models import Conversation, Customer
-from tests.databases import back_door, execute
+from tests.databases import back_door, execute, on_sqlite
 from tests.factories import Desk, desk, link_state, run, trail, user
 
 
@@ -286,3 +289,30 @@ def test_links_survive_a_conversation_that_closes_and_a_new_one_is_not_linked(an
     assert reopened != conversation_id
     assert link_state(reopened).customer_id is None
     assert link_state(conversation_id).customer_id is not None
+
+
+@on_sqlite
+def test_on_sqlite_no_link_leaves_its_instructor_even_without_foreign_keys(
+    cli: FlaskCliRunner, anna: Desk, settings: Settings
+):
+    bruno = desk(cli, "Bruno Pichler")
+    linked, unlinked = anna.conversation("393331234567"), anna.conversation("393337654321")
+    anna.link(linked)
+    before = link_state(linked), link_state(unlinked)
+    foreign = bruno.customer("393331234567")
+    columns = "instructor_id, channel, status, created_at, updated_at, last_message_at"
+    insert = f"INSERT INTO conversations (id, customer_id, {columns})"
+    replace = f"INSERT OR REPLACE INTO conversations (id, customer_id, {columns})"
+    attempts = [
+        f"UPDATE conversations SET customer_id = '{foreign}' WHERE id = '{unlinked}'",
+        f"UPDATE conversations SET customer_id = '{uuid4()}' WHERE id = '{unlinked}'",
+        f"UPDATE conversations SET instructor_id = '{bruno.instructor_id}' WHERE id = '{linked}'",
+        f"{insert} SELECT '{uuid4()}', '{foreign}', {columns} FROM conversations WHERE id = '{linked}'",
+        f"{replace} SELECT id, '{foreign}', {columns} FROM conversations WHERE id = '{unlinked}'",
+    ]
+    with closing(sqlite3.connect(sqlite_path(settings.database_url) or "")) as shell:
+        assert shell.execute("PRAGMA foreign_keys").fetchall() == [(0,)]
+        for statement in attempts:
+            with pytest.raises(sqlite3.IntegrityError, match="not one of the conversation's instructor"):
+                shell.execute(statement)
+    assert (link_state(linked), link_state(unlinked)) == before
