@@ -28,7 +28,15 @@ from tests.databases import (
     settings_for,
 )
 
-REVISIONS = ["0001_inbox", "0002_customers", "0003_conversation_link", "0004_audit_events", "0005_guards"]
+REVISIONS = [
+    "0001_inbox",
+    "0002_customers",
+    "0003_conversation_link",
+    "0004_audit_events",
+    "0005_guards",
+    "0006_dismissals",
+    "0007_link_guard",
+]
 A, B, C = (f"0190000{number}-0000-7000-8000-000000000000" for number in (1, 2, 3))
 
 # Rows for each revision's own tables and columns, as the release of that revision would leave them.
@@ -70,6 +78,10 @@ ROWS = {
         f"UPDATE conversations SET audit_outbox = '[{{}}]' WHERE id = '{B}'",
     ],
     "0005_guards": [],
+    "0006_dismissals": [
+        "UPDATE rejected_payloads SET dismissed_at = '2026-01-02', dismissed_by = '', dismissed_reason = ''",
+    ],
+    "0007_link_guard": [],
 }
 
 
