@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterable
+from importlib.metadata import distributions
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -33,6 +34,11 @@ class Outcome(NamedTuple):
 def pins(locks: Iterable[Path]) -> list[str]:
     """Return what the lock files pin, as `name==version`, for every platform and Python."""
     return sorted({f"{name}=={version}" for lock in locks for name, version in PIN.findall(lock.read_text())})
+
+
+def installed() -> list[str]:
+    """Return everything that is installed beside this script, as `name==version`, locked or not."""
+    return sorted(f"{canonical(one.name)}=={one.version}" for one in distributions())
 
 
 def sheets(pinned: Iterable[str]) -> list[list[str]]:
@@ -162,12 +168,14 @@ def main() -> None:
     node = [lock for lock in arguments.lock if lock.suffix == ".json"]
     python = [lock for lock in arguments.lock if lock not in node]
     # Everything that runs is locked for development as well.
-    installed = [lock for lock in python if not (lock == RUN_LOCK and DEV_LOCK in python)]
+    platforms = [lock for lock in python if not (lock == RUN_LOCK and DEV_LOCK in python)]
     pinned = pins(python)
+    if arguments.lock is LOCKS:
+        pinned = sorted({*pinned, *installed()})
     holes = python_holes(pinned, arguments.service or SERVICES)
     clear = [
         report(f"known holes, {len(pinned)} Python versions", holes),
-        report("withdrawn Python versions", withdrawn(installed)),
+        report("withdrawn Python versions", withdrawn(platforms)),
         *(report(f"known holes, {lock.name}", npm_holes(lock)) for lock in node),
     ]
     if not all(clear):

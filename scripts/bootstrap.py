@@ -121,15 +121,22 @@ def prepare_python(*, dev: bool) -> None:
 
 
 def prepare_venv(venv: Path, lock: Path, *larger: Path) -> None:
-    """Install what a lock file pins, unless that of a `larger` lock file is there already."""
-    python, stamp = venv / "bin" / "python", venv / "installed"
+    """Install what a lock file pins, unless that of a `larger` lock file is there already.
+
+    The pip that came with this Python gives way to the locked one; the setuptools that came along goes.
+    """
+    python, stamp = venv / "bin" / "python", venv / "locked"
     if python.exists() and stamped(stamp, *(fingerprint(it.name, it) for it in (lock, *larger))):
         return
     if not (python.exists() and attempt(python, "-m", "pip", "--version").returncode == 0):
         create_venv(venv)
     say(f"Installing the Python packages of {lock.name}.")
     stamp.unlink(missing_ok=True)
+    install_one("pip", python)
     pip_install(lock, python)
+    if not re.search(r"^setuptools==", lock.read_text(), re.MULTILINE):
+        command = (python, "-m", "pip", "uninstall", "--yes", "--quiet", "--quiet", "setuptools")
+        run(*command, failure="The setuptools that came with Python was not removed; pip's message is above.")
     stamp.write_text(fingerprint(lock.name, lock))
 
 
@@ -189,7 +196,7 @@ def npm_of_wheel() -> list[str | Path]:
     return []
 
 
-def install_one(package: str) -> None:
+def install_one(package: str, python: Path = PYTHON) -> None:
     """Install one package of the development lock without the others."""
     pin = re.search(rf"^{re.escape(package)}==.*(?:\n +--hash=.*)+", DEV_LOCK.read_text(), re.MULTILINE)
     if not pin:
@@ -197,7 +204,7 @@ def install_one(package: str) -> None:
     with tempfile.NamedTemporaryFile("w", suffix=".txt") as requirements:
         requirements.write(pin[0])
         requirements.flush()
-        pip_install(Path(requirements.name))
+        pip_install(Path(requirements.name), python)
 
 
 def publish(source: Path, target: Path) -> None:

@@ -291,3 +291,10 @@ def test_what_the_benchmark_takes_from_the_tests_works_without_the_tests_tools()
     assert len(taken) == 3
     code = "import sys; sys.modules.update(pytest=None, hypothesis=None); import " + ", ".join(sorted(taken))
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
+
+
+def test_nothing_is_installed_that_is_not_locked():
+    locked = {
+        f"{canonical(name)}=={version}" for lock in LOCKS[:2] for (name, _), version in pinned(lock).items()
+    }
+    assert set(script("audit").installed()) <= locked
