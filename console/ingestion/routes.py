@@ -5,6 +5,7 @@ import hmac
 
 import structlog
 from flask import Blueprint, Response, abort, current_app, request
+from gunicorn.http.errors import ParseException
 
 from console.config import Settings
 from console.ingestion.service import NotStored, ingest_payload
@@ -37,7 +38,10 @@ def receive() -> Response:
     if not signature:
         return _refuse("signature", "X-Hub-Signature-256 is missing", 401)
     request.max_content_length = MAX_PAYLOAD_BYTES + 1  # where a stream would be cut and not refused
-    raw = request.get_data()
+    try:
+        raw = request.get_data()
+    except (OSError, ParseException):  # gunicorn reads chunks, and finds their faults, only now
+        return _refuse("body", "the body can't be read", 400)
     if len(raw) > MAX_PAYLOAD_BYTES:
         abort(413)
     expected = hmac.new(secret.encode(), raw, hashlib.sha256).hexdigest()

@@ -55,6 +55,23 @@ RAW = {
 }
 
 
+_SIGNED = f"POST {WEBHOOK} HTTP/1.1|Host: localhost|X-Hub-Signature-256: sha256=x"
+CHUNKED = f"{_SIGNED}|Transfer-Encoding: chunked||"
+# Bodies in chunks that don't follow the grammar.
+RAW |= {
+    f"chunks: {name}": (CHUNKED + body, 400)
+    for name, body in {
+        "a negative size": "-1|a|0||",
+        "a size with 0x": "0x5|abcde|0||",
+        "a size with an underscore": "1_0|abcdefghijklmnop|0||",
+        "no size": "|abc|0||",
+        "a size that is a word": "five|abcde|0||",
+        "more than the size says": "2|abcde|0||",
+        "a bad trailer": "2|ab|0|no colon||",
+    }.items()
+}
+
+
 @pytest.fixture
 def server(settings: Settings, tmp_path: Path) -> Iterator[Console]:
     """Run the console."""
