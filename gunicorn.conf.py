@@ -108,11 +108,11 @@ def when_ready(_server: object) -> None:
 
 
 def post_worker_init(worker: Any) -> None:
-    """Move the audit events that wait since the last run; keep the gauges up to date."""
-    from console import linking
+    """Keep the audit trail and the gauges up to date, in the background."""
+    from console.linking import keeper
     from console.operations import metrics
 
-    linking.catch_up(worker.wsgi)
+    keeper.start(worker.wsgi.app_context)
     metrics.sample_always(worker.wsgi)
 
 

@@ -8,9 +8,9 @@ from sqlalchemy import (
     CHAR,
     BigInteger,
     CheckConstraint,
+    FetchedValue,
     ForeignKey,
     ForeignKeyConstraint,
-    Identity,
     Index,
     Integer,
     UniqueConstraint,
@@ -21,6 +21,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 from console.database import Base, Json, new_id, now
 
 _INBOX_ORDER = ["instructor_id", "last_message_at", "id"]
+_POSITION = BigInteger().with_variant(Integer, "sqlite")
 
 
 def _partial_index(name: str, columns: list[str], where: str, *, unique: bool = False) -> Index:
@@ -109,6 +110,7 @@ class Conversation(Base):
     last_message_at: Mapped[datetime] = mapped_column(default=now)
     customer_id: Mapped[UUID | None]
     link_version: Mapped[int] = mapped_column(server_default="0")
+    # Only the release before link_operations writes it; it goes with the next one (docs/decisions/0100).
     link_operation_id: Mapped[UUID | None]
     audit_outbox: Mapped[list[dict[str, Any]] | None] = mapped_column(Json)
 
@@ -166,17 +168,39 @@ class Customer(Base):
     created_at: Mapped[datetime] = mapped_column(default=now)
 
 
+class LinkOperation(Base):
+    """An operation id and the one content it belongs to (CM-2.3): the SHA-256 of what was asked for.
+
+    There is no digest where the content isn't known: the release before this table wrote the link.
+    """
+
+    __tablename__ = "link_operations"
+
+    operation_id: Mapped[UUID] = mapped_column(primary_key=True)
+    instructor_id: Mapped[UUID]
+    conversation_id: Mapped[UUID]
+    digest: Mapped[str | None] = mapped_column(CHAR(64))
+
+
 class AuditEvent(Base):
     """One event of the audit trail (CM-2.5), as its JSON line. The database refuses every change to it."""
 
     __tablename__ = "audit_events"
     __table_args__ = (UniqueConstraint("conversation_id", "sequence"), {"sqlite_autoincrement": True})
 
-    position: Mapped[int] = mapped_column(
-        BigInteger().with_variant(Integer, "sqlite"), Identity(), primary_key=True
-    )
+    position: Mapped[int] = mapped_column(_POSITION, primary_key=True, server_default=FetchedValue())
     event_id: Mapped[UUID] = mapped_column(unique=True)
     conversation_id: Mapped[UUID]
     instructor_id: Mapped[UUID]
     sequence: Mapped[int]
     event: Mapped[str]
+
+
+class AuditCounter(Base):
+    """The position of the trail's last event, in one row: a trigger raises it with each event."""
+
+    __tablename__ = "audit_counter"
+    __table_args__ = (CheckConstraint("id = 1", name="one_row"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    position: Mapped[int] = mapped_column(_POSITION)

@@ -131,6 +131,12 @@ def analyze(table: str) -> None:
         impl.analyze(table)
 
 
+def patiently(statement: str) -> None:
+    """Run a statement of PostgreSQL's whose locks stop nobody who reads or links, however long it takes."""
+    if isinstance(impl := op.get_context().impl, Online):
+        impl.patiently(statement)
+
+
 class Online(PostgresqlImpl):
     """Alembic's operations on a PostgreSQL that is in use. The connection has to be in autocommit."""
 
@@ -187,6 +193,10 @@ class Online(PostgresqlImpl):
     def execute(self, sql: Any, execution_options: dict[str, Any] | None = None) -> None:
         """Run one statement, which has to be one that can be run again."""
         self._briefly(lambda: super(Online, self).execute(sql, execution_options))
+
+    def patiently(self, statement: str) -> None:
+        """Run one statement, which has to be one that can be run again, without a limit."""
+        self._patiently(lambda: super(Online, self).execute(text(statement)))
 
     def analyze(self, table: str) -> None:
         """Count a table."""

@@ -14,6 +14,7 @@ import psycopg
 import pytest
 from flask import current_app
 from sqlalchemy import URL, Connection, NullPool, Pool, create_engine, event, text
+from sqlalchemy.engine import ExceptionContext
 
 from console.config import Settings, database_url, read_only, sqlite_path
 from console.database import Base, db, writing
@@ -26,6 +27,7 @@ on_sqlite = pytest.mark.parametrize("engine", [SQLITE], indirect=True)
 on_postgresql = pytest.mark.parametrize("engine", [POSTGRESQL], indirect=True)
 
 OWNER = "console_migrate"
+AN_EVENT = "INSERT INTO audit_events"
 
 
 def settings_for(where: Path | URL, **changes: object) -> Settings:
@@ -151,15 +153,32 @@ def execute(*statements: str) -> None:
 
 
 @contextmanager
-def before_each_move(act: Callable[[Any], object]) -> Iterator[None]:
-    """Call `act` with the driver's connection when a write is committed and its move about to begin."""
+def around_each_event(
+    before: Callable[[Any], object], after: Callable[[Any], object] = lambda _driver: None
+) -> Iterator[None]:
+    """Call `before` and `after` with the driver's connection around each INSERT of an event."""
 
-    def begins(connection: Connection, options: dict[str, Any]) -> None:
-        if options.get("wait_ms"):  # of the two, only the move gives up so soon
-            act(connection.connection.driver_connection)
+    def begins(_connection: Connection, cursor: Any, statement: str, *_: object) -> None:
+        if statement.startswith(AN_EVENT):
+            before(cursor.connection)
 
-    event.listen(db.engine, "set_connection_execution_options", begins)
+    def ends(_connection: Connection, cursor: Any, statement: str, *_: object) -> None:
+        if statement.startswith(AN_EVENT):
+            after(cursor.connection)
+
+    def fails(context: ExceptionContext) -> None:
+        if (context.statement or "").startswith(AN_EVENT) and context.execution_context:
+            after(context.execution_context.cursor.connection)
+
+    listeners: dict[str, Callable[..., None]] = {
+        "before_cursor_execute": begins,
+        "after_cursor_execute": ends,
+        "handle_error": fails,
+    }
+    for name, listener in listeners.items():
+        event.listen(db.engine, name, listener)
     try:
         yield
     finally:
-        event.remove(db.engine, "set_connection_execution_options", begins)
+        for name, listener in listeners.items():
+            event.remove(db.engine, name, listener)

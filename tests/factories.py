@@ -1,6 +1,7 @@
 """People, instructors and conversations for tests, made through the commands that make real ones."""
 
 import json
+import time
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID, uuid4
@@ -9,10 +10,12 @@ from flask.testing import FlaskCliRunner
 from sqlalchemy import select
 
 from console.database import reading
-from console.linking import service
-from console.models import AuditEvent, Conversation, Message
+from console.linking import audit, service
+from console.models import AuditEvent, Conversation, LinkOperation, Message
+from tests.databases import back_door
 
 PASSWORD = "a long password of the tests"
+HEALING_SECONDS = 120
 
 
 @dataclass(frozen=True)
@@ -139,7 +142,6 @@ class LinkState:
 
     customer_id: UUID | None
     link_version: int
-    link_operation_id: UUID | None
     outbox: list[dict[str, Any]] | None
 
 
@@ -148,7 +150,6 @@ def link_state(conversation_id: UUID) -> LinkState:
     columns = (
         Conversation.customer_id,
         Conversation.link_version,
-        Conversation.link_operation_id,
         Conversation.audit_outbox,
     )
     with reading() as connection:
@@ -163,3 +164,17 @@ def trail(conversation_id: UUID | None = None) -> list[dict[str, Any]]:
         statement = statement.where(AuditEvent.conversation_id == conversation_id)
     with reading() as connection:
         return [json.loads(line) for line in connection.scalars(statement)]
+
+
+def operations() -> dict[UUID, UUID]:
+    """Read the operation ids that are taken, with the conversation that each belongs to."""
+    with back_door() as connection:
+        rows = connection.execute(select(LinkOperation.operation_id, LinkOperation.conversation_id))
+        return {row.operation_id: row.conversation_id for row in rows}
+
+
+def heal() -> None:
+    """Move waiting events as the background does, until none waits; a busy machine may take a while."""
+    deadline = time.monotonic() + HEALING_SECONDS
+    while any(audit.drain()):
+        assert time.monotonic() < deadline, "events still wait"

@@ -36,6 +36,8 @@ REVISIONS = [
     "0005_guards",
     "0006_dismissals",
     "0007_link_guard",
+    "0008_audit_positions",
+    "0009_link_operations",
 ]
 A, B, C = (f"0190000{number}-0000-7000-8000-000000000000" for number in (1, 2, 3))
 
@@ -82,6 +84,8 @@ ROWS = {
         "UPDATE rejected_payloads SET dismissed_at = '2026-01-02', dismissed_by = '', dismissed_reason = ''",
     ],
     "0007_link_guard": [],
+    "0008_audit_positions": [],
+    "0009_link_operations": [f"INSERT INTO link_operations VALUES ('{C}', '{A}', '{C}', 'digest')"],
 }
 
 

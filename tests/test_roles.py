@@ -14,10 +14,11 @@ from sqlalchemy.exc import DBAPIError
 
 from console.config import Settings
 from console.database import Base, ingesting, reading, work_for, writing
+from console.linking import service
 from console.models import AuditEvent, Conversation, Customer, Message
 from console.permissions import Permission, public, requires
-from tests.databases import OWNER, POSTGRESQL, rows
-from tests.factories import Desk, desk, link_state
+from tests.databases import OWNER, POSTGRESQL, execute, rows
+from tests.factories import Desk, desk, link_state, trail
 from tests.pages import Browser
 from tests.postgres import Cluster
 
@@ -45,6 +46,7 @@ ALLOWED: dict[str, dict[str, dict[str, str]]] = {
         "messages": {"*": "s"},
         "customers": {"*": "s"},
         "audit_events": {"*": "s"},
+        "audit_counter": {"*": "s"},
     },
     LINK: {
         "alembic_version": {"*": "s"},
@@ -55,6 +57,7 @@ ALLOWED: dict[str, dict[str, dict[str, str]]] = {
             **dict.fromkeys(["customer_id", "link_version", "link_operation_id", "audit_outbox"], "su"),
         },
         "customers": {"*": "si"},
+        "link_operations": {"*": "si"},
         "audit_events": {"position": "s", "*": "si"},
     },
     INGEST: {
@@ -170,13 +173,15 @@ def test_no_role_makes_anything_in_the_database(cluster: Cluster, settings: Sett
             "ALTER TABLE audit_events DISABLE TRIGGER ALL",
             "ALTER TABLE conversations DISABLE ROW LEVEL SECURITY",
             "CREATE POLICY everything ON conversations USING (true)",
+            "UPDATE audit_counter SET position = 0",
             "SELECT lo_create(0)",
             "SELECT lo_creat(-1)",
             "SELECT lo_from_bytea(0, 'x')",
-            "SELECT nextval('audit_events_position_seq')",
             "SELECT audit_events_refuse()",
             "SELECT users_session_epoch()",
             "SELECT audit_events_instructor()",
+            "SELECT audit_events_next_position()",
+            "SELECT conversations_note_operation()",
             "SET session_replication_role = replica",
             f"SET ROLE {OWNER}",
         ):
@@ -335,15 +340,35 @@ def test_a_page_that_forgets_its_where_shows_what_its_reader_may_see(
         client.submit(client.get_page("/conversations"), "/logout")
 
 
-def test_an_event_whose_id_another_instructors_has_is_not_lost(app: Flask, both: tuple[Desk, Desk]):
+def test_an_operation_id_that_another_instructors_write_has_is_refused(app: Flask, both: tuple[Desk, Desk]):
     anna, bruno = both
     first, second, operation_id = anna.conversation("40404"), bruno.conversation("40405"), uuid4()
     customers = {one.instructor_id: one.customer("393330000000") for one in both}
     anna.link(first, customers[anna.instructor_id], operation_id=operation_id)
     anna.unlink(first)
+    before = link_state(second), trail()
+    with request_for(app, [bruno.instructor_id]), pytest.raises(service.OperationReused):
+        bruno.link(
+            second,
+            customers[bruno.instructor_id],
+            operation_id=operation_id,
+            seen_version=before[0].link_version,
+        )
+    assert (link_state(second), trail()) == before
+
+
+def test_an_event_whose_id_another_instructors_event_has_waits_in_its_outbox(
+    app: Flask, both: tuple[Desk, Desk]
+):
+    anna, bruno = both
+    second, customer_id, operation_id = bruno.conversation("40405"), bruno.customer("393330000000"), uuid4()
+    execute(
+        "INSERT INTO audit_events (event_id, conversation_id, instructor_id, sequence, event)"
+        f" VALUES ('{operation_id}', '{anna.conversation('40404')}', '{anna.instructor_id}', 1, '{{}}')"
+    )
     version = link_state(second).link_version
     with request_for(app, [bruno.instructor_id]):
-        bruno.link(second, customers[bruno.instructor_id], operation_id=operation_id, seen_version=version)
+        bruno.link(second, customer_id, operation_id=operation_id, seen_version=version)
     assert [one["event_id"] for one in link_state(second).outbox or []] == [str(operation_id)]
 
 

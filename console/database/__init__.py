@@ -9,8 +9,16 @@ are never read from one that hasn't replayed them (docs/decisions/0022).
 
 from console.database.engines import EVERY_INSTRUCTOR, db, init_app, work_for
 from console.database.probes import missing_columns, take_room
-from console.database.statements import insert_ignoring, json_append, json_length, json_rows, json_text
-from console.database.transactions import ingesting, read_from, reading, writing, written_until
+from console.database.statements import insert_ignoring, json_append, json_rows, json_text
+from console.database.transactions import (
+    TransactionLost,
+    ingesting,
+    read_from,
+    reading,
+    savepoint,
+    writing,
+    written_until,
+)
 from console.database.types import Base, Guid, Json, UtcDateTime, new_id, now, read_id, write_id
 
 __all__ = [
@@ -18,13 +26,13 @@ __all__ = [
     "Base",
     "Guid",
     "Json",
+    "TransactionLost",
     "UtcDateTime",
     "db",
     "ingesting",
     "init_app",
     "insert_ignoring",
     "json_append",
-    "json_length",
     "json_rows",
     "json_text",
     "missing_columns",
@@ -33,6 +41,7 @@ __all__ = [
     "read_from",
     "read_id",
     "reading",
+    "savepoint",
     "take_room",
     "work_for",
     "write_id",

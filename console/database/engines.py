@@ -199,16 +199,11 @@ def _for_whom() -> str:
 
 
 def end_snapshot() -> None:
-    """End the snapshot that was handed on in this request, unless somebody went on in it."""
-    _close("snapshot")
+    """End the snapshot that was handed on in this request, unless it was taken up again."""
+    connection: Connection | None = g.pop("snapshot", None)
+    if connection:
+        connection.close()
 
 
 def _close_connections(_error: BaseException | None) -> None:
-    _close("snapshot")
-    _close("writer")
-
-
-def _close(name: str) -> None:
-    connection: Connection | None = g.pop(name, None)
-    if connection:
-        connection.close()
+    end_snapshot()

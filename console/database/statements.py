@@ -61,11 +61,6 @@ def json_append(
     return func.json_insert(kept, "$[#]", func.json(item))
 
 
-def json_length(dialect: str, array: InstrumentedAttribute[Any]) -> ColumnElement[int]:
-    """Return how many items the JSON array in a column has."""
-    return func.jsonb_array_length(array) if dialect == "postgresql" else func.json_array_length(array)
-
-
 def json_text(
     connection: Connection, array: InstrumentedAttribute[Any], place: int, key: str
 ) -> ColumnElement[str]:

@@ -93,26 +93,47 @@ def _ask(connection: Connection, query: LiteralString, *parameters: str) -> Any:
 
 
 @contextmanager
-def writing(*, wait_ms: int | None = None, hand_on: bool = False) -> Iterator[Connection]:
+def writing(*, wait_ms: int | None = None) -> Iterator[Connection]:
     """Open one transaction on the write database: committed at the end, rolled back on an error.
 
     With `wait_ms` it gives up after so many milliseconds, be it for others' locks or for its own slowness. On
     PostgreSQL, which limits statements and not transactions, that holds for two statements.
-
-    With `hand_on` the next one to write in this request goes on with the same connection.
     """
     engines.end_snapshot()
-    writer: Connection | None = g.pop("writer", None)
-    with ExitStack() as at_the_end:
-        connection = at_the_end.enter_context(writer or db.engine.connect())
+    with db.engine.connect() as connection:
         connection.execution_options(wait_ms=wait_ms)
         with _patience(connection, wait_ms), connection.begin():
             yield connection
         if "primary" in db.engines:
             _remember_position(connection)
-        if hand_on:
-            at_the_end.pop_all()
-            g.writer = connection
+
+
+class TransactionLost(Exception):
+    """A failure inside a savepoint undid the whole transaction, or cut the connection. Nothing was saved."""
+
+
+@contextmanager
+def savepoint(connection: Connection, *, wait_ms: int) -> Iterator[None]:
+    """Run statements that may fail: on an error they are undone, and the transaction goes on.
+
+    Each may take `wait_ms` milliseconds (on SQLite all of them together). Raises the error again, or
+    TransactionLost: some errors of SQLite end the transaction, and so does a lost connection.
+    """
+    # Past SQLAlchemy, like BEGIN and COMMIT: this is in the way of every link write.
+    driver = typing.cast(Any, connection.connection.driver_connection)
+    begin = "SAVEPOINT attempt"
+    if connection.dialect.name == "postgresql":
+        begin += f"; SET LOCAL statement_timeout = {wait_ms}"  # which the savepoint's end undoes
+    try:
+        driver.execute(begin)
+        with _patience(connection, wait_ms):
+            yield
+    except Exception as error:
+        try:
+            driver.execute("ROLLBACK TO SAVEPOINT attempt")
+        except (psycopg.Error, sqlite3.Error):
+            raise TransactionLost(type(error).__name__) from error
+        raise
 
 
 def _remember_position(connection: Connection) -> None:

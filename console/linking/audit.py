@@ -1,35 +1,35 @@
-"""The audit trail (CM-2.5): every link write as an event that nobody can change.
+"""What writes the audit trail (CM-2.5): every link write as an event that can't be changed.
 
-An event is written into its conversation's outbox by the same UPDATE that it records, and moved to
-`audit_events` after the commit. Nothing here is ever read to decide anything.
+An event goes into `audit_events` in the transaction of its write. Where the trail fails, it goes into its
+conversation's outbox, in the same transaction, and is moved later. Nothing here decides anything.
 """
 
 import json
-from collections.abc import Iterator, Sequence
+import random
+import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
+from functools import cache
 from typing import Any
 from uuid import UUID
 
 import structlog
 from prometheus_client import Counter
-from sqlalchemy import Connection, bindparam, func, select, update
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy import Connection, Executable, String, bindparam, cast, insert, select, update
+from sqlalchemy.exc import IntegrityError
 
-from console.database import insert_ignoring, json_text, reading, writing
-from console.models import AuditEvent, Conversation
+from console.database import TransactionLost, json_append, savepoint, writing
+from console.models import AuditCounter, AuditEvent, Conversation
 
 log = structlog.get_logger()
 
-# A person waits for the move after their write, so it may not take long, whatever is wrong.
-MOVE_WAIT_MS = 150
-
-MOST_SHOWN = 50
-"""How many events a page tells of: it may not grow with what was done to a conversation."""
-
-# Whoever asks how much waits shall have an answer soon, however much it is.
-MOST_COUNTED = 10_000
+MAX_WAIT_MS = 150
+"""How long the trail may hold up a write."""
+MAX_MOVE_MS = 4000
+"""How long moving one conversation's waiting events may take."""
+MAX_FAILING_SECONDS = 10
+"""How long moves may fail before the rest waits for another time."""
 
 _failed_moves = Counter("console_audit_move_failures", "Audit events that stayed in their outbox for now.")
 
@@ -67,7 +67,7 @@ class Event:
     @property
     def customer_ids(self) -> list[UUID]:
         """Return the customers that the event names."""
-        return [one for one in (self.previous_customer_id, self.new_customer_id) if one]
+        return [id_ for id_ in (self.previous_customer_id, self.new_customer_id) if id_]
 
     def to_json(self) -> str:
         """Return the event as one JSON object on one line, in ASCII: nothing in it reads as a line's end."""
@@ -92,154 +92,160 @@ class Event:
         )
 
 
-_HISTORY = select(AuditEvent.event).where(
-    AuditEvent.conversation_id == bindparam("conversation_id"),
-    AuditEvent.sequence.in_(bindparam("sequences", expanding=True)),
-)
-_CLEAR = (
-    update(Conversation)
-    .where(Conversation.id == bindparam("moved_id"), Conversation.link_version == bindparam("moved_version"))
-    .values(audit_outbox=bindparam("stuck"))
-)
-
 FIELDS = tuple(Event.__dataclass_fields__)
 UNREADABLE = (AttributeError, KeyError, TypeError, ValueError)
-"""What reading something that is no event raises."""
+"""What reading anything but an event raises."""
 
 
-def move(conversation_id: UUID, only: Event | None = None) -> bool:
-    """Move a conversation's waiting events to the trail; say whether that worked for all of them.
+class NotRecorded(Exception):
+    """The trail passed over an event without an error."""
 
-    Reads them, unless the caller knows that `only` this one waits. Never raises for a failing move.
+
+_WAITING = (
+    select(cast(Conversation.audit_outbox, String))
+    .where(Conversation.id == bindparam("asked_id"), Conversation.audit_outbox.is_not(None))
+    .with_for_update()
+)
+_KEEP = (
+    update(Conversation)
+    .where(Conversation.id == bindparam("moved_id"))
+    .values(audit_outbox=bindparam("kept", type_=Conversation.audit_outbox.type))
+)
+
+
+def record(connection: Connection, event: Event, *, waiting: str | None) -> None:
+    """Put a write's event into the trail, after the events that wait in its conversation's outbox.
+
+    `waiting` is that outbox as it is stored. Where the trail fails, the event is appended to the outbox.
+    Raises TransactionLost where the failure undid the write as well; `append` needs no trail.
     """
     try:
-        with writing(wait_ms=MOVE_WAIT_MS) as connection:
-            stuck = _move(connection, conversation_id, only)
-    except Exception as error:  # whatever it is, the write stands and the event waits in its row (CM-2.5)
+        with savepoint(connection, wait_ms=MAX_WAIT_MS):
+            if waiting is not None:
+                _move(connection, event.conversation_id, waiting)
+            _insert(connection, event)
+    except TransactionLost:
+        raise
+    except Exception as error:  # whatever it is, the write stands and its event waits (CM-2.5)
+        append(connection, event, why=type(error).__name__)
+
+
+def append(connection: Connection, event: Event, *, why: str) -> None:
+    """Append a write's event to its conversation's outbox, and log and count that the trail has failed."""
+    asked = {"asked_id": event.conversation_id, "event": event.to_json()}
+    connection.execute(_append(connection.dialect.name), asked)
+    _not_moved(event.conversation_id, why)
+
+
+def move(conversation_id: UUID) -> bool:
+    """Move a conversation's waiting events to the trail; say whether all of them were. Never raises."""
+    try:
+        with writing(wait_ms=MAX_MOVE_MS) as connection:
+            waiting = connection.scalar(_WAITING, {"asked_id": conversation_id})
+            stuck = waiting is not None and _move(connection, conversation_id, waiting)
+    except Exception as error:  # the events wait where they are
         return _not_moved(conversation_id, type(error).__name__)
-    return _not_moved(conversation_id, "unreadable, or its id is taken") if stuck else True
+    return _not_moved(conversation_id, "unreadable, or its id or sequence is taken") if stuck else True
 
 
 def drain() -> tuple[int, int]:
-    """Move every waiting event; return how many conversations' outboxes were emptied and how many not.
+    """Move all waiting events; return how many conversations' outboxes were emptied, and how many not.
 
-    Each conversation is a transaction of its own: a bad row holds back no other.
+    Each conversation is a transaction of its own, and none has a place in the order: a bad one holds back no
+    other. Gives up once moves have failed for MAX_FAILING_SECONDS: a locked trail may have many waiting.
     """
-    waiting = select(Conversation.id).where(Conversation.audit_outbox.is_not(None)).order_by(Conversation.id)
-    with writing() as connection:
-        conversation_ids = connection.scalars(waiting).all()
-    moved = [move(conversation_id) for conversation_id in conversation_ids]
-    return moved.count(True), moved.count(False)
+    waiting = select(Conversation.id).where(Conversation.audit_outbox.is_not(None))
+    with writing(wait_ms=MAX_MOVE_MS) as connection:
+        conversation_ids = list(connection.scalars(waiting))
+    random.shuffle(conversation_ids)
+    moved, failing = 0, 0.0
+    for conversation_id in conversation_ids:
+        started = time.monotonic()
+        if move(conversation_id):
+            moved += 1
+        else:
+            failing += time.monotonic() - started
+        if failing > MAX_FAILING_SECONDS:
+            break
+    return moved, len(conversation_ids) - moved
 
 
-def waiting() -> tuple[int, datetime | None]:
-    """Return how many conversations have events waiting, MOST_COUNTED at most, and the oldest one's moment.
-
-    What is damaged counts, and has no age.
-    """
-    with reading() as connection:
-        since = json_text(connection, Conversation.audit_outbox, 0, "timestamp").label("since")
-        some = select(since).where(Conversation.audit_outbox.is_not(None)).limit(MOST_COUNTED).subquery()
-        dated = func.min(some.c.since).filter(some.c.since.like("____-__-__T__:__:__.______Z"))
-        count, oldest = connection.execute(select(func.count(), dated).select_from(some)).one()
-    return count, datetime.fromisoformat(oldest) if oldest else None
-
-
-def export(*, after: int = 0, instructor_id: UUID | None = None) -> Iterator[tuple[int, str]]:
-    """Give the trail's events above position `after`, oldest first, as (position, JSON line)."""
-    statement = select(AuditEvent.position, AuditEvent.event).where(AuditEvent.position > after)
-    if instructor_id:
-        statement = statement.where(AuditEvent.instructor_id == instructor_id)
-    with reading() as connection:
-        for row in connection.execute(
-            statement.order_by(AuditEvent.position).execution_options(yield_per=500)
-        ):
-            yield row.position, row.event
-
-
-def history(
-    connection: Connection, conversation_id: UUID, *, outbox: str | None, version: int, seen: int | None
-) -> list[Event] | None:
-    """Return a conversation's events up to its link version, newest first; None where they can't be read.
-
-    They are the newest MOST_SHOWN of trail and outbox, and the one that made version `seen`.
-    """
-    sequences = {*range(max(1, version - MOST_SHOWN + 1), version + 1), seen or version}
+def read_outbox(outbox: str) -> Any:
+    """Read an outbox as it is stored: a list of events, unless it is damaged."""
     try:
-        asked = {"conversation_id": conversation_id, "sequences": sorted(sequences)}
-        lines = connection.scalars(_HISTORY, asked)
-        events = [
-            Event.from_dict(fields) for fields in [*map(json.loads, lines), *json.loads(outbox or "[]")]
-        ]
-    except (SQLAlchemyError, *UNREADABLE) as error:
-        connection.rollback()
-        log.error("audit_history_unreadable", conversation_id=str(conversation_id), kind=type(error).__name__)
-        return None
-    return sorted({event.sequence: event for event in events}.values(), key=lambda event: -event.sequence)
+        return json.loads(outbox)
+    except ValueError:
+        return outbox
 
 
-def _move(connection: Connection, conversation_id: UUID, only: Event | None) -> list[Any]:
-    """Insert what isn't there and clear the outbox; return what has to stay in it."""
-    stuck: list[Any] = []
-    if only and not _insert(connection, [only]):
-        version = only.sequence
-    else:
-        version, waiting = _outbox(connection, conversation_id)
-        read = [(item, _readable(item, conversation_id)) for item in waiting]
-        taken = _insert(connection, [event for _, event in read if event])
-        stuck = [item for item, event in read if event is None or event.event_id in taken]
-    # Only if no write has come since: that one's own move clears the outbox then.
-    moved = {"moved_id": conversation_id, "moved_version": version, "stuck": stuck or None}
-    connection.execute(_CLEAR, moved)
+def _move(connection: Connection, conversation_id: UUID, outbox: str) -> list[Any]:
+    """Insert what an outbox holds, in its order, and empty it; return what has to stay in it."""
+    held = read_outbox(outbox)
+    items = held if isinstance(held, list) else [held]
+    stuck = [item for item in items if not _moved(connection, conversation_id, item)]
+    if stuck != held or not stuck:
+        connection.execute(_KEEP, {"moved_id": conversation_id, "kept": stuck or None})
     return stuck
 
 
-def _outbox(connection: Connection, conversation_id: UUID) -> tuple[int, list[Any]]:
-    """Return the link version, and what waits: events, if nothing is damaged."""
-    columns = (Conversation.link_version, Conversation.audit_outbox)
-    row = connection.execute(select(*columns).where(Conversation.id == conversation_id)).one()
-    waiting = [] if row.audit_outbox is None else row.audit_outbox
-    return row.link_version, waiting if isinstance(waiting, list) else [waiting]
-
-
-def _insert(connection: Connection, events: Sequence[Event]) -> set[UUID]:
-    """Insert what isn't there; return the ids that another event has."""
-    rows = [_row(event) for event in events]
-    inserted = insert_ignoring(connection, AuditEvent, rows, ["event_id"]).rowcount if rows else 0
-    return set() if inserted == len(rows) else _taken(connection, rows)
-
-
-def _readable(item: Any, conversation_id: UUID) -> Event | None:
-    """Read an item of an outbox; None for what is no event of this conversation: people have to look."""
+def _moved(connection: Connection, conversation_id: UUID, item: Any) -> bool:
+    """Insert an item of an outbox; say whether it is in the trail now. What can't be read stays out of it."""
     try:
         event = Event.from_dict(item)
     except UNREADABLE:
-        return None
-    return event if event.conversation_id == conversation_id else None
+        return False
+    if event.conversation_id != conversation_id:
+        return False
+    try:
+        with connection.begin_nested():
+            _insert(connection, event)
+    except IntegrityError:
+        return _is_there(connection, event)
+    return True
 
 
-def _row(event: Event) -> dict[str, Any]:
-    return {
+def _insert(connection: Connection, event: Event) -> None:
+    row = {
         "event_id": event.event_id,
         "conversation_id": event.conversation_id,
         "instructor_id": event.instructor_id,
         "sequence": event.sequence,
         "event": event.to_json(),
     }
+    # The drivers count the rows; SQLAlchemy keeps the count of an INSERT only when asked.
+    options = {"preserve_rowcount": True}
+    inserted = connection.execute(_insertion(connection.dialect.name), row, execution_options=options)
+    if inserted.rowcount != 1:
+        raise NotRecorded
 
 
-def _taken(connection: Connection, rows: Sequence[dict[str, Any]]) -> set[UUID]:
-    """Return the ids that another event has: what bears one is not dropped but stays in the outbox.
+@cache
+def _insertion(dialect: str) -> Executable:
+    """Return the INSERT of an event. On PostgreSQL a trigger gives the position, on SQLite it checks it."""
+    statement = insert(AuditEvent).inline()
+    if dialect == "postgresql":
+        return statement
+    return statement.values(position=select(AuditCounter.position + 1).scalar_subquery())
 
-    The other may be one that this transaction can't see, another instructor's.
-    """
-    columns = (AuditEvent.event_id, AuditEvent.conversation_id, AuditEvent.sequence)
-    there = connection.execute(
-        select(*columns).where(AuditEvent.event_id.in_([row["event_id"] for row in rows]))
+
+@cache
+def _append(dialect: str) -> Executable:
+    event = bindparam("event", type_=String())
+    return (
+        update(Conversation)
+        .where(Conversation.id == bindparam("asked_id"))
+        .values(audit_outbox=json_append(dialect, Conversation.audit_outbox, event))
     )
-    ours = {(row["event_id"], row["conversation_id"], row["sequence"]) for row in rows}
-    moved = ours & {tuple(row) for row in there}
-    return {event_id for event_id, *_ in ours - moved}
+
+
+def _is_there(connection: Connection, event: Event) -> bool:
+    """Say whether the trail has this event already, and not another with its id or sequence."""
+    found = select(AuditEvent.event_id).where(
+        AuditEvent.event_id == event.event_id,
+        AuditEvent.conversation_id == event.conversation_id,
+        AuditEvent.sequence == event.sequence,
+    )
+    return connection.scalar(found) is not None
 
 
 def _not_moved(conversation_id: UUID, why: str) -> bool:

@@ -5,7 +5,7 @@ from uuid import UUID
 import click
 
 from console.commands import UUID_PARAM, Failure, Group
-from console.linking import audit
+from console.linking import audit, history
 from console.linking.verification import verify as verify_all
 
 audit_group = Group("audit", help="The audit trail.")
@@ -20,7 +20,7 @@ commands: list[click.Command] = [audit_group]
 def export(after: int, instructor_id: UUID | None) -> None:
     """Write events as JSON Lines, oldest first; the last position goes to stderr."""
     last = after
-    for position, line in audit.export(after=after, instructor_id=instructor_id):
+    for position, line in history.export(after=after, instructor_id=instructor_id):
         click.echo(line)
         last = position
     click.echo(f"last position {last}", err=True)

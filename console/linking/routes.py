@@ -13,7 +13,7 @@ from flask.typing import ResponseReturnValue
 from console.conversations.queries import ConversationRow, Page, inbox
 from console.conversations.routes import chosen_instructor, cursor
 from console.database import new_id, reading
-from console.linking import queries, service
+from console.linking import history, queries, service
 from console.linking.forms import LinkForm, UnlinkForm, WriteForm, as_uuid
 from console.linking.queries import LinkView
 from console.linking.service import Outcome
@@ -173,7 +173,7 @@ def _form_page(
             queries.link_view(connection, conversation_id=conversation_id, instructor_ids=_members())
         )
         seen = form.seen if form else None
-        events = service.history(
+        events = history.history(
             connection, view.id, outbox=view.outbox, version=view.link_version, seen=seen
         )
         found = queries.customers(connection, view, q, chosen=chosen, with_own=True)
@@ -190,7 +190,7 @@ def _form_page(
         view=view,
         instructor=membership(Permission.LINKS_READ, view.instructor_id),
         events=events,
-        older=max(0, view.link_version - service.MOST_SHOWN),
+        older=max(0, view.link_version - history.MAX_SHOWN),
         labels=labels,
         customers=found,
         creatable=own if own not in {customer.normalized_identifier for customer in found} else None,

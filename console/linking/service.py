@@ -1,28 +1,25 @@
 """Linking (CM-2.3): the only code that writes a conversation's customer, and only for a person."""
 
+import hashlib
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from functools import cache
 from typing import Any
 from uuid import UUID
 
+import structlog
 from prometheus_client import Counter
-from sqlalchemy import Connection, Executable, String, and_, bindparam, select, update
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy import Connection, bindparam, select, update
 
-from console.database import insert_ignoring, json_append, json_length, new_id, now, writing
-from console.identifiers import normalize_identifier
+from console.database import TransactionLost, insert_ignoring, new_id, now, writing
 from console.linking import audit
-from console.models import Conversation, Customer, Membership, User
+from console.linking.state import State, read_state
+from console.models import Conversation, Customer, LinkOperation
 from console.permissions import GRANTS, Permission, Role
 from console.text import reason_fault
 
-move_waiting_events = audit.drain
-history = audit.history
-waiting = audit.waiting
-MOST_COUNTED = audit.MOST_COUNTED
-MOST_SHOWN = audit.MOST_SHOWN
+log = structlog.get_logger()
 
 
 class Outcome(StrEnum):
@@ -69,12 +66,11 @@ class OperationReused(LinkError):
     """The operation id was used before, for something else."""
 
 
+class _Unchanged(Exception):
+    """The link is so already: nothing is written, the operation id neither (docs/decisions/0101)."""
+
+
 _writes = Counter("console_link_writes", "Requests to change a link, and why refused.", ["outcome", "why"])
-_done = {
-    outcome: _writes.labels(outcome, "")
-    for outcome in ("linked", "relinked", "unlinked", "unchanged", "repeated")
-}
-_refused = {kind: _writes.labels("refused", kind.__name__) for kind in LinkError.__subclasses__()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,74 +87,21 @@ class Request:
     confirmed: bool
     context: Mapping[str, Any]
 
-
-@dataclass(frozen=True, slots=True)
-class _State:
-    """A conversation's link as the transaction found it, and the actor's role for its instructor.
-
-    And the customer that was asked for, where that is one of this instructor and channel.
-    """
-
-    id: UUID
-    instructor_id: UUID
-    channel: str
-    customer_identifier: str | None
-    customer_id: UUID | None
-    link_version: int
-    link_operation_id: UUID | None
-    role: str
-    asked_customer_id: UUID | None
-
     @property
-    def normalized_identifier(self) -> str | None:
-        """Return what the conversation's identifier normalises to (CM-1)."""
-        return normalize_identifier(self.customer_identifier or "")
+    def digest(self) -> str:
+        """Return the SHA-256 of the content that the operation id belongs to (CM-2.3)."""
+        kind = "create" if self.create else "link" if self.customer_id else "unlink"
+        customer_id = self.customer_id and str(self.customer_id)
+        content = [str(self.actor_id), str(self.conversation_id), kind, customer_id, self.reason]
+        return hashlib.sha256(json.dumps([*content, self.seen_version]).encode()).hexdigest()
 
 
-# Built once: building them anew would be half the cost of a write.
-_STATE = (
-    select(
-        Conversation.id,
-        Conversation.instructor_id,
-        Conversation.channel,
-        Conversation.customer_identifier,
-        Conversation.customer_id,
-        Conversation.link_version,
-        Conversation.link_operation_id,
-        Membership.role,
-        Customer.id,
-    )
-    .join(Membership, Membership.instructor_id == Conversation.instructor_id)
-    .join(User, and_(User.id == Membership.user_id, User.active.is_(True)))
-    .outerjoin(
-        Customer,
-        and_(
-            Customer.id == bindparam("asked_customer_id"),
-            Customer.instructor_id == Conversation.instructor_id,
-            Customer.channel == Conversation.channel,
-        ),
-    )
-    .where(Conversation.id == bindparam("asked_id"), Membership.user_id == bindparam("actor_id"))
-    .with_for_update(of=Conversation)  # PostgreSQL: a repeat at the same time waits, then finds the first
+_CHANGE_LINK = (
+    update(Conversation)
+    .where(Conversation.id == bindparam("asked_id"), Conversation.link_version == bindparam("seen_version"))
+    .values(customer_id=bindparam("new_customer_id"), link_version=bindparam("new_version"))
 )
-
-
-@cache
-def _change_link(dialect: str) -> Executable:
-    """Return the compare-and-set that writes link and event together, and tells how much waits then."""
-    return (
-        update(Conversation)
-        .where(
-            Conversation.id == bindparam("asked_id"), Conversation.link_version == bindparam("seen_version")
-        )
-        .values(
-            customer_id=bindparam("new_customer_id"),
-            link_version=bindparam("new_version"),
-            link_operation_id=bindparam("operation_id"),
-            audit_outbox=json_append(dialect, Conversation.audit_outbox, bindparam("event", type_=String())),
-        )
-        .returning(json_length(dialect, Conversation.audit_outbox))
-    )
+_DIGEST = select(LinkOperation.digest).where(LinkOperation.operation_id == bindparam("operation_id"))
 
 
 def link(
@@ -219,70 +162,99 @@ def _counted(request: Request) -> Outcome:
             raise ReasonMissing
         outcome, counted_as = _change(request)
     except LinkError as error:
-        _refused[type(error)].inc()
+        _count("refused", type(error).__name__)
         raise
-    _done[counted_as].inc()
+    _count(counted_as, "")
     return outcome
+
+
+def _count(outcome: str, why: str) -> None:
+    try:
+        _writes.labels(outcome, why).inc()
+    except Exception as error:  # a write that is committed is answered as one, whatever fails after it
+        log.error("write_not_counted", kind=type(error).__name__)
 
 
 def _change(request: Request) -> tuple[Outcome, str]:
     """Make the change; return what is said of it, and what it counts as."""
     try:
-        with writing(hand_on=True) as connection:
-            state = _load(connection, request)
-            if state.link_operation_id == request.operation_id:
-                return _repeated(connection, state, request), "repeated"
-            if state.link_version != request.seen_version:
-                raise LinkChanged
-            if request.customer_id == state.customer_id and not request.create:
-                return Outcome.UNCHANGED, "unchanged"
-            if request.customer_id != state.asked_customer_id:
-                raise CustomerNotFound
-            if state.customer_id and not request.confirmed:
-                if request.create:
-                    _require_creatable(connection, state)
-                raise NotConfirmed
-            customer_id = _create_customer(connection, state) if request.create else request.customer_id
-            event = _event(state, request, customer_id)
-            waiting_events = _write(connection, event)
-    except IntegrityError as error:
-        if "link_operation_id" in str(error.orig):  # another conversation has this operation id
-            raise OperationReused from None
-        raise
-    audit.move(state.id, event if waiting_events == 1 else None)
-    return (Outcome.LINKED if customer_id else Outcome.UNLINKED), event.event_name.change
+        try:
+            return _write(request)
+        except TransactionLost as lost:  # by the trail, which may fail without stopping a write (CM-2.5)
+            return _write(request, past_the_trail=str(lost))
+    except _Unchanged:
+        return Outcome.UNCHANGED, "unchanged"
 
 
-def _load(connection: Connection, request: Request) -> _State:
+def _write(request: Request, *, past_the_trail: str = "") -> tuple[Outcome, str]:
+    """Check and write in one transaction, of which nothing stays where the request is refused."""
+    with writing() as connection:
+        state = _load(connection, request)
+        if not _claim(connection, state, request):
+            return _repeated(connection, request), "repeated"
+        if state.link_version != request.seen_version:
+            raise LinkChanged
+        if request.customer_id == state.customer_id and not request.create:
+            raise _Unchanged
+        if request.customer_id != state.asked_customer_id:
+            raise CustomerNotFound
+        if state.customer_id and not request.confirmed:
+            if request.create:
+                _require_creatable(connection, state)
+            raise NotConfirmed
+        customer_id = _create_customer(connection, state) if request.create else request.customer_id
+        event = _event(state, request, customer_id)
+        _set_customer(connection, event)
+        if past_the_trail:
+            audit.append(connection, event, why=past_the_trail)
+        else:  # the last statement, as it holds the trail's counter until the commit
+            audit.record(connection, event, waiting=state.outbox)
+    return _outcome(request), event.event_name.change
+
+
+def _load(connection: Connection, request: Request) -> State:
     """Read link, role and customer together; CM-2.3 lets only an operator of this instructor go on."""
-    asked = {
-        "asked_id": request.conversation_id,
-        "asked_customer_id": request.customer_id,
-        "actor_id": request.actor_id,
-    }
-    row = connection.execute(_STATE, asked).one_or_none()
-    if row is None:
+    state = read_state(
+        connection,
+        conversation_id=request.conversation_id,
+        customer_id=request.customer_id,
+        actor_id=request.actor_id,
+    )
+    if state is None:
         raise ConversationNotFound
-    state = _State(*row)
     if Permission.LINKS_WRITE not in GRANTS[Role(state.role)]:
         raise NotAllowed
     return state
 
 
-def _repeated(connection: Connection, state: _State, request: Request) -> Outcome:
-    """Answer a repeat as its first was answered, from what the row holds of it (the reason is not in it)."""
-    wanted = _own_customer(connection, state) if request.create else request.customer_id
-    if wanted != state.customer_id or request.seen_version != state.link_version - 1:
+def _claim(connection: Connection, state: State, request: Request) -> bool:
+    """Record the operation id with its content; say whether it is a new one."""
+    operation = {
+        "operation_id": request.operation_id,
+        "instructor_id": state.instructor_id,
+        "conversation_id": state.id,
+        "digest": request.digest,
+    }
+    return insert_ignoring(connection, LinkOperation, [operation], ["operation_id"]).rowcount == 1
+
+
+def _repeated(connection: Connection, request: Request) -> Outcome:
+    """Answer a repeat as its first was answered; refuse the id of another content (CM-2.3)."""
+    if connection.scalar(_DIGEST, {"operation_id": request.operation_id}) != request.digest:
         raise OperationReused
-    return Outcome.LINKED if wanted else Outcome.UNLINKED
+    return _outcome(request)
 
 
-def _require_creatable(connection: Connection, state: _State) -> None:
+def _outcome(request: Request) -> Outcome:
+    return Outcome.LINKED if request.create or request.customer_id else Outcome.UNLINKED
+
+
+def _require_creatable(connection: Connection, state: State) -> None:
     if state.normalized_identifier is None or _own_customer(connection, state):
         raise CustomerNotCreatable
 
 
-def _own_customer(connection: Connection, state: _State) -> UUID | None:
+def _own_customer(connection: Connection, state: State) -> UUID | None:
     """Return the customer who has the conversation's own identifier, if there is one."""
     found: UUID | None = connection.scalar(
         select(Customer.id).where(
@@ -294,7 +266,7 @@ def _own_customer(connection: Connection, state: _State) -> UUID | None:
     return found
 
 
-def _create_customer(connection: Connection, state: _State) -> UUID:
+def _create_customer(connection: Connection, state: State) -> UUID:
     """Create the customer of the conversation's own identifier; the constraint settles a race."""
     if state.normalized_identifier is None:
         raise CustomerNotCreatable
@@ -312,28 +284,19 @@ def _create_customer(connection: Connection, state: _State) -> UUID:
     return customer_id
 
 
-def _write(connection: Connection, event: audit.Event) -> int:
-    """Set the customer, raise the version and append the event, unless somebody has meanwhile (CM-2.3).
-
-    Returns how much waits in the outbox now: this event, and what earlier writes left.
-    """
+def _set_customer(connection: Connection, event: audit.Event) -> None:
+    """Set the customer and raise the version, if it is still the one that the person saw (CM-2.3)."""
     change = {
         "asked_id": event.conversation_id,
         "seen_version": event.sequence - 1,
         "new_customer_id": event.new_customer_id,
         "new_version": event.sequence,
-        "operation_id": event.event_id,
-        "event": event.to_json(),
     }
-    waiting: int | None = connection.execute(
-        _change_link(connection.dialect.name), change
-    ).scalar_one_or_none()
-    if waiting is None:
+    if connection.execute(_CHANGE_LINK, change).rowcount != 1:
         raise LinkChanged
-    return waiting
 
 
-def _event(state: _State, request: Request, customer_id: UUID | None) -> audit.Event:
+def _event(state: State, request: Request, customer_id: UUID | None) -> audit.Event:
     if customer_id is None:
         name = audit.EventName.UNLINKED
     else:

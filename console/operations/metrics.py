@@ -29,7 +29,7 @@ from sqlalchemy.pool import QueuePool
 from console.config import VERSION, Settings
 from console.database import db, now
 from console.ingestion import service as ingestion
-from console.linking import service
+from console.linking import history
 from console.operations import health, logs
 from console.permissions import public
 
@@ -131,14 +131,14 @@ class _Databases(Collector):
 
 def _outbox() -> list[Metric]:
     try:
-        waiting, oldest = service.waiting()
+        waiting, oldest = history.waiting()
     except health.FAILURES as error:
         log.error("outbox_not_counted", kind=type(error).__name__)
         return []
     return [
         GaugeMetricFamily(
             "console_audit_outbox_conversations",
-            f"Conversations with audit events that wait to be moved, {service.MOST_COUNTED} at most.",
+            f"Conversations with audit events that wait to be moved, {history.MAX_COUNTED} at most.",
             waiting,
         ),
         GaugeMetricFamily(

@@ -27,6 +27,7 @@ GRANTS: dict[str, dict[str, dict[str, str | None]]] = {
         "messages": {"SELECT": None},
         "customers": {"SELECT": None},
         "audit_events": {"SELECT": None},
+        "audit_counter": {"SELECT": None},
     },
     LINK: {
         "alembic_version": {"SELECT": None},
@@ -38,9 +39,10 @@ GRANTS: dict[str, dict[str, dict[str, str | None]]] = {
             "UPDATE": "customer_id, link_version, link_operation_id, audit_outbox",
         },
         "customers": {"SELECT": None, "INSERT": None},
+        "link_operations": {"SELECT": None, "INSERT": None},
         "audit_events": {
             "SELECT": None,
-            # The position comes by itself.
+            # A trigger gives the position.
             "INSERT": "event_id, conversation_id, instructor_id, sequence, event",
         },
     },
@@ -70,8 +72,9 @@ _IS_THEIRS = (
     f"(SELECT {_SETTING} = '{EVERY_INSTRUCTOR}') OR instructor_id = ANY"
     f" ((SELECT string_to_array(nullif({_SETTING}, '{EVERY_INSTRUCTOR}'), ',')::uuid[])::uuid[])"
 )
+TENANTS_TABLES = ("conversations", "messages", "customers", "audit_events", "link_operations")
 POLICIES = {
-    "people": (f"{READ}, {LINK}", _IS_THEIRS, ("conversations", "messages", "customers", "audit_events")),
+    "people": (f"{READ}, {LINK}", _IS_THEIRS, TENANTS_TABLES),
     "ingestion": (INGEST, "true", ("conversations", "messages")),
 }
 
@@ -84,7 +87,13 @@ LIMITS = {
     OWNER: {"statement_timeout": "1h"},
 }
 
-FUNCTIONS = ("audit_events_refuse", "users_session_epoch", "audit_events_instructor")
+FUNCTIONS = (
+    "audit_events_instructor",
+    "audit_events_next_position",
+    "audit_events_refuse",
+    "conversations_note_operation",
+    "users_session_epoch",
+)
 LARGE_OBJECTS = ("lo_creat(integer)", "lo_create(oid)", "lo_from_bytea(oid, bytea)")
 """What makes large objects, which anybody may and nobody here needs; a superuser alone can revoke it."""
 

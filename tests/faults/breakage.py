@@ -3,12 +3,8 @@
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
-from typing import Any
 
-from sqlalchemy import event
-
-from console.database import db
-from tests.databases import POSTGRESQL, SQLITE, before_each_move
+from tests.databases import POSTGRESQL, SQLITE, around_each_event
 from tests.faults.databases import Database
 
 Break = Callable[[Database], AbstractContextManager[None]]
@@ -53,47 +49,31 @@ def function(body: str) -> Break:
     return sql(f"{made};;{hung}", "DROP TRIGGER broken ON audit_events", "DROP FUNCTION broken()")
 
 
-def around_the_move(before: str, after: str) -> Break:
-    """Run statements on the connection itself: before each move that follows a write, and after it."""
+def around_the_event(before: str, after: str = "") -> Break:
+    """Run statements on the writing connection itself: before each INSERT of an event, and after it."""
 
     @contextmanager
     def broken(_database: Database) -> Iterator[None]:
-        with _between(lambda driver: driver.execute(before), lambda driver: driver.execute(after)):
+        with around_each_event(
+            lambda driver: driver.execute(before), lambda driver: after and driver.execute(after)
+        ):
             yield
 
     return broken
 
 
 def locked(lock: str) -> Break:
-    """Let somebody else hold a lock from the end of each write to the end of its move."""
+    """Let another connection hold a lock meanwhile."""
 
     @contextmanager
     def broken(database: Database) -> Iterator[None]:
         with database.connect() as other:
-
-            def take(_driver: Any) -> None:
-                for statement in lock.split(";;"):
-                    other.execute(statement)
-
-            with _between(take, lambda _driver: other.execute("ROLLBACK")):
-                yield
+            for statement in ("BEGIN", lock):
+                other.execute(statement)
+            yield
+            other.execute("ROLLBACK")
 
     return broken
-
-
-@contextmanager
-def _between(before: Callable[[Any], object], after: Callable[[Any], object]) -> Iterator[None]:
-    """Call `before` when a write is committed and its move about to begin, and `after` when that is over."""
-
-    def ends(driver: Any, _record: object) -> None:
-        after(driver)
-
-    event.listen(db.engine, "checkin", ends)
-    try:
-        with before_each_move(before):
-            yield
-    finally:
-        event.remove(db.engine, "checkin", ends)
 
 
 @contextmanager
@@ -102,7 +82,7 @@ def page_limit(database: Database) -> Iterator[None]:
     filling = "INSERT INTO ballast VALUES (zeroblob(1000000))"
     database.execute("CREATE TABLE ballast (content)")
     pages = database.rows("PRAGMA page_count")[0][0]
-    limited = around_the_move(f"PRAGMA max_page_count = {pages + 20}", "PRAGMA max_page_count = 1073741823")
+    limited = around_the_event(f"PRAGMA max_page_count = {pages + 20}", "PRAGMA max_page_count = 1073741823")
     with trigger(filling)(database), limited(database):
         yield
 
@@ -115,6 +95,7 @@ _RENAMED = (
     "ALTER TABLE audit_events RENAME COLUMN event TO other",
     "ALTER TABLE audit_events RENAME COLUMN other TO event",
 )
+_COUNTER = "INSERT INTO audit_counter SELECT 1, count(*) FROM audit_events"
 _COLUMNS = "event_id, conversation_id, instructor_id, sequence, event"
 
 _ON_SQLITE: dict[str, Break] = {
@@ -130,10 +111,12 @@ _ON_SQLITE: dict[str, Break] = {
     "trigger ignoring": trigger("SELECT RAISE(IGNORE)"),
     "trigger on a missing table": trigger("INSERT INTO nowhere VALUES (1)"),
     "constraint violated": sql("CREATE UNIQUE INDEX one ON audit_events (instructor_id)", "DROP INDEX one"),
-    "locked": locked("BEGIN IMMEDIATE"),
     "disk full": page_limit,
     "slow by seconds": trigger(_SPIN),
-    "read-only": around_the_move("PRAGMA query_only = ON", "PRAGMA query_only = OFF"),
+    "counter gone": sql(
+        "DELETE FROM audit_counter", "INSERT INTO audit_counter SELECT 1, count(*) FROM audit_events"
+    ),
+    "read-only": around_the_event("PRAGMA query_only = ON", "PRAGMA query_only = OFF"),
 }
 _ON_POSTGRESQL: dict[str, Break] = {
     "table missing": sql(*_MISLAID),
@@ -145,17 +128,19 @@ _ON_POSTGRESQL: dict[str, Break] = {
         "REVOKE ALL ON audit_events FROM console_link",
         f"GRANT SELECT, INSERT ({_COLUMNS}) ON audit_events TO console_link",
     ),
-    "table locked": locked("BEGIN;;LOCK TABLE audit_events"),
-    "row locked": locked("BEGIN;;SELECT FROM conversations FOR UPDATE"),
+    "table locked": locked("LOCK TABLE audit_events"),
+    "counter locked": locked("SELECT FROM audit_counter FOR UPDATE"),
+    "counter gone": sql(
+        "DELETE FROM audit_counter", "INSERT INTO audit_counter SELECT 1, count(*) FROM audit_events"
+    ),
     "disk full": function("RAISE EXCEPTION USING ERRCODE = 'disk_full'"),
     "deadlocked": function("RAISE EXCEPTION USING ERRCODE = 'deadlock_detected'"),
     "slow by seconds": function("PERFORM pg_sleep(5)"),
     "connection cut in the middle": function("PERFORM pg_terminate_backend(pg_backend_pid())"),
-    "read-only": function("SET LOCAL transaction_read_only = on"),
+    "read-only": around_the_event("SET LOCAL transaction_read_only = on"),
     "positions used up": sql(
-        "ALTER TABLE audit_events ALTER position SET MAXVALUE 2 RESTART 2;;"
-        "SELECT nextval(pg_get_serial_sequence('audit_events', 'position'))",
-        "ALTER TABLE audit_events ALTER position SET NO MAXVALUE RESTART 3",
+        "UPDATE audit_counter SET position = 9223372036854775807",
+        "UPDATE audit_counter SET position = (SELECT count(*) FROM audit_events)",
     ),
 }
 WAYS = [

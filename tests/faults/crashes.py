@@ -10,11 +10,11 @@ from uuid import UUID, uuid4
 
 from flask import Flask
 
-from console import create_app, linking
+from console import create_app
 from console.config import Settings
-from console.linking import service
+from console.linking import audit, service
 from console.linking.verification import verify
-from tests.factories import link_state, trail
+from tests.factories import heal, link_state, trail
 from tests.faults.boundaries import FIRST_COMMIT, Run, run
 from tests.faults.world import World, populate
 
@@ -102,7 +102,7 @@ def create_and_link(case: Case) -> str:
 
 def drain(_case: Case) -> str:
     """Move every event that waits."""
-    service.move_waiting_events()
+    audit.drain()
     return "drained"
 
 
@@ -188,7 +188,7 @@ def _kill_until_lifted(app: Flask, scenario: Scenario, case: Case, boundary: int
 
 
 def _restart(app: Flask, case: Case, died: Run) -> None:
-    linking.catch_up(app)
+    heal()
     acknowledged = died.answer is not None and died.answer != "drained"
     explain(
         case.conversation_id,

@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
-from console import create_app, linking
+from console import create_app
 from console.config import Settings
 from console.database import db
 from console.linking import service
 from console.linking.verification import verify
-from tests.factories import link_state
+from tests.factories import heal, link_state
 from tests.faults.crashes import Tally, explain
 from tests.faults.world import World, populate
 
@@ -40,7 +40,7 @@ def storm(settings: Settings, directory: Path, *, kills: int) -> Tally:
             running.append(_start(world, directory / str(number)))
         for pid in running:
             _kill(pid)
-        linking.catch_up(app)
+        heal()
         acknowledged = _check(world, directory)
     return Tally(kills=kills, acknowledged=acknowledged, restarts=1)
 

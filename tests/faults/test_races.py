@@ -9,10 +9,9 @@ from pathlib import Path
 from flask import Flask
 from sqlalchemy import select
 
-from console import linking
 from console.database import reading
 from console.models import Conversation
-from tests.factories import trail
+from tests.factories import heal, trail
 from tests.faults.checker import check
 from tests.faults.databases import Database
 from tests.faults.figures import Figures, sizes
@@ -75,7 +74,7 @@ def test_what_many_operators_do_at_once_is_linearizable(
         finally:
             chaos.over.set()
             chaos.join()
-    linking.catch_up(app)
+    heal()
     answers = Counter(call.answer for call in calls)
     assert check(history(calls)) == []
     assert answers[Answer.UNAVAILABLE] == 0

@@ -9,8 +9,7 @@ from uuid import UUID, uuid4
 import pytest
 from flask import Flask
 
-from console import linking
-from tests.factories import link_state, trail
+from tests.factories import heal, link_state, operations, trail
 from tests.faults.databases import Database
 from tests.faults.figures import Figures, sizes
 from tests.faults.operators import USED_BEFORE
@@ -73,7 +72,7 @@ def severed(tabs: Tabs, path: str, form: dict[str, str]) -> list[Reply]:
     conversation_id, deadline = UUID(path.removeprefix("/links/")), time.monotonic() + PATIENCE
     while link_state(conversation_id).link_version == 0 and time.monotonic() < deadline:
         time.sleep(0.005)
-    assert link_state(conversation_id).link_operation_id == UUID(form["operation_id"])
+    assert operations()[UUID(form["operation_id"])] == conversation_id
     return [tabs.visitors[1].post(path, form)]
 
 
@@ -105,7 +104,7 @@ def test_a_repeat_is_one_event_and_says_what_happened(
         assert "Linked." in tabs.visitors[0].get(path).text
         tabs.visitors[0].cookie = tabs.visitors[1].cookie
         assert link_state(conversation_id).link_version == 1
-    linking.catch_up(app)
+    heal()
     for conversation_id in world.conversation_ids:
         assert len(trail(conversation_id)) == 1
     tabs.close()

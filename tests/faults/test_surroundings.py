@@ -13,11 +13,10 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskCliRunner
 
-from console import linking
 from console.database import now
 from console.linking import service
 from tests.databases import on_postgresql, on_sqlite
-from tests.factories import PASSWORD, link_state, run, trail
+from tests.factories import PASSWORD, heal, link_state, run, trail
 from tests.faults.checker import check
 from tests.faults.databases import Database
 from tests.faults.figures import Figures, sizes
@@ -161,7 +160,7 @@ def test_a_database_that_restarts_under_load_does_nothing_twice_or_by_half(
         finally:
             restarts.over.set()
             restarts.join()
-        linking.catch_up(app)
+        heal()
     answers = Counter(call.answer for call in calls)
     assert check(history(calls)) == []
     assert answers[Answer.DONE] > size["calls"] / 20

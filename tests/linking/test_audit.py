@@ -1,10 +1,11 @@
 """CM-2.5: no write without its event, and no audit failure that blocks a write."""
 
 import json
-import sqlite3
+import threading
+import time
 from datetime import UTC, datetime
 from pathlib import Path
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 from flask import Flask
@@ -12,21 +13,20 @@ from flask.testing import FlaskCliRunner
 from sqlalchemy import event, text
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
-from console import create_app, linking
-from console.config import Settings, sqlite_path
+from console import create_app
 from console.database import db, now, writing
-from console.linking import audit
+from console.linking import audit, keeper
 from tests.databases import (
     POSTGRESQL,
     SQLITE,
     back_door,
-    before_each_move,
     execute,
     on_postgresql,
     on_sqlite,
+    rows,
     settings_for,
 )
-from tests.factories import Desk, desk, link_state, run, trail
+from tests.factories import HEALING_SECONDS, Desk, desk, link_state, run, trail
 from tests.pages import Browser
 
 FIELDS = [
@@ -116,7 +116,7 @@ def test_the_time_has_microseconds_and_a_z(anna: Desk):
 def test_export_writes_one_json_object_a_line_in_order(cli: FlaskCliRunner, anna: Desk):
     bruno = desk(cli, "Bruno Pichler")
     for someone, number in ((anna, "393331234567"), (bruno, "393331234567"), (anna, "393330000000")):
-        someone.link(someone.conversation(number), reason="line one\nstill \u2028 one \x85 event")
+        someone.link(someone.conversation(number), reason="line one\nstill \u2028 one event")
     lines = run(cli, "audit", "export").splitlines()
     assert [json.loads(line) for line in lines] == trail()
     assert [list(json.loads(line)) for line in lines] == [FIELDS] * 3
@@ -211,36 +211,40 @@ def test_a_locked_trail_holds_up_no_write_on_a_server(cli: FlaskCliRunner, anna:
     assert verified(cli)
 
 
-@on_sqlite
-def test_a_locked_trail_holds_up_no_write(cli: FlaskCliRunner, anna: Desk, settings: Settings):
-    conversation_id = anna.conversation("393331234567")
-    blocker = sqlite3.connect(
-        str(sqlite_path(settings.database_url)), isolation_level=None, check_same_thread=False
-    )
-
-    with before_each_move(lambda _driver: blocker.execute("BEGIN IMMEDIATE")):
-        anna.link(conversation_id)
-    try:
-        assert blocker.in_transaction
-        assert link_state(conversation_id).link_version == 1
-        assert len(link_state(conversation_id).outbox or []) == 1
-        assert trail() == []
-    finally:
-        blocker.execute("ROLLBACK")
-    assert run(cli, "audit", "drain") == "moved 1"
-    assert len(trail(conversation_id)) == 1
-    assert verified(cli)
-
-
-def test_a_write_and_its_move_take_one_connection(client: Browser, anna: Desk):
+def test_a_write_with_its_event_is_one_transaction_and_one_commit(client: Browser, anna: Desk):
     client.sign_in(anna.operator.email, anna.operator.password)
     path = f"/links/{anna.conversation('393331234567')}"
     page = client.get_page(path)
-    taken: list[object] = []
-    event.listen(db.engine, "checkout", lambda *call: taken.append(call))
-    for repeat in (1, 2):  # the second writes nothing, and so has no move to hand its connection to
+    seen: list[str] = []
+    for what in ("begin", "commit", "rollback"):
+        event.listen(db.engine, what, lambda *_, name=what: seen.append(name))
+    for repeat in (1, 2):  # the second writes nothing
         assert client.submit(page, path, reason="so it is", create="1").status_code == 303
-        assert (len(taken), len(trail())) == (repeat, 1)
+        assert (seen, len(trail())) == (["begin", "commit"] * repeat, 1)
+
+
+UNDOING = {
+    SQLITE: (
+        ["CREATE TRIGGER undo BEFORE INSERT ON audit_events BEGIN SELECT RAISE(ROLLBACK, 'no'); END"],
+        ["DROP TRIGGER undo"],
+    ),
+    POSTGRESQL: (
+        [
+            (
+                "CREATE FUNCTION undo() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS"
+                " $$ BEGIN PERFORM pg_terminate_backend(pg_backend_pid()); RETURN NEW; END $$"
+            ),
+            "CREATE TRIGGER undo BEFORE INSERT ON audit_events FOR EACH ROW EXECUTE FUNCTION undo()",
+        ],
+        ["DROP TRIGGER undo ON audit_events"],
+    ),
+}
+
+
+def test_a_trail_that_undoes_the_whole_transaction_holds_up_no_write_and_loses_no_event(
+    cli: FlaskCliRunner, anna: Desk, engine: str
+):
+    holds_up_no_write_and_loses_no_event(cli, anna, *UNDOING[engine])
 
 
 def test_the_next_write_moves_what_waits(anna: Desk):
@@ -254,22 +258,62 @@ def test_the_next_write_moves_what_waits(anna: Desk):
     assert link_state(conversation_id).outbox is None
 
 
-def test_the_next_start_moves_what_waits(app: Flask, anna: Desk):
+def test_what_waits_is_moved_in_the_background(app: Flask, anna: Desk, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(keeper, "PAUSE_SECONDS", (0.01, 0.02))
     conversation_id = anna.conversation("393331234567")
     breaks, mends = BROKEN["missing"]
     execute(*breaks)
     anna.link(conversation_id)
-    linking.catch_up(app)
-    assert len(link_state(conversation_id).outbox or []) == 1
-    execute(*mends)
-    linking.catch_up(app)
-    assert link_state(conversation_id).outbox is None
+    stop = keeper.start(app.app_context)
+    try:
+        time.sleep(0.1)
+        assert len(link_state(conversation_id).outbox or []) == 1
+        execute(*mends)
+        deadline = time.monotonic() + HEALING_SECONDS
+        while link_state(conversation_id).outbox:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+    finally:
+        stop.set()
     assert len(trail(conversation_id)) == 1
 
 
-def test_a_start_on_a_database_that_is_not_there_goes_on(tmp_path: Path):
-    linking.catch_up(create_app(settings_for(tmp_path / "nothing.db")))
+def test_the_background_stops_when_told(app: Flask):
+    stop = keeper.start(app.app_context)
+    (thread,) = (one for one in threading.enumerate() if one.name == keeper.THREAD)
+    stop.set()
+    thread.join(HEALING_SECONDS)
+    assert not thread.is_alive()
+
+
+def test_the_background_outlives_a_database_that_is_not_there(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+):
+    stop = threading.Event()
+    stop.set()  # after one look
+    keeper.keep(create_app(settings_for(tmp_path / "nothing.db")).app_context, stop)
+    assert "audit_catch_up_failed" in capfd.readouterr().err
     assert not (tmp_path / "nothing.db").exists()
+
+
+@on_postgresql
+def test_moving_gives_up_early_while_the_trail_is_locked(anna: Desk, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(audit, "MAX_MOVE_MS", 100)
+    monkeypatch.setattr(audit, "MAX_FAILING_SECONDS", 0.5)
+    conversation_ids = [anna.conversation(f"39333000{number:04}") for number in range(40)]
+    breaks, mends = BROKEN["missing"]
+    execute(*breaks)
+    for conversation_id in conversation_ids:
+        anna.link(conversation_id)
+    execute(*mends)
+    with back_door() as blocker:
+        blocker.execute(text("LOCK TABLE audit_events"))
+        started = time.monotonic()
+        assert audit.drain() == (0, 40)
+        # All of them would take 2 seconds, at 50 ms each.
+        assert time.monotonic() - started < 1.5
+    assert audit.drain() == (40, 0)
+    assert len(trail()) == 40
 
 
 def test_a_failing_move_is_logged_and_counted(anna: Desk, capfd: pytest.CaptureFixture[str]):
@@ -298,17 +342,60 @@ def test_one_bad_outbox_holds_back_no_other(cli: FlaskCliRunner, anna: Desk):
     assert not verified(cli)
 
 
-def test_an_event_whose_id_is_taken_stays_where_it_is(cli: FlaskCliRunner, anna: Desk):
+def add_raw(anna: Desk, conversation_id: UUID, *, event_id: UUID | None = None, sequence: int = 1) -> None:
+    """Add something to the trail past the console, under an id or a sequence that an event may have."""
+    execute(
+        "INSERT INTO audit_events (event_id, conversation_id, instructor_id, sequence, event) VALUES"
+        f" ('{event_id or uuid4()}', '{conversation_id}', '{anna.instructor_id}', {sequence}, '{{}}')"
+    )
+
+
+def test_an_event_whose_id_or_sequence_is_taken_stays_in_its_outbox(cli: FlaskCliRunner, anna: Desk):
     first, second = anna.conversation("393331234567"), anna.conversation("393330000000")
     operation_id = uuid4()
-    anna.link(first, operation_id=operation_id)
-    anna.unlink(first)  # the id is no longer in the first one's row
-    anna.link(second, operation_id=operation_id)
-    anna.unlink(second)
-    assert [one["event_id"] for one in link_state(second).outbox or []] == [str(operation_id)]
+    add_raw(anna, anna.conversation("40404"), event_id=operation_id)
+    add_raw(anna, second)
+    for conversation_id in (first, second):
+        anna.link(conversation_id, operation_id=operation_id if conversation_id == first else uuid4())
+        anna.unlink(conversation_id)  # moves what it can, and leaves the other where it is
+        assert [one["sequence"] for one in link_state(conversation_id).outbox or []] == [1]
+        assert trail(conversation_id)[-1]["sequence"] == 2
     assert cli.invoke(args=["audit", "drain"]).exit_code == 1
-    assert [one["conversation_id"] for one in trail()] == [str(first)] * 2 + [str(second)]
-    assert verified(cli)
+    assert all(link_state(one).outbox for one in (first, second))
+
+
+def test_an_event_whose_id_or_sequence_is_taken_is_refused_with_an_error(anna: Desk):
+    conversation_id = anna.conversation("393331234567")
+    operation_id = uuid4()
+    anna.link(conversation_id, operation_id=operation_id)
+    before = rows("SELECT * FROM audit_events")
+    with pytest.raises(IntegrityError, match="append-only"):
+        add_raw(anna, anna.conversation("40404"), event_id=operation_id)
+    with pytest.raises(IntegrityError, match="append-only"):
+        add_raw(anna, conversation_id)
+    assert rows("SELECT * FROM audit_events") == before
+    anna.unlink(conversation_id)
+    assert rows("SELECT position FROM audit_events ORDER BY 1") == [(1,), (2,)]
+
+
+@on_sqlite
+def test_a_position_that_is_not_the_next_is_refused(anna: Desk):
+    conversation_id = anna.conversation("393331234567")
+    anna.link(conversation_id)
+    ids = f"'{uuid4()}', '{conversation_id}', '{anna.instructor_id}'"
+    for position in (3, -1, 2**40):
+        with pytest.raises(IntegrityError, match="no gaps"):
+            execute(f"INSERT INTO audit_events VALUES ({position}, {ids}, 2, 'x')")
+    assert len(trail()) == 1
+
+
+@on_postgresql
+def test_whoever_asks_for_a_position_gets_the_next(anna: Desk):
+    conversation_id = anna.conversation("393331234567")
+    anna.link(conversation_id)
+    ids = f"'{uuid4()}', '{conversation_id}', '{anna.instructor_id}'"
+    execute(f"INSERT INTO audit_events VALUES (9, {ids}, 2, 'x')")
+    assert rows("SELECT position FROM audit_events ORDER BY 1") == [(1,), (2,)]
 
 
 @on_postgresql
@@ -341,8 +428,9 @@ def test_nothing_in_the_trail_can_be_changed_or_removed(anna: Desk):
         "DELETE FROM audit_events",
         f"INSERT OR REPLACE INTO audit_events {row.replace('event_id', 'lower(hex(randomblob(16)))')}",
         f"INSERT OR REPLACE INTO audit_events {row.replace('position', '9').replace('event_id', '1')}",
+        f"INSERT OR REPLACE INTO audit_events {row}",
+        f"INSERT OR IGNORE INTO audit_events {row}",
     ):
         with pytest.raises(IntegrityError, match="append-only"), writing() as connection:
             connection.execute(text(statement))
-    execute(f"INSERT OR REPLACE INTO audit_events {row}")
     assert trail() == before

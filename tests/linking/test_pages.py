@@ -9,7 +9,7 @@ from flask import Flask
 from flask.testing import FlaskCliRunner
 from werkzeug.test import TestResponse
 
-from console.linking import service
+from console.linking import history
 from tests.databases import execute
 from tests.factories import Desk, desk, link_state, trail, user
 from tests.pages import Browser, fields_of
@@ -426,11 +426,11 @@ def test_of_a_long_history_the_newest_are_shown_and_what_somebody_saw_long_ago_i
     anna.link(conversation_id, others[0], reason="the first")
     path = f"/links/{conversation_id}"
     opened = marta.get_page(path)
-    for number in range(service.MOST_SHOWN + 2):
+    for number in range(history.MAX_SHOWN + 2):
         anna.link(conversation_id, others[(number + 1) % 2], overwrite=True, reason=f"change {number}")
     page = marta.get_page(path)
     told = [item.get_text(" ") for item in page.select(".history li")]
-    assert len(told) == service.MOST_SHOWN
+    assert len(told) == history.MAX_SHOWN
     assert "change 51" in told[0]
     assert "change 2" in told[-1]
     assert "3 older changes" in page.get_text()

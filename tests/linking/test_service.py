@@ -19,7 +19,7 @@ from console.linking import service
 from console.linking.service import Outcome
 from console.models import Conversation, Customer
 from tests.databases import back_door, execute, on_sqlite
-from tests.factories import Desk, desk, link_state, run, trail, user
+from tests.factories import Desk, desk, heal, link_state, run, trail, user
 
 
 @pytest.fixture
@@ -69,7 +69,7 @@ def test_nothing_else_of_the_conversation_changes(anna: Desk):
     untouched = [
         column
         for column in Conversation.__table__.c
-        if column.name not in ("customer_id", "link_version", "link_operation_id", "audit_outbox")
+        if column.name not in ("customer_id", "link_version", "audit_outbox")
     ]
 
     def rest() -> object:
@@ -275,7 +275,7 @@ def test_the_same_operation_from_two_tabs_at_once_is_one(app: Flask, anna: Desk)
 
     with ThreadPoolExecutor(8) as pool:
         assert set(pool.map(attempt, range(8))) == {Outcome.LINKED}
-    service.move_waiting_events()  # a machine under load may have been too slow to move it at once
+    heal()  # on a busy machine the trail may have been too slow
     assert link_state(conversation_id).link_version == 1
     assert customers() == 1
     assert len(trail(conversation_id)) == 1

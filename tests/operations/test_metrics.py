@@ -161,7 +161,7 @@ def test_link_writes_are_counted_by_what_came_of_them(app: Flask, cli: FlaskCliR
             (service.CustomerNotCreatable, conversation_id, {}),
             (service.ReasonMissing, conversation_id, {"reason": " "}),
             (service.LinkChanged, conversation_id, {"seen_version": 0}),
-            (service.OperationReused, other, {"operation_id": link_state(conversation_id).link_operation_id}),
+            (service.OperationReused, other, {"operation_id": first_operation}),
         ):
             with pytest.raises(refused):
                 anna.link(where, **changes)

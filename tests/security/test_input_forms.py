@@ -19,7 +19,7 @@ from werkzeug.test import TestResponse
 
 from console.config import Settings, sqlite_path
 from console.database import db
-from console.linking import service
+from console.linking import history
 from tests.databases import on_sqlite
 from tests.factories import link_state, run, trail
 from tests.pages import Client
@@ -111,9 +111,9 @@ def test_a_reason_is_kept_as_typed_or_refused(
         answer = send(create="", customer_id=str(other), overwrite="1", reason=text)
         assert answer.status_code == (303 if acceptable(text) else 422), ascii(text)
         kept += [text] if acceptable(text) else []
-        if text == TEXTS[-1] or (acceptable(text) and len(kept) % service.MOST_SHOWN == 0):
+        if text == TEXTS[-1] or (acceptable(text) and len(kept) % history.MAX_SHOWN == 0):
             page = operator.ask("GET", f"/links/{people.conversation_id}").text
-            assert reasons_on(page) == [shown(reason) for reason in kept[: -service.MOST_SHOWN - 1 : -1]]
+            assert reasons_on(page) == [shown(reason) for reason in kept[: -history.MAX_SHOWN - 1 : -1]]
     assert [event["reason"] for event in trail(people.conversation_id)] == kept
     exported = [json.loads(line) for line in run(cli, "audit", "export").splitlines()]
     assert [

@@ -21,8 +21,8 @@ from console.database import now
 from console.ingestion import inbox, whatsapp
 from console.ingestion import service as ingestion
 from console.ingestion.whatsapp import IncomingMessage
+from console.linking import history, service
 from console.linking import queries as linking
-from console.linking import service
 from tests.truth.run import Stage
 
 Patch = pytest.MonkeyPatch
@@ -304,12 +304,12 @@ LIES: dict[str, Lie] = {
     ),
     "the history forgets": Lie(
         ("changes", "never linked", "changed at"),
-        altered(service.history, lambda events: events and events[1:]),
+        altered(history.history, lambda events: events and events[1:]),
     ),
     "the history has another reason": Lie(
         ("reason", "changed because"),
         altered(
-            service.history, lambda events: events and [replace(one, reason="because") for one in events]
+            history.history, lambda events: events and [replace(one, reason="because") for one in events]
         ),
     ),
     "linked to another": Lie(

@@ -1,0 +1,72 @@
+"""What a request to change a link finds (CM-2.3)."""
+
+from dataclasses import dataclass
+from uuid import UUID
+
+from sqlalchemy import Connection, String, and_, bindparam, cast, select
+
+from console.identifiers import normalize_identifier
+from console.models import Conversation, Customer, Membership, User
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """A conversation's link as the transaction found it, and the actor's role for its instructor.
+
+    And the customer that was asked for, where that is one of this instructor and channel.
+    """
+
+    id: UUID
+    instructor_id: UUID
+    channel: str
+    customer_identifier: str | None
+    customer_id: UUID | None
+    link_version: int
+    outbox: str | None
+    role: str
+    asked_customer_id: UUID | None
+
+    @property
+    def normalized_identifier(self) -> str | None:
+        """Return what the conversation's identifier normalises to (CM-1)."""
+        return normalize_identifier(self.customer_identifier or "")
+
+
+# Built once: building them anew would be half the cost of a write.
+_STATE = (
+    select(
+        Conversation.id,
+        Conversation.instructor_id,
+        Conversation.channel,
+        Conversation.customer_identifier,
+        Conversation.customer_id,
+        Conversation.link_version,
+        cast(Conversation.audit_outbox, String),
+        Membership.role,
+        Customer.id,
+    )
+    .join(Membership, Membership.instructor_id == Conversation.instructor_id)
+    .join(User, and_(User.id == Membership.user_id, User.active.is_(True)))
+    .outerjoin(
+        Customer,
+        and_(
+            Customer.id == bindparam("asked_customer_id"),
+            Customer.instructor_id == Conversation.instructor_id,
+            Customer.channel == Conversation.channel,
+        ),
+    )
+    .where(Conversation.id == bindparam("asked_id"), Membership.user_id == bindparam("actor_id"))
+    .with_for_update(of=Conversation)  # PostgreSQL: a repeat at the same time waits, then finds the first
+)
+
+
+def read_state(
+    connection: Connection, *, conversation_id: UUID, customer_id: UUID | None, actor_id: UUID
+) -> State | None:
+    """Read a conversation's link, and lock it to the end of the transaction.
+
+    None where there is no such conversation, or where the actor isn't active and a member of its instructor.
+    """
+    asked = {"asked_id": conversation_id, "asked_customer_id": customer_id, "actor_id": actor_id}
+    row = connection.execute(_STATE, asked).one_or_none()
+    return State(*row) if row else None
