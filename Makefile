@@ -22,6 +22,10 @@ truth: ## Judge every sentence that the console says of a world whose truth is k
 	@$(PYTHON) scripts/bootstrap.py test
 	@.venv/bin/python -m tests.truth $(ARGS)
 
+test-access: ## Walk every route, method, person and tenant on both engines, and print what was counted
+	@$(PYTHON) scripts/bootstrap.py test
+	@.venv/bin/python -m pytest -s tests/security/test_walk.py $(ARGS)
+
 fuzz: ## Fuzz the normalisation and the webhook's parser, and keep what is new (ARGS=--seconds=N: 60 each)
 	@$(PYTHON) scripts/bootstrap.py check
 	@.venv/bin/python -m tests.fuzz $(ARGS)
