@@ -1,5 +1,6 @@
 """How our commands fail: one line on stderr, exit 2 for bad usage and 1 for a failed job."""
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -9,7 +10,11 @@ import click
 from flask.cli import ScriptInfo
 from sqlalchemy.exc import DBAPIError
 
-from console.database import read_id
+from console.config import sqlite_path
+from console.database import db, read_id
+
+# What these tell means nothing without the database that it is of.
+_NAME_THE_DATABASE = ("audit", "user")
 
 
 def printable(text: str) -> str:
@@ -60,7 +65,19 @@ class Command(click.Command):
     def invoke(self, ctx: click.Context) -> Any:
         """Run in the app's context."""
         with _one_line(), ctx.ensure_object(ScriptInfo).load_app().app_context():
-            return super().invoke(ctx)
+            try:
+                return super().invoke(ctx)
+            finally:
+                error = sys.exc_info()[1]  # whose message stays one line
+                ended = error is None or isinstance(error, SystemExit | click.exceptions.Exit)
+                if ended and ctx.parent and ctx.parent.info_name in _NAME_THE_DATABASE:
+                    name_database()
+
+
+def name_database() -> None:
+    """Say on stderr which database a command worked on, without its password."""
+    url = db.engine.url
+    click.echo(f"database: {sqlite_path(url) or url.render_as_string()}", err=True)
 
 
 class Group(click.Group):

@@ -8,12 +8,14 @@ from logging.config import fileConfig
 from pathlib import Path
 from typing import cast
 
+import click
 from alembic import context
 from alembic.util import CommandError
 from flask import current_app
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
+from console.commands import name_database
 from console.config import sqlite_path
 from migrations import online
 
@@ -66,11 +68,15 @@ def migrate_postgresql() -> None:
 def run() -> None:
     """Migrate, and say in one line why it can't be done."""
     path = sqlite_path(db.engine.url)
+    new = path and not path.exists()
     try:
         if path:
             migrate_sqlite(path)
         else:
             migrate_postgresql()
+        name_database()
+        if new:
+            click.echo("this file is new: CONSOLE_DATABASE_URL names another database", err=True)
     except (DBAPIError, sqlite3.Error) as error:
         cause = error.orig if isinstance(error, DBAPIError) else error
         state = (

@@ -44,8 +44,8 @@ CHROMIUM_PACKAGES = ("chromium", "fonts-dejavu-core", "fonts-noto-color-emoji")
 # Playwright carries a Node.js of its own, which is linked against libatomic.
 PLAYWRIGHT_PACKAGE = "libatomic1"
 
-# The tests' own nginx. Its package is unpacked, as installing it would start a server on this machine.
-NGINX = INSTANCE / "nginx"
+# The tests' own servers. Their packages are unpacked, as installing them would start servers on this machine.
+UNPACKED = {"nginx": ("nginx",), "pgbouncer": ("pgbouncer", "libc-ares2", "libevent-2.1-7")}
 
 
 class SetupError(Exception):
@@ -227,33 +227,44 @@ def prepare_browser() -> None:
 
 
 def prepare_servers() -> None:
-    """Get what the tests of serving need and this machine lacks: nginx, and systemd's own check of units."""
+    """Get what the tests of serving need and this machine lacks: servers, and systemd's check of units."""
     if sys.platform != "linux":
         return  # where these tests are left out
     if not shutil.which("systemd-analyze"):
         apt_install("systemd", need="The systemd units are checked by systemd-analyze.")
-    if not (shutil.which("nginx") or Path("/usr/sbin/nginx").exists() or NGINX.exists()):
-        unpack_nginx()
+    for server in UNPACKED:
+        if not (shutil.which(server, path="/usr/sbin:/usr/bin") or (INSTANCE / server).exists()):
+            unpack(server)
 
 
-def unpack_nginx() -> None:
-    """Unpack Debian's nginx, whole or not at all, or stop with the line to type."""
-    need = "The tests of serving need nginx."
+def unpack(server: str) -> None:
+    """Unpack one of Debian's servers, whole or not at all, or stop with the line to type."""
+    need = f"The tests of serving need {server}."
     if not shutil.which("apt-get"):
         raise SetupError(f"{need} Install it, and see that it is on PATH.")
-    say("Unpacking Debian's nginx for the tests.")
+    say(f"Unpacking Debian's {server} for the tests.")
     with tempfile.TemporaryDirectory(dir=INSTANCE) as directory:
-        download = ("sh", "-c", 'cd "$1" && apt-get download nginx', "sh", directory)
+        download = (
+            "sh",
+            "-c",
+            'cd "$1" && shift && apt-get download "$@"',
+            "sh",
+            directory,
+            *UNPACKED[server],
+        )
         if attempt(*download).returncode:
             if os.geteuid() == 0:
                 run("apt-get", "update", failure="apt-get can't refresh its lists; its message is above.")
             run(*download, failure=f"{need} As root: apt-get update")
-        (package,) = Path(directory).glob("*.deb")
         unpacked = Path(directory) / "unpacked"
-        run("dpkg-deb", "--extract", package, unpacked, failure=f"{need} dpkg-deb's message is above.")
-        libraries = f"{need} As root: apt-get install libpcre2-8-0 libssl3"
-        run(unpacked / "usr" / "sbin" / "nginx", "-v", failure=libraries)
-        unpacked.rename(NGINX)
+        for package in Path(directory).glob("*.deb"):
+            run("dpkg-deb", "--extract", package, unpacked, failure=f"{need} dpkg-deb's message is above.")
+        libraries = ":".join(map(str, unpacked.glob("usr/lib/*-linux-gnu")))
+        run(
+            *("env", f"LD_LIBRARY_PATH={libraries}", unpacked / "usr" / "sbin" / server, "-V"),
+            failure=f"{need} As root: apt-get install libpcre2-8-0 libssl3 libpam0g libsystemd0",
+        )
+        unpacked.rename(INSTANCE / server)
 
 
 def has_chromium() -> bool:

@@ -15,6 +15,7 @@ from bootstrap import INSTANCE, PYTHON, ROOT, SetupError, bootstrap, exclusive, 
 HOST = "127.0.0.1"
 SECRET_KEY = INSTANCE / "secret_key"
 ENV_FILE = ROOT / ".env"
+OTHERS_DATA = 3
 
 
 def read_port() -> int:
@@ -77,12 +78,29 @@ def is_set(name: str) -> bool:
 
 def flask(*arguments: str) -> str:
     """Run a command of the console and return what it prints; its messages are shown only where it fails."""
+    return output_of(run_flask(*arguments), *arguments)
+
+
+def run_flask(*arguments: str) -> "subprocess.CompletedProcess[str]":
+    """Run a command of the console."""
     command = [str(PYTHON), "-m", "flask", *arguments]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+
+
+def output_of(done: "subprocess.CompletedProcess[str]", *arguments: str) -> str:
+    """Return what a command printed; where it failed, show its messages and stop."""
     if done.returncode:
         say(done.stderr.rstrip())
         raise SetupError(f"flask {' '.join(arguments)} failed; its message is above.")
     return done.stdout
+
+
+def demo() -> str:
+    """Add the demo's data and return its sign-ins; a database with other people's data is left as it is."""
+    done = run_flask("demo")
+    if done.returncode == OTHERS_DATA:
+        return "It has data of others than the demo's, which was left as it is. Sign in as before.\n"
+    return output_of(done, "demo")
 
 
 def prepare() -> str:
@@ -91,7 +109,7 @@ def prepare() -> str:
         bootstrap("run")
         complete_environment()
         flask("db", "upgrade")
-        return flask("demo")
+        return demo()
 
 
 def serve(port: int) -> None:

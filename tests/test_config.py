@@ -157,3 +157,8 @@ def test_the_start_ends_in_one_line_without_a_traceback():
     assert done.stderr.splitlines() == [
         "CONSOLE_SECRET_KEY is not set: it takes a long random text that signs sessions"
     ]
+
+
+def test_an_empty_database_address_is_an_error():
+    with pytest.raises(ConfigurationError, match=r"^CONSOLE_DATABASE_URL is empty: it takes sqlite:///"):
+        load({"CONSOLE_SECRET_KEY": "k" * 40, "CONSOLE_DATABASE_URL": " "})

@@ -42,6 +42,12 @@ _LINE = re.compile(r"\A(> )?(?:\[([a-z]+)\] ?)?(.*)", re.DOTALL)
 Data = dict[str, Any]
 
 
+class OthersData(Failure):
+    """The demo was left as it is; `make run` goes on without it."""
+
+    exit_code = 3
+
+
 @dataclass(frozen=True, slots=True)
 class _Conversation:
     """A conversation of the demo, and what operators do with it."""
@@ -64,10 +70,13 @@ class _Conversation:
 
 
 @click.command("demo", cls=Command)
-def demo() -> None:
+@click.option("--anywhere", is_flag=True, help="Also among other people's data, or on PostgreSQL.")
+def demo(anywhere: bool) -> None:
     """Add what is missing of the demo data; print the demo sign-ins: role, e-mail, password."""
     _require_migrated()
     data = tomllib.loads(_DATA.read_text("utf-8"))
+    if not anywhere:
+        _require_own_database(data)
     first_run = _add_instructors(data["instructors"])
     user_ids = {user["email"]: _add_user(user) for user in data["users"]}
     for instructor in data["instructors"]:
@@ -89,6 +98,22 @@ def _require_migrated() -> None:
         revision = MigrationContext.configure(connection).get_current_revision()
     if revision != head:
         raise Failure(f"the database is at {revision or 'no migration'}, not at {head}: flask db upgrade")
+
+
+def _require_own_database(data: Data) -> None:
+    """Refuse a database that is PostgreSQL, or has instructors or people who aren't the demo's."""
+    ours = [uuid5(_IDS, instructor["key"]) for instructor in data["instructors"]]
+    emails = [user["email"] for user in data["users"]]
+    with writing() as connection:
+        other = connection.dialect.name != "sqlite" or (
+            connection.execute(select(Instructor.id).where(Instructor.id.not_in(ours)).limit(1)).first()
+            or connection.execute(select(User.id).where(User.email.not_in(emails)).limit(1)).first()
+        )
+    if other:
+        raise OthersData(
+            "the demo's sign-ins would be added to a database that isn't the demo's alone:"
+            " --anywhere does it all the same"
+        )
 
 
 def _add_instructors(instructors: list[Data]) -> datetime:

@@ -5,6 +5,8 @@ from uuid import UUID, uuid4
 import pytest
 from flask.testing import FlaskCliRunner
 
+from console.config import Settings
+from tests.databases import as_owner, file_of
 from tests.factories import PASSWORD, Person, instructor, run, user
 from tests.pages import Browser
 
@@ -216,3 +218,13 @@ def test_who_is_enabled_again_signs_in(cli: FlaskCliRunner, client: Browser, mar
     client.check(client.sign_in(marta.email, marta.password), 422)
     assert run(cli, "user", "enable", marta.email) == str(marta.id)
     assert client.sign_in(marta.email, marta.password).status_code == 303
+
+
+def test_a_command_whose_result_means_nothing_without_it_names_its_database(
+    cli: FlaskCliRunner, settings: Settings
+):
+    url = as_owner(settings).database_url
+    place = file_of(settings) if url.get_backend_name() == "sqlite" else url.render_as_string()
+    result = cli.invoke(args=["audit", "verify"])
+    assert (result.exit_code, result.stderr) == (0, f"database: {place}\n")
+    assert cli.invoke(args=["identifier", "normalize", "x"]).stderr == ""

@@ -30,6 +30,7 @@ from tests.databases import (
     environment,
     fresh_copy,
     hanging_up,
+    on_postgresql,
     on_sqlite,
     rows,
     settings_for,
@@ -50,7 +51,7 @@ def filled_file(migrated: Path, tmp_path_factory: pytest.TempPathFactory) -> tup
     """Run `flask demo` once; return the database file, to be copied, and what was printed."""
     path = Path(shutil.copy(migrated, tmp_path_factory.mktemp("demo") / "console.db"))
     app = create_app(settings_for(path))
-    printed = run(app.test_cli_runner(), "demo")
+    printed = run(app.test_cli_runner(), "demo", "--anywhere")
     with app.app_context():
         for engine in db.engines.values():
             engine.dispose()
@@ -62,7 +63,7 @@ def filled_on_server(cluster: Cluster, migrated_on_server: URL) -> Iterator[tupl
     """Run `flask demo` once; return the server's database, to be copied, and what was printed."""
     url = cluster.create_database(migrated_on_server)
     with hanging_up():
-        printed = run(create_app(as_owner(settings_for(url))).test_cli_runner(), "demo")
+        printed = run(create_app(as_owner(settings_for(url))).test_cli_runner(), "demo", "--anywhere")
     yield url, printed
     cluster.drop_database(url)
 
@@ -159,7 +160,7 @@ def test_a_second_run_changes_nothing_and_prints_the_same(
     cli: FlaskCliRunner, filled: tuple[Path | URL, str]
 ):
     before = everything()
-    assert run(cli, "demo") == filled[1]
+    assert run(cli, "demo", "--anywhere") == filled[1]
     assert everything() == before
 
 
@@ -174,7 +175,7 @@ def test_what_is_missing_comes_back_as_it_was(cli: FlaskCliRunner):
             "DELETE FROM channel_accounts",
         ):
             assert connection.execute(text(statement)).rowcount
-    run(cli, "demo")
+    run(cli, "demo", "--anywhere")
     assert everything() == before
 
 
@@ -185,7 +186,7 @@ def test_what_a_person_changed_stays(cli: FlaskCliRunner, client: Browser, passw
     sent = client.submit(page, f"/links/{linked}/unlink", reason="Not the same person", confirm="1")
     assert sent.status_code == 303
     changed = everything()
-    run(cli, "demo")
+    run(cli, "demo", "--anywhere")
     assert everything() == changed
     assert states()[linked] == State.NEW
 
@@ -204,7 +205,7 @@ def empty(engine: str, request: pytest.FixtureRequest, tmp_path: Path) -> Iterat
 def test_two_at_once_are_as_good_as_one(app: Flask, empty: Settings):
     once = shape()
     settings = as_owner(empty)
-    command = [sys.executable, "-m", "flask", "demo"]
+    command = [sys.executable, "-m", "flask", "demo", "--anywhere"]
     both = [
         subprocess.Popen(command, cwd=ROOT, env=environment(settings), text=True, stdout=subprocess.PIPE)
         for _ in range(2)
@@ -222,7 +223,7 @@ def test_two_at_once_are_as_good_as_one(app: Flask, empty: Settings):
 def test_another_secret_key_sets_other_passwords(settings: Settings, passwords: dict[str, str]):
     app = create_app(as_owner(replace(settings, secret_key="another secret")))
     with app.app_context():
-        new = read_passwords(run(app.test_cli_runner(), "demo"))
+        new = read_passwords(run(app.test_cli_runner(), "demo", "--anywhere"))
         assert new.keys() == passwords.keys()
         for email, password in new.items():
             assert Browser(app).sign_in(email, passwords[email]).status_code != SIGNED_IN
@@ -306,7 +307,7 @@ def test_what_arrives_for_a_demo_account_joins_its_conversation(cli: FlaskCliRun
 def test_a_database_that_lacks_a_migration_is_one_clear_line(settings: Settings, cli: FlaskCliRunner):
     with create_app(as_owner(settings)).app_context():
         downgrade(revision="0001_inbox")
-    result = cli.invoke(args=["demo"])
+    result = cli.invoke(args=["demo", "--anywhere"])
     assert (result.exit_code, result.stdout) == (1, "")
     assert result.stderr.splitlines() == [
         "Error: the database is at 0001_inbox, not at 0007_link_guard: flask db upgrade"
@@ -318,7 +319,26 @@ def test_a_database_that_is_not_there_is_one_clear_line(settings: Settings):
     path = sqlite_path(settings.database_url)
     assert path
     path.unlink()
-    result = create_app(settings).test_cli_runner().invoke(args=["demo"])
+    result = create_app(settings).test_cli_runner().invoke(args=["demo", "--anywhere"])
     assert (result.exit_code, result.stdout) == (1, "")
     (line,) = result.stderr.splitlines()
     assert "flask db upgrade" in line
+
+
+@on_sqlite
+def test_a_database_with_other_peoples_data_is_refused_unless_told(cli: FlaskCliRunner):
+    for _ in range(2):
+        assert cli.invoke(args=["demo"]).exit_code == 0
+    run(cli, "instructor", "add", "Anna Kofler")
+    before = everything()
+    result = cli.invoke(args=["demo"])
+    assert (result.exit_code, result.stdout) == (3, "")
+    assert "--anywhere" in result.stderr
+    assert everything() == before
+    assert cli.invoke(args=["demo", "--anywhere"]).exit_code == 0
+
+
+@on_postgresql
+def test_a_server_is_refused_unless_told(app: Flask, cli: FlaskCliRunner):
+    result = cli.invoke(args=["demo"])
+    assert result.exit_code == 3
