@@ -39,6 +39,7 @@ REVISIONS = [
     "0007_link_guard",
     "0008_audit_positions",
     "0009_link_operations",
+    "0010_session_epoch",
 ]
 A, B, C = (f"0190000{number}-0000-7000-8000-000000000000" for number in (1, 2, 3))
 
@@ -87,6 +88,7 @@ ROWS = {
     "0007_link_guard": [],
     "0008_audit_positions": [],
     "0009_link_operations": [f"INSERT INTO link_operations VALUES ('{C}', '{A}', '{C}', 'digest')"],
+    "0010_session_epoch": [],
 }
 
 # Released revisions have been run on databases that are in use: what they lack is added by another one.
@@ -172,6 +174,17 @@ def test_released_revisions_stay_as_they_were_released():
     directory = ROOT / "migrations" / "versions"
     found = {name: sha256((directory / f"{name}.py").read_bytes()).hexdigest() for name in RELEASED}
     assert found == RELEASED
+
+
+def test_a_database_made_before_the_session_epoch_gets_it(empty: Flask):
+    upgrade(revision="0001_inbox")
+    execute(*ROWS["0001_inbox"])
+    before = dump()
+    execute("ALTER TABLE users DROP COLUMN session_epoch")
+    upgrade()
+    assert rows("SELECT email, session_epoch FROM users") == [("a@example.org", 0)]
+    downgrade(revision="0001_inbox")
+    assert dump() == before
 
 
 @pytest.mark.parametrize("step", range(len(REVISIONS)))
