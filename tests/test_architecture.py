@@ -47,6 +47,7 @@ WRITING_MODULES = {
     "console/accounts/roster.py",
     "console/accounts/service.py",
     "console/ingestion/inbox.py",
+    "console/ingestion/rejected.py",
     "console/ingestion/service.py",
     "console/linking/audit.py",
     "console/linking/service.py",
