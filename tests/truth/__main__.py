@@ -37,7 +37,7 @@ LINE = (
 @click.option("--messages", default=200_000, show_default=True, help="How many messages are written.")
 @click.option("--instructors", default=20, show_default=True, help="How many instructors they write to.")
 @click.option(
-    "--visits-every", default=120, show_default=True, help="Events of the world from one visit to the next."
+    "--visits-every", default=300, show_default=True, help="Events of the world from one visit to the next."
 )
 @click.option("--seed", default=12, show_default=True, help="Makes another world.")
 @click.option(
@@ -58,6 +58,7 @@ def truth(
             engine: spawn.Process(
                 target=live_apart,
                 args=(engine, _settings(engine, folder, server), seed, size, visits_every, queue),
+                daemon=True,
             )
             for engine in engines
         }

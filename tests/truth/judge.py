@@ -93,11 +93,13 @@ class Judge:
                 self.examples.append(example)
         return is_true
 
-    def others(self, said: Iterable[str], rows: int) -> None:
+    def others(self, said: Iterable[str], rows: int, thread: Thread | None = None) -> None:
         """Judge what a page says elsewhere; what isn't known can't be judged, and is told in the end."""
         for text in said:
             if text == "Nothing to work on here.":
                 self.says(text, rows, 0)
+            elif thread and text.startswith("This is not a number that a customer can have."):
+                self.says("not a number", thread.normalized, None)
             elif not _KNOWN.fullmatch(text):
                 self.unknown[text] += 1
 
@@ -322,10 +324,9 @@ class Judge:
         threads = [one for one in by_newest(instructor) if bool(one.link) == linked]
         self.rows(said.rows, instructor, threads)
         self.queue(said.rows)
+        self.holds("zone", self.zone.key in said.head, said.head, self.zone.key)
         if _COUNT.search(said.left):
-            is_of_tab = said.left.startswith("Not linked") or "not linked" in said.left
-            unlinked = [one for one in instructor.threads.values() if not one.link]
-            self.count("left", said.left, len(unlinked if is_of_tab else threads))
+            self.count("left", said.left, sum(one.link is None for one in instructor.threads.values()))
         if said.empty:
             self.holds("desk empty", not threads, said.empty, f"{len(threads)} conversations")
             says_linked = "every" in said.empty.lower()
@@ -362,7 +363,8 @@ class Judge:
             self.says("creatable", said.creatable, expected)
             if own:
                 self.holds("own customer", shown(own.identifier) in offered, offered, own.identifier)
-        self.choices(said.choices, "", said.nobody, thread, term=term)
+        counts = _COUNT.search(said.desk.left) is not None
+        self.choices(said.choices, said.found if counts else "", said.nobody, thread, term=term)
         self.history(said, thread)
 
     def choices(
@@ -452,7 +454,8 @@ WRITTEN = ("linked", "relinked", "unlinked")
 
 # Names, and what says only what one can do.
 _KNOWN = re.compile(
-    r"Conversations|Linking desk|Keys .*|Next n|Choose a conversation Or begin at the top of the list\."
+    r"Conversations|Linking desk|(?:Keys )?j k move .*"
+    r"|Next n|Choose a conversation Or begin at the top of the list\."
     r"|\+[\d ]+|\d{5,6}|IT\.\d+"
 )
 

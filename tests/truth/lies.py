@@ -81,6 +81,31 @@ def threaded(alter: Callable[[list[Any]], list[Any]]) -> Callable[[Stage, Patch]
     return altered(queries.messages, lambda page: replace(page, rows=alter(page.rows)))
 
 
+def offered(alter: Callable[[Any], Any]) -> Callable[[Stage, Patch], None]:
+    """Return what alters each customer that a search or a form offers."""
+
+    def alter_all(found: Any) -> Any:
+        if isinstance(found, list):
+            return [alter(row) for row in found]
+        return replace(found, rows=[alter(row) for row in found.rows])
+
+    return altered(linking.customers, alter_all)
+
+
+def viewed(alter: Callable[[Any], Any]) -> Callable[[Stage, Patch], None]:
+    """Return what alters a conversation as the link form shows it."""
+
+    def alter_view(found: Any) -> Any:
+        return replace(found, view=alter(found.view)) if hasattr(found, "view") else found and alter(found)
+
+    return altered(getattr(linking, "work", linking.link_view), alter_view)
+
+
+def remembered(alter: Callable[[Any], Any]) -> Callable[[Stage, Patch], None]:
+    """Return what alters the link history, newest first."""
+    return altered(history.history, lambda events: events and alter(events))
+
+
 def given(original: Any, **changes: Callable[[dict[str, Any]], Any]) -> Callable[[Stage, Patch], None]:
     """Return what alters the arguments that a function is called with."""
 
@@ -194,7 +219,19 @@ def _later(original: Any, **by: Any) -> Any:
 
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
-_LIST = ("rows", "order", "listed", "newest", "preview", "older", "conversation", "twice", "messages", "lost")
+_LIST = (
+    "conversation",
+    "listed",
+    "lost",
+    "messages",
+    "newest",
+    "older",
+    "order",
+    "preview",
+    "rows",
+    "sent at",
+    "twice",
+)
 
 LIES: dict[str, Lie] = {
     # What WhatsApp sends
@@ -245,7 +282,7 @@ LIES: dict[str, Lie] = {
     ),
     "customer since tomorrow": Lie(
         ("customer since",),
-        altered(linking.customers, lambda found: _customers(found, lambda one: _later(one, created_at=DAY))),
+        offered(lambda row: _later(row, created_at=DAY)),
     ),
     "times are another zone's": Lie(
         ("newest in full", "ago", "sent in full", "clock", "day"),
@@ -253,7 +290,7 @@ LIES: dict[str, Lie] = {
     ),
     "first wrote when the row was made": Lie(
         ("first wrote",),
-        altered(linking.link_view, lambda view: view and replace(view, first_message_at=now())),
+        viewed(lambda view: replace(view, first_message_at=now())),
     ),
     # Lists and counts
     "one more was found": Lie(
@@ -276,7 +313,7 @@ LIES: dict[str, Lie] = {
     ),
     "a customer has one conversation more": Lie(
         ("customer's links",),
-        altered(linking.customers, lambda found: _customers(found, lambda one: _later(one, conversations=1))),
+        offered(lambda row: _later(row, conversations=1)),
     ),
     # Conversations
     "authors are swapped": Lie(("author", "side"), threaded(lambda rows: [_flip(row) for row in rows])),
@@ -304,21 +341,16 @@ LIES: dict[str, Lie] = {
     ),
     "the history forgets": Lie(
         ("changes", "never linked", "changed at"),
-        altered(history.history, lambda events: events and events[1:]),
+        remembered(lambda events: events[1:]),
     ),
     "the history has another reason": Lie(
         ("reason", "changed because"),
-        altered(
-            history.history, lambda events: events and [replace(one, reason="because") for one in events]
-        ),
+        remembered(lambda events: [replace(event, reason="because") for event in events]),
     ),
     "linked to another": Lie(
-        ("linked to",),
-        altered(
-            linking.link_view,
-            lambda view: (
-                replace(view, linked_identifier="390000000000") if view and view.linked_identifier else view
-            ),
+        ("linked to", "linked now", "Now"),
+        viewed(
+            lambda view: replace(view, linked_identifier="390000000000") if view.linked_identifier else view
         ),
     ),
     "silence since yesterday": Lie(
@@ -326,7 +358,3 @@ LIES: dict[str, Lie] = {
         altered(ingestion.last_messages, lambda found: {one: at - DAY for one, at in found.items()}),
     ),
 }
-
-
-def _customers(found: Any, alter: Callable[[Any], Any]) -> Any:
-    return [alter(one) for one in found]

@@ -122,6 +122,7 @@ class DeskSaid:
     """The linking desk: its rows, how many conversations are left, and what is said where none is."""
 
     rows: list[RowSaid]
+    head: str
     left: str
     empty: str
 
@@ -219,6 +220,7 @@ _READ = (
     ".more",
     ".problem",
     ".queue",
+    ".recent",
     ".rows",
     ".stands",
     ".tabs",
@@ -333,7 +335,7 @@ def form(html: str) -> FormSaid:
         events=[_event(line) for line in history.all("li")] if history and (has_list or never) else None,
         older_events=int((re.findall(r"^\d+", older) or ["0"])[0]),
         says_never_linked=never is not None,
-        dialog=_dialog(page.first("dialog")),
+        dialog=_dialog(page),
         stale=_stale(work),
         desk=_desk(page),
         talk=list(_messages(about)),
@@ -383,7 +385,8 @@ def _event(line: Element) -> EventSaid:
     )
 
 
-def _dialog(dialog: Element | None) -> DialogSaid | None:
+def _dialog(page: Element) -> DialogSaid | None:
+    dialog = next((one for one in page.all("dialog") if one.first("#consequence")), None)
     if dialog is None:
         return None
     title, consequence = dialog.first("h2"), dialog.first("#consequence")
@@ -436,9 +439,12 @@ def desk(html: str) -> DeskSaid:
 def _desk(page: Element) -> DeskSaid:
     head, queue = page.first("span.soft"), page.first(".queue")
     empty, tabs = (queue.first(".empty"), queue.all("a")) if queue else (None, [])
-    counted = [tab.text for tab in tabs[:1] if tab.text.startswith("Not linked ")]
-    left = counted[0] if counted else head.text.rpartition("·")[2] if head else ""
-    return DeskSaid(_queue(page), left, empty.text if empty else "")
+    return DeskSaid(
+        _queue(page),
+        head.text if head else "",
+        tabs[0].text.removeprefix("Not linked ") if tabs else "",
+        empty.text if empty else "",
+    )
 
 
 def _forms(page: Element) -> dict[str, dict[str, str]]:

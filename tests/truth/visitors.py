@@ -188,7 +188,7 @@ class Visitors:
             return None
         said = pages.form(answer.text)
         self.judge.form(said, thread, term=term)
-        self.judge.others(pages.others(answer.text), len(said.desk.rows))
+        self.judge.others(pages.others(answer.text), len(said.desk.rows), thread)
         return Window(user, thread, said, len(thread.changes))
 
     def send(
