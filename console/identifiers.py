@@ -85,6 +85,13 @@ def search_term(q: str) -> str:
     return _INTERNATIONAL_PREFIX.sub("", text.translate(_WITHOUT_SEPARATORS))[:LONGEST_TERM]
 
 
+def split_country_code(identifier: str) -> tuple[str, str] | None:
+    """Return a phone number's country calling code and its other digits; None for anything else."""
+    digits = normalize_identifier(identifier) or ""
+    country_code = _COUNTRY_CODE.match(digits)
+    return (country_code[0], digits[country_code.end() :]) if country_code else None
+
+
 def groups(identifier: str) -> tuple[str, ...]:
     """Split an identifier into groups that the eye can follow, for display only.
 
@@ -92,12 +99,11 @@ def groups(identifier: str) -> tuple[str, ...]:
     are `+` and the normalised digits. Anything else is one group, as it came. Numbering plans change, so
     nothing may be decided from the groups.
     """
-    digits = normalize_identifier(identifier)
-    country_code = _COUNTRY_CODE.match(digits or "")
-    if not digits or not country_code:
+    number = split_country_code(identifier)
+    if number is None:
         return (identifier,)
-    rest = digits[country_code.end() :]
-    result = [f"+{country_code[0]}"]
+    country_code, rest = number
+    result = [f"+{country_code}"]
     while len(rest) > 4:
         size = _GROUP_SIZES.get(len(rest), 3)
         result.append(rest[:size])

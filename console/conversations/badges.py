@@ -4,7 +4,6 @@ from collections import Counter as Tally
 from collections.abc import Sequence
 from enum import StrEnum
 from typing import NamedTuple
-from uuid import UUID
 
 from prometheus_client import Counter
 from sqlalchemy import Connection
@@ -34,7 +33,7 @@ _drawn_of = {state: _drawn.labels(state) for state in State}
 class Badge(NamedTuple):
     """What is shown of a resolution, and the resolution it is drawn from."""
 
-    conversation_id: UUID
+    conversation_id: str
     state: State
     label: str
     copy: str

@@ -27,7 +27,7 @@ def normalize(raw: tuple[str, ...]) -> None:
 def badge(conversation_id: UUID) -> None:
     """Print a conversation's badge and what it is based on, as one JSON line."""
     with reading() as connection:
-        found = queries.subjects(connection, conversation_ids=[conversation_id])
+        found = queries.subjects(connection, conversation_ids=[str(conversation_id)])
         if not found:
             raise Failure("there is no conversation with that id")
         (shown,) = badges(connection, found)
@@ -35,7 +35,7 @@ def badge(conversation_id: UUID) -> None:
         "state": shown.state,
         "resolution": shown.basis.outcome,
         "reason": shown.basis.reason,
-        "customer_id": str(shown.basis.customer_id) if shown.basis.customer_id else None,
+        "customer_id": shown.basis.customer_id,
     }
     click.echo(json.dumps(basis))
 

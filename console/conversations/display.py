@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, tzinfo
-from functools import lru_cache
+from functools import cache
 from itertools import groupby
 from urllib.parse import urlencode
 from zoneinfo import ZoneInfo
@@ -11,12 +11,11 @@ from zoneinfo import ZoneInfo
 from flask import Flask
 
 from console.conversations.queries import ConversationHead, ConversationRow, MessageRow
-from console.database import now, write_id
-from console.identifiers import groups
+from console.database import now
+from console.identifiers import groups, split_country_code
 
 MAX_UNCUT = 16
 """Characters of an ungrouped identifier that a list shows whole; of a longer one it may hide the middle."""
-MAX_IDENTIFIERS_KEPT = 10_000
 TAIL = 6
 
 _KINDS = {
@@ -37,6 +36,7 @@ _KINDS = {
     "video": "Video",
     "voice": "Voice message",
 }
+_DIGITS = re.compile("[0-9]+")
 _CHANNELS = {"whatsapp": "WhatsApp"}
 # strftime would take a fifth of a list's time.
 _WEEKDAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
@@ -49,11 +49,13 @@ def init_app(app: Flask, zone: ZoneInfo) -> None:
     filters = (
         query,
         kind_name,
+        preview,
         channel_name,
         identifier_groups,
-        identifier_parts,
+        listed_identifier,
         short_identifier,
         clock.ago,
+        clock.stamp,
         clock.moment,
         clock.date,
         clock.time,
@@ -71,41 +73,72 @@ def kind_name(kind: str) -> str:
     return _KINDS.get(kind, kind.capitalize())
 
 
+def preview(row: ConversationRow, author: str) -> tuple[str | None, str | None, str]:
+    """Return who a last message is by unless it is the customer, its kind unless it is a text, and its text.
+
+    `author` is who the instructor's messages are shown to be by.
+    """
+    if row.kind is None:
+        return None, None, "No messages"
+    if row.kind == "system":
+        return channel_name(row.channel), None, row.body or kind_name(row.kind)
+    by = author if row.direction == "outbound" else None
+    return (
+        (by, None, row.body) if row.kind == "text" and row.body else (by, kind_name(row.kind), row.body or "")
+    )
+
+
 def channel_name(channel: str) -> str:
     """Name a channel."""
     return _CHANNELS.get(channel, channel)
 
 
-@lru_cache(MAX_IDENTIFIERS_KEPT)
 def identifier_groups(identifier: str) -> tuple[str, ...]:
     """Split a phone number as its country writes it, anything else not at all; joined, the parts are whole.
 
     For the eye alone: the library's answers change between releases, so nothing may be decided from them.
     """
-    country_code, *rest = plain = groups(identifier)
-    national = "".join(rest)
-    if not national:
-        return plain
+    country_code, national = split_country_code(identifier) or ("", "")
+    for leading_digits, pattern, written in _formats(country_code) if national else ():
+        if leading_digits.match(national) and pattern.fullmatch(national):
+            parts = _DIGITS.findall(pattern.sub(written, national))
+            if "".join(parts) == national:
+                return (f"+{country_code}", *parts)
+            break
+    return groups(identifier)
+
+
+@cache
+def _formats(country_code: str) -> list[tuple[re.Pattern[str], re.Pattern[str], str]]:
+    """Return how numbers of a country are written abroad: leading digits, whole number, replacement.
+
+    The library's own format_number looks all of this up again for each number, ten times as long.
+    """
     # 50 ms to import, and most commands show no number.
-    from phonenumbers import PhoneNumber, PhoneNumberFormat, format_number
+    from phonenumbers import PhoneMetadata, region_code_for_country_code
 
-    zeros = len(national) - len(national.lstrip("0"))
-    number = PhoneNumber(
-        country_code=int(country_code),
-        national_number=int(national),
-        italian_leading_zero=zeros > 0,
-        number_of_leading_zeros=zeros or None,
-    )
-    written = tuple(re.findall(r"\+?[0-9]+", format_number(number, PhoneNumberFormat.INTERNATIONAL)))
-    return written if "".join(written) == country_code + national else plain
+    code = int(country_code)
+    metadata = PhoneMetadata.metadata_for_region_or_calling_code(code, region_code_for_country_code(code))
+    formats = (metadata.intl_number_format or metadata.number_format) if metadata else []
+    return [
+        (re.compile((each.leading_digits_pattern or [""])[-1]), re.compile(each.pattern), each.format)
+        for each in formats
+        if each.pattern and each.format
+    ]
 
 
-def identifier_parts(identifier: str) -> tuple[str, str] | None:
-    """Split a long identifier before its tail, which tells two apart and stays visible; None for others."""
-    parts = groups(identifier)
-    return (
-        (identifier[:-TAIL], identifier[-TAIL:]) if len(parts) == 1 and len(identifier) > MAX_UNCUT else None
-    )
+def listed_identifier(identifier: str | None) -> tuple[Sequence[str], bool]:
+    """Split an identifier for a list, and say whether its first part may be cut.
+
+    A long one that is no number is split before its tail, which tells two apart and stays visible. No parts
+    stand for no identifier.
+    """
+    if not (identifier or "").strip():
+        return (), False
+    parts = identifier_groups(str(identifier))
+    if len(parts) == 1 and len(parts[0]) > MAX_UNCUT:
+        return (parts[0][:-TAIL], parts[0][-TAIL:]), True
+    return parts, False
 
 
 def short_identifier(identifier: str) -> str:
@@ -122,6 +155,10 @@ class Clock:
     def local(self, then: datetime) -> datetime:
         """Return a moment in this zone: every moment that a page shows passes here."""
         return then.astimezone(self.zone)
+
+    def stamp(self, then: datetime) -> tuple[str, str, str]:
+        """Say how long ago, exactly when, and the same for machines."""
+        return self.ago(then), self.moment(then), isoformat(then)
 
     def ago(self, then: datetime, at: datetime | None = None) -> str:
         """Say how long ago, as short as a list allows: 2 min, 3 h, yesterday, Sat, 3 Nov, 3 Nov 2025."""
@@ -140,25 +177,20 @@ class Clock:
                 return "yesterday"
             if days > 1:
                 return _WEEKDAYS[there.weekday()]
-        return f"{there.day} {_MONTHS[there.month]}" if there.year == today.year else self.date(then)
+        return f"{there.day} {_MONTHS[there.month]}" if there.year == today.year else _date(there)
 
     def moment(self, then: datetime) -> str:
         """Say exactly when: 24 Nov 2026, 09:14."""
-        return f"{self.date(then)}, {self.time(then)}"
+        there = self.local(then)
+        return f"{_date(there)}, {_time(there)}"
 
     def date(self, then: datetime) -> str:
         """Say on which day: 24 Nov 2026."""
-        there = self.local(then)
-        return f"{there.day} {_MONTHS[there.month]} {there.year}"
+        return _date(self.local(then))
 
     def time(self, then: datetime) -> str:
         """Say at what time of the day: 09:14, with the offset in an hour that the clocks repeat."""
-        there = self.local(then)
-        shown = f"{there.hour:02}:{there.minute:02}"
-        if there.utcoffset() == there.replace(fold=1 - there.fold).utcoffset():
-            return shown
-        offset = f"{there:%z}"
-        return f"{shown} (UTC{offset[:3]}:{offset[3:5]})"
+        return _time(self.local(then))
 
     def day(self, then: datetime, at: datetime | None = None) -> str:
         """Name a day: Tuesday 24 November, with the year unless it is this one."""
@@ -172,6 +204,18 @@ class Clock:
         return [(sent[0].sent_at, sent) for sent in (list(group) for _, group in days)]
 
 
+def _date(there: datetime) -> str:
+    return f"{there.day} {_MONTHS[there.month]} {there.year}"
+
+
+def _time(there: datetime) -> str:
+    shown = f"{there.hour:02}:{there.minute:02}"
+    if there.utcoffset() == there.replace(fold=1 - there.fold).utcoffset():
+        return shown
+    offset = f"{there:%z}"
+    return f"{shown} (UTC{offset[:3]}:{offset[3:5]})"
+
+
 def query(fields: Mapping[str, object]) -> str:
     """Write the fields that say something as an address's query, with its question mark."""
     said = urlencode({name: value for name, value in fields.items() if value is not None})
@@ -180,7 +224,7 @@ def query(fields: Mapping[str, object]) -> str:
 
 def ids(conversations: Iterable[ConversationRow | ConversationHead]) -> str:
     """Write the ids of conversations as an address's query, without its question mark."""
-    return "id=" + "&id=".join([write_id(one.id) for one in conversations])
+    return "id=" + "&id=".join([str(shown.id) for shown in conversations])
 
 
 def isoformat(then: datetime) -> str:

@@ -18,7 +18,9 @@ from sqlalchemy import (
     Row,
     ScalarSelect,
     Select,
+    String,
     bindparam,
+    cast,
     func,
     null,
     or_,
@@ -30,7 +32,7 @@ from sqlalchemy.orm import InstrumentedAttribute, aliased
 
 from console.conversations.cursors import Cursor
 from console.conversations.resolution import Subject
-from console.database import Guid, UtcDateTime, json_rows, write_id
+from console.database import Guid, UtcDateTime, json_rows
 from console.identifiers import LONGEST_TERM, search_term
 from console.models import Conversation, Message
 
@@ -53,17 +55,17 @@ class Page(Generic[Shown]):
 
 
 class ConversationRow(NamedTuple):
-    """A conversation in a list, with its last message cut short."""
+    """A conversation in a list, with its last message cut short; ids as text."""
 
-    id: UUID
+    id: str
     channel: str
     customer_identifier: str | None
-    customer_id: UUID | None
+    customer_id: str | None
     last_message_at: datetime
     kind: str | None
     body: str | None
     direction: str | None
-    instructor_id: UUID
+    instructor_id: str
     link_known: bool
 
     @property
@@ -89,10 +91,9 @@ class ConversationHead(NamedTuple):
     @property
     def subject(self) -> Subject:
         """Return what resolution looks at."""
-        identifier = self.customer_identifier
-        return Subject(
-            self.id, self.instructor_id, self.channel, identifier, self.customer_id, self.link_known
-        )
+        linked = str(self.customer_id) if self.customer_id else None
+        asked = (str(self.id), str(self.instructor_id), self.channel, self.customer_identifier, linked)
+        return Subject(*asked, self.link_known)
 
 
 class MessageRow(NamedTuple):
@@ -127,8 +128,8 @@ def inbox(
     build = partial(_inbox, linked=linked, terms=tuple(sought), older=before is not None)
     asked = {"instructor_id": instructor_id, **sought, **_below(before)}
     rows, link_known = _read(connection, build, asked, with_link=with_link)
-    shown = [ConversationRow._make((*row, instructor_id, link_known)) for row in rows]
-    return _page(shown, lambda row: Cursor(row.last_message_at, row.id))
+    shown = [ConversationRow._make((*row, link_known)) for row in rows]
+    return _page(shown, lambda row: Cursor(row.last_message_at, UUID(row.id)))
 
 
 def is_search(q: str) -> bool:
@@ -164,6 +165,7 @@ def containing(text: str) -> str:
 def _inbox(*, with_link: bool, linked: bool | None, terms: tuple[str, ...], older: bool) -> Executable:
     statement = select(
         Conversation.id,
+        Conversation.instructor_id,
         Conversation.channel,
         Conversation.customer_identifier,
         (Conversation.customer_id if with_link else null()).label("customer_id"),
@@ -180,10 +182,15 @@ def _inbox(*, with_link: bool, linked: bool | None, terms: tuple[str, ...], olde
         )
     found = _keyset(statement, Conversation.last_message_at, Conversation.id, older=older).subquery()
 
-    preview = func.substr(Message.body, 1, PREVIEW_CHARACTERS)
-    shown = [one for one in found.c if one.name != "newest"]
+    columns = {
+        **{name: cast(found.c[name], String) for name in ("id", "instructor_id", "customer_id")},
+        **{name: found.c[name] for name in ("channel", "customer_identifier", "last_message_at")},
+        "kind": Message.kind,
+        "body": func.substr(Message.body, 1, PREVIEW_CHARACTERS),
+        "direction": Message.direction,
+    }
     return (
-        select(*shown, Message.kind, preview, Message.direction)
+        select(*(columns[name] for name in ConversationRow._fields if name in columns))
         .select_from(found)
         .outerjoin(Message, Message.id == found.c.newest)
         .order_by(found.c.last_message_at.desc(), found.c.id.desc())
@@ -265,20 +272,21 @@ def _messages(*, older: bool) -> Executable:
 
 
 def subjects(
-    connection: Connection, *, conversation_ids: Sequence[UUID], instructor_ids: Sequence[UUID] | None = None
+    connection: Connection, *, conversation_ids: Sequence[str], instructor_ids: Sequence[UUID] | None = None
 ) -> list[Subject]:
     """Return what resolution looks at, in the order asked, of the conversations of these instructors.
 
     None stands for every instructor: for commands, not for pages.
     """
-    rows = json.dumps([[write_id(one)] for one in conversation_ids])
+    rows = json.dumps([[conversation_id] for conversation_id in conversation_ids])
     build = partial(_subjects, connection.dialect.name)
     read, link_known = _read(connection, build, {"rows": rows}, with_link=True)
     found = {row[0]: Subject._make((*row, link_known)) for row in read}
+    visible = None if instructor_ids is None else set(map(str, instructor_ids))
     return [
-        found[one]
-        for one in dict.fromkeys(conversation_ids)
-        if one in found and (instructor_ids is None or found[one].instructor_id in instructor_ids)
+        found[conversation_id]
+        for conversation_id in dict.fromkeys(conversation_ids)
+        if conversation_id in found and (visible is None or found[conversation_id].instructor_id in visible)
     ]
 
 
@@ -288,11 +296,9 @@ def _subjects(dialect: str, *, with_link: bool) -> Executable:
     # that instructor's conversations.
     given, (conversation_id,) = json_rows(dialect, Guid())
     columns = (
-        Conversation.id,
-        Conversation.instructor_id,
-        Conversation.channel,
-        Conversation.customer_identifier,
-        Conversation.customer_id if with_link else null(),
+        cast(null() if name == "customer_id" and not with_link else getattr(Conversation, name), String)
+        for name in Subject._fields
+        if name != "link_known"
     )
     return select(*columns).select_from(given).join(Conversation, Conversation.id == conversation_id)
 

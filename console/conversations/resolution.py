@@ -7,14 +7,13 @@ from collections.abc import Sequence
 from enum import StrEnum
 from functools import cache
 from typing import NamedTuple
-from uuid import UUID
 
 import structlog
 from prometheus_client import Counter
-from sqlalchemy import Connection, Executable, String, and_, select
+from sqlalchemy import Connection, Executable, String, and_, cast, select
 from sqlalchemy.exc import SQLAlchemyError
 
-from console.database import Guid, json_rows, write_id
+from console.database import Guid, json_rows
 from console.identifiers import normalize_identifier
 from console.models import Customer
 
@@ -49,13 +48,13 @@ _unresolved_for = {reason: _unresolved.labels(reason) for reason in Reason}
 
 
 class Subject(NamedTuple):
-    """What resolution looks at of a conversation."""
+    """What resolution looks at of a conversation; ids as text, which costs a page less than UUIDs."""
 
-    id: UUID
-    instructor_id: UUID | None
+    id: str
+    instructor_id: str | None
     channel: str
     customer_identifier: str | None
-    customer_id: UUID | None
+    customer_id: str | None
     link_known: bool = True
     """Whether `customer_id` could be read."""
 
@@ -63,9 +62,9 @@ class Subject(NamedTuple):
 class Resolution(NamedTuple):
     """What a conversation resolves to: a customer, or nobody for a reason."""
 
-    conversation_id: UUID
+    conversation_id: str
     outcome: Outcome
-    customer_id: UUID | None = None
+    customer_id: str | None = None
     reason: Reason | None = None
 
 
@@ -101,10 +100,10 @@ def _key(subject: Subject) -> Key | Reason:
         return Reason.INVALID_IDENTIFIER
     if subject.instructor_id is None:
         return Reason.NO_INSTRUCTOR
-    return write_id(subject.instructor_id), subject.channel, normalized
+    return subject.instructor_id, subject.channel, normalized
 
 
-def _customers(connection: Connection, wanted: Sequence[tuple[int, str, str, str]]) -> dict[int, list[UUID]]:
+def _customers(connection: Connection, wanted: Sequence[tuple[int, str, str, str]]) -> dict[int, list[str]]:
     """Return the customers of each key, by the place that is given with it."""
     found = defaultdict(list)
     rows = connection.execute(_lookup(connection.dialect.name), {"rows": json.dumps(wanted)}).all()
@@ -122,10 +121,10 @@ def _lookup(dialect: str) -> Executable:
         Customer.channel == channel,
         Customer.normalized_identifier == identifier,
     )
-    return select(place, Customer.id).select_from(given).join(Customer, is_key)
+    return select(place, cast(Customer.id, String)).select_from(given).join(Customer, is_key)
 
 
-def _resolve(subject: Subject, key: Key | Reason | None, found: list[UUID] | None) -> Resolution:
+def _resolve(subject: Subject, key: Key | Reason | None, found: list[str] | None) -> Resolution:
     if key is None:
         return Resolution(subject.id, Outcome.LINKED, customer_id=subject.customer_id)
     if isinstance(key, Reason):

@@ -11,7 +11,7 @@ from console.config import Settings
 from console.conversations import queries
 from console.conversations.badges import Badge, badges
 from console.conversations.cursors import Cursor
-from console.database import read_id, reading
+from console.database import id_text, read_id, reading
 from console.permissions import Membership, Permission, actor, membership, requires
 
 blueprint = Blueprint("conversations", __name__)
@@ -69,7 +69,7 @@ def show_badges() -> ResponseReturnValue:
     if not badge_is_on():
         abort(404)
     try:
-        asked = [read_id(value) for value in request.args.getlist("id")]
+        asked = [id_text(value) for value in request.args.getlist("id")]
     except ValueError:
         abort(400)
     if not 1 <= len(asked) <= MOST_BADGES:
@@ -163,7 +163,7 @@ def _thread(conversation_id: UUID, template: str) -> str:
 
 def _badges_at_once(
     connection: Any, shown: Sequence[queries.ConversationRow | queries.ConversationHead]
-) -> dict[UUID, Badge]:
+) -> dict[str, Badge]:
     """Return the badges that come with a page, for a browser without scripting (docs/decisions/0003)."""
     if not badge_is_on() or "plain" not in request.args:
         return {}

@@ -19,7 +19,7 @@ from console.database.transactions import (
     writing,
     written_until,
 )
-from console.database.types import Base, Guid, Json, UtcDateTime, new_id, now, read_id, write_id
+from console.database.types import Base, Guid, Json, UtcDateTime, id_text, new_id, now, read_id
 
 __all__ = [
     "EVERY_INSTRUCTOR",
@@ -29,6 +29,7 @@ __all__ = [
     "TransactionLost",
     "UtcDateTime",
     "db",
+    "id_text",
     "ingesting",
     "init_app",
     "insert_ignoring",
@@ -44,7 +45,6 @@ __all__ = [
     "savepoint",
     "take_room",
     "work_for",
-    "write_id",
     "writing",
     "written_until",
 ]

@@ -13,7 +13,7 @@ from sqlalchemy import Connection, Engine, event
 from sqlalchemy.engine import URL, ExceptionContext
 
 from console.config import Settings
-from console.database.types import Base, write_id
+from console.database.types import Base
 
 SQLITE_BUSY_SECONDS = 15
 STANDBY_CONNECT_SECONDS = 2
@@ -194,7 +194,7 @@ def say_instructors(connection: Connection) -> None:
 def _for_whom() -> str:
     working_for = EVERY_INSTRUCTOR
     if has_request_context():
-        working_for = ",".join(map(write_id, g.get("instructor_ids", ())))
+        working_for = ",".join(map(str, g.get("instructor_ids", ())))
     return f"SET LOCAL console.instructors = '{working_for}'"
 
 

@@ -2,7 +2,6 @@
 
 import re
 from datetime import UTC, datetime
-from functools import lru_cache
 from typing import Any
 from uuid import UUID
 
@@ -34,25 +33,20 @@ class Guid(TypeDecorator[UUID]):
         return _from_text if dialect.name == "sqlite" else None
 
 
-# A list names its instructor in every row, and its badges come back for the same rows: to read and write the
-# same ids over and over took a twentieth of both.
-@lru_cache(maxsize=10_000)
 def _from_text(value: str | None) -> UUID | None:
     return None if value is None else UUID(value)
 
 
-@lru_cache(maxsize=10_000)
 def read_id(text: str) -> UUID:
     """Read an id in its canonical form, in either case; raises ValueError for every other text."""
+    return UUID(id_text(text))
+
+
+def id_text(text: str) -> str:
+    """Return the text of an id as databases write it; raises ValueError as `read_id` does."""
     if not _CANONICAL_ID.fullmatch(text):
         raise ValueError("an id has 32 hexadecimal digits in five groups")
-    return UUID(text)
-
-
-@lru_cache(maxsize=10_000)
-def write_id(value: UUID) -> str:
-    """Write an id as `read_id` reads it."""
-    return str(value)
+    return text.lower()
 
 
 class UtcDateTime(TypeDecorator[datetime]):

@@ -233,13 +233,13 @@ def _place() -> dict[str, Any]:
 def _following(queue: Page[ConversationRow], view: LinkView) -> str | None:
     """Return where work goes on: below this conversation, else on the next page, else again from the top."""
     for row in queue.rows:
-        if (row.last_message_at, row.id) < (view.last_message_at, view.id):
+        if (row.last_message_at, row.id) < (view.last_message_at, str(view.id)):
             return _address(row, _place())
     if queue.next:
         q = request.args.get("find")
         linked = request.args.get("linked")
         return url_for("linking.desk", instructor=view.instructor_id, linked=linked, q=q, before=queue.next)
-    return next((_address(row, _place()) for row in queue.rows if row.id != view.id), None)
+    return next((_address(row, _place()) for row in queue.rows if row.id != str(view.id)), None)
 
 
 def _address(row: ConversationRow, place: dict[str, Any]) -> str:

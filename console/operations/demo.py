@@ -16,8 +16,6 @@ from typing import Any
 from uuid import UUID, uuid5
 
 import click
-from alembic.migration import MigrationContext
-from alembic.script import ScriptDirectory
 from flask import current_app
 from sqlalchemy import Connection, select, update
 
@@ -93,6 +91,9 @@ def demo(anywhere: bool) -> None:
 
 
 def _require_migrated() -> None:
+    from alembic.migration import MigrationContext
+    from alembic.script import ScriptDirectory
+
     head = ScriptDirectory(current_app.extensions["migrate"].directory).get_current_head()
     with writing() as connection:
         revision = MigrationContext.configure(connection).get_current_revision()

@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from errno import EDQUOT, EFBIG, ENOSPC
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import structlog
-from alembic.script import ScriptDirectory
 from flask import Blueprint, current_app, render_template
 from flask.typing import ResponseReturnValue
 from sqlalchemy import Connection, String, column, false, select, table
@@ -21,6 +20,9 @@ from console.database import db, ingesting, missing_columns, reading, take_room,
 from console.ingestion import service as ingestion
 from console.models import Conversation
 from console.permissions import public
+
+if TYPE_CHECKING:
+    from alembic.script import ScriptDirectory
 
 blueprint = Blueprint("health", __name__)
 
@@ -173,5 +175,7 @@ def _in_words(error: object) -> str:
     return _WORDS.get("_".join(code.split("_")[:2]), f"fails with {code}")
 
 
-def _scripts() -> ScriptDirectory:
+def _scripts() -> "ScriptDirectory":
+    from alembic.script import ScriptDirectory  # a third of a start, which most requests don't need
+
     return ScriptDirectory(current_app.extensions["migrate"].directory)

@@ -1,5 +1,6 @@
 """How moments, identifiers and kinds of message read to a person."""
 
+import re
 from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 from zoneinfo import ZoneInfo
@@ -7,10 +8,11 @@ from zoneinfo import ZoneInfo
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from phonenumbers import PhoneNumber, PhoneNumberFormat, format_number
 
 from console.conversations import display
 from console.conversations.queries import MessageRow
-from console.identifiers import normalize_identifier
+from console.identifiers import normalize_identifier, split_country_code
 
 ROME = ZoneInfo("Europe/Rome")
 NOON = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
@@ -121,6 +123,21 @@ def test_a_number_is_grouped_as_its_country_writes_it(identifier: str, shown: st
     assert " ".join(display.identifier_groups(identifier)) == shown
 
 
+@given(st.from_regex(r"[1-9][0-9]{7,14}", fullmatch=True))
+def test_numbers_are_grouped_as_the_library_formats_them(digits: str):
+    country_code, national = split_country_code(digits) or ("", "")
+    zeros = len(national) - len(national.lstrip("0"))
+    number = PhoneNumber(
+        country_code=int(country_code),
+        national_number=int(national),
+        italian_leading_zero=zeros > 0,
+        number_of_leading_zeros=zeros or None,
+    )
+    groups = tuple(re.findall(r"\+?[0-9]+", format_number(number, PhoneNumberFormat.INTERNATIONAL)))
+    if "".join(groups) == f"+{digits}" and len(groups) > 2:
+        assert display.identifier_groups(digits) == groups
+
+
 @given(st.from_regex(r"\+?[1-9][0-9]{7,14}", fullmatch=True))
 def test_the_groups_of_a_number_are_the_whole_number(identifier: str):
     normalized = normalize_identifier(identifier)
@@ -137,7 +154,10 @@ def test_the_groups_of_a_number_are_the_whole_number(identifier: str):
     ],
 )
 def test_the_tail_of_a_long_identifier_is_never_hidden(identifier: str, parts: tuple[str, str] | None):
-    assert display.identifier_parts(identifier) == parts
+    assert display.listed_identifier(identifier) == (
+        parts or display.identifier_groups(identifier),
+        parts is not None,
+    )
 
 
 def test_a_title_shows_both_ends_of_a_long_identifier():

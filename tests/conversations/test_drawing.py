@@ -15,7 +15,7 @@ from tests.pages import Browser
 
 LONG_AGO = datetime(2020, 11, 24, 9, 14, tzinfo=UTC)
 ROW = ConversationRow(
-    uuid4(), "whatsapp", "393331234567", None, LONG_AGO, "text", "Hi", "inbound", uuid4(), True
+    str(uuid4()), "whatsapp", "393331234567", None, LONG_AGO, "text", "Hi", "inbound", str(uuid4()), True
 )
 
 
@@ -26,7 +26,7 @@ def _templates(app: Flask) -> Any:
         yield
 
 
-def badge(state: State, label: str, conversation_id: UUID = ROW.id) -> Badge:
+def badge(state: State, label: str, conversation_id: str = ROW.id) -> Badge:
     return Badge(conversation_id, state, label, "Copy", Resolution(conversation_id, Outcome.NONE))
 
 
@@ -38,7 +38,7 @@ def rows(
 ) -> str:
     return render_template(
         "conversations/_rows.html",
-        instructor=Membership(ROW.instructor_id, "Anna Kofler", role),
+        instructor=Membership(UUID(ROW.instructor_id), "Anna Kofler", role),
         page=Page(list(given or [ROW]), None),
         with_badge=with_badge,
         badges={badge.conversation_id: badge for badge in badges or []},
@@ -50,7 +50,7 @@ def rows(
 @pytest.mark.parametrize(
     ("changed", "shown"),
     [
-        (ROW._replace(id=UUID(int=1)), "row-00000000-0000-0000-0000-000000000001"),
+        (ROW._replace(id=str(UUID(int=1))), "row-00000000-0000-0000-0000-000000000001"),
         (ROW._replace(customer_identifier="4915112345678"), "<span>2345678</span>"),
         (ROW._replace(customer_identifier=None), "No identifier"),
         (ROW._replace(body="See you at nine"), "See you at nine"),
@@ -81,7 +81,7 @@ def test_a_row_has_its_badge_the_place_for_it_or_neither():
 
 
 def test_rows_and_badges_keep_their_order_and_belong_to_their_conversation():
-    others = [ROW._replace(id=uuid4()) for _ in range(3)]
+    others = [ROW._replace(id=str(uuid4())) for _ in range(3)]
     drawn = rows(*others)
     places = [drawn.index(f'id="row-{row.id}"') for row in others]
     assert places == sorted(places)

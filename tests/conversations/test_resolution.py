@@ -34,18 +34,18 @@ from tests.statements import without_control
 def resolve_all() -> list[Resolution]:
     with reading() as connection:
         ids = connection.scalars(select(Conversation.id).order_by(Conversation.id)).all()
-        return resolve(connection, queries.subjects(connection, conversation_ids=ids))
+        return resolve(connection, queries.subjects(connection, conversation_ids=list(map(str, ids))))
 
 
 def resolution_of(conversation_id: object) -> Resolution:
-    return next(one for one in resolve_all() if one.conversation_id == conversation_id)
+    return next(one for one in resolve_all() if one.conversation_id == str(conversation_id))
 
 
 def test_a_linked_conversation_resolves_to_its_customer(anna: Desk):
     conversation_id = anna.conversation("393331234567")
     anna.link(conversation_id)
     assert resolution_of(conversation_id) == Resolution(
-        conversation_id, Outcome.LINKED, customer_id=link_state(conversation_id).customer_id
+        str(conversation_id), Outcome.LINKED, customer_id=str(link_state(conversation_id).customer_id)
     )
 
 
@@ -53,14 +53,14 @@ def test_a_link_is_the_answer_whatever_the_identifier_says(anna: Desk):
     other = anna.customer("393330000001")
     conversation_id = anna.conversation("40404")
     anna.link(conversation_id, other)
-    assert resolution_of(conversation_id).customer_id == other
+    assert resolution_of(conversation_id).customer_id == str(other)
 
 
 def test_a_customer_on_record_is_a_match_however_the_number_is_written(anna: Desk):
     customer_id = anna.customer("393331234567")
     conversation_id = anna.conversation("+39 333 123-4567")
     assert resolution_of(conversation_id) == Resolution(
-        conversation_id, Outcome.MATCH, customer_id=customer_id
+        str(conversation_id), Outcome.MATCH, customer_id=str(customer_id)
     )
 
 
@@ -68,7 +68,7 @@ def test_a_closed_conversation_resolves_like_an_open_one(anna: Desk):
     customer_id = anna.customer("393331234567")
     conversation_id = anna.conversation("+393331234567")
     execute(f"UPDATE conversations SET status = 'closed' WHERE id = '{conversation_id}'")
-    assert resolution_of(conversation_id).customer_id == customer_id
+    assert resolution_of(conversation_id).customer_id == str(customer_id)
 
 
 @pytest.mark.parametrize(
@@ -83,14 +83,14 @@ def test_a_closed_conversation_resolves_like_an_open_one(anna: Desk):
     ],
 )
 def test_nobody_has_a_reason(anna: Desk, identifier: str | None, reason: Reason):
-    subject = Subject(uuid4(), anna.instructor_id, "whatsapp", identifier, None)
+    subject = Subject(str(uuid4()), str(anna.instructor_id), "whatsapp", identifier, None)
     with reading() as connection:
         assert resolve(connection, [subject]) == [Resolution(subject.id, Outcome.NONE, reason=reason)]
 
 
 def test_without_an_instructor_nobody_is_looked_up(anna: Desk):
     anna.customer("393331234567")
-    subject = Subject(uuid4(), None, "whatsapp", "393331234567", None)
+    subject = Subject(str(uuid4()), None, "whatsapp", "393331234567", None)
     with reading() as connection:
         (resolution,) = resolve(connection, [subject])
     assert resolution.reason == Reason.NO_INSTRUCTOR
@@ -100,8 +100,8 @@ def test_the_same_person_with_another_instructor_or_channel_is_nobody(cli: Flask
     anna.customer("393331234567")
     bruno = desk(cli, "Bruno Pichler")
     elsewhere = [
-        Subject(uuid4(), bruno.instructor_id, "whatsapp", "393331234567", None),
-        Subject(uuid4(), anna.instructor_id, "sms", "393331234567", None),
+        Subject(str(uuid4()), str(bruno.instructor_id), "whatsapp", "393331234567", None),
+        Subject(str(uuid4()), str(anna.instructor_id), "sms", "393331234567", None),
     ]
     with reading() as connection:
         assert {one.reason for one in resolve(connection, elsewhere)} == {Reason.NO_CUSTOMER}
@@ -127,7 +127,7 @@ def test_two_customers_for_one_identifier_are_ambiguous(anna: Desk, engine: str)
     anna.customer("393331234567")
     rest = "instructor_id, channel, normalized_identifier, created_at"
     execute(*UNCONSTRAINED[engine], f"INSERT INTO customers SELECT '{uuid4()}', {rest} FROM customers")
-    subject = Subject(uuid4(), anna.instructor_id, "whatsapp", "393331234567", None)
+    subject = Subject(str(uuid4()), str(anna.instructor_id), "whatsapp", "393331234567", None)
     with reading() as connection:
         assert resolve(connection, [subject]) == [
             Resolution(subject.id, Outcome.NONE, reason=Reason.AMBIGUOUS)
@@ -140,7 +140,7 @@ def test_a_failing_lookup_is_an_answer_not_an_error(anna: Desk, capfd: pytest.Ca
     other = anna.conversation("393339999999")
     execute("ALTER TABLE customers RENAME TO mislaid")
     assert resolution_of(linked).outcome == Outcome.LINKED
-    assert resolution_of(other) == Resolution(other, Outcome.NONE, reason=Reason.LOOKUP_FAILED)
+    assert resolution_of(other) == Resolution(str(other), Outcome.NONE, reason=Reason.LOOKUP_FAILED)
     logged = capfd.readouterr().err
     assert "resolution_lookup_failed" in logged
     assert "393339999999" not in logged
@@ -225,7 +225,8 @@ def test_the_file_itself_is_opened_read_only(app: Flask):
 @pytest.mark.parametrize("count", [1, 50, 5000])
 def test_any_number_of_conversations_takes_one_statement(app: Flask, anna: Desk, count: int):
     subjects = [
-        Subject(uuid4(), anna.instructor_id, "whatsapp", f"39333{number:07}", None) for number in range(count)
+        Subject(str(uuid4()), str(anna.instructor_id), "whatsapp", f"39333{number:07}", None)
+        for number in range(count)
     ]
     statements: list[str] = []
     event.listen(db.engines["read"], "before_cursor_execute", lambda *call: statements.append(call[2]))
@@ -235,6 +236,6 @@ def test_any_number_of_conversations_takes_one_statement(app: Flask, anna: Desk,
 
 
 def test_a_resolution_cannot_be_changed(anna: Desk):
-    resolution = Resolution(uuid4(), Outcome.NONE, reason=Reason.NO_CUSTOMER)
+    resolution = Resolution(str(uuid4()), Outcome.NONE, reason=Reason.NO_CUSTOMER)
     with pytest.raises(AttributeError):
-        resolution.customer_id = uuid4()  # type: ignore[misc]  # that is the point
+        resolution.customer_id = str(uuid4())  # type: ignore[misc]  # that is the point

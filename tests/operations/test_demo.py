@@ -118,8 +118,8 @@ def states() -> dict[UUID, State]:
     """Return the badge of every conversation."""
     with reading() as connection:
         ids = connection.scalars(select(Conversation.id)).all()
-        found = queries.subjects(connection, conversation_ids=ids)
-        return {badge.conversation_id: badge.state for badge in badges(connection, found)}
+        found = queries.subjects(connection, conversation_ids=list(map(str, ids)))
+        return {UUID(badge.conversation_id): badge.state for badge in badges(connection, found)}
 
 
 def instructor_id(name: str) -> str:
