@@ -146,6 +146,8 @@ class Stage:
             some = rng.choice(seen).identifier[-3:]
             visitors.search_customers(thread, some)
             visitors.read_inbox(one, term=some)
+            if visitors.past:
+                visitors.send_again()
             visitors.stray(rng.choice(self.world.truth.users), thread)
         if rng.random() < 0.1:
             visitors.read_readiness()

@@ -67,6 +67,7 @@ class Visitors:
         self.rng = rng
         self.fetched = 0
         self.figures = dict.fromkeys(("writes", "conflicts", "repeats", "confirmations", "failures"), 0)
+        self.past: list[tuple[Wish, dict[str, str], str, Change]] = []
         self._app = app
         self._browsers: dict[str, Client] = {}
 
@@ -206,11 +207,21 @@ class Visitors:
             answer = self.browser(window.user).post(fields["action"], data=post)
         self.figures["repeats"] += times - 1
         if change:
+            self.past.append((wish, fields, outcome, change))
             self.figures["writes"] += 1
             window.thread.changes.append(change)
             if change.created and change.new:
                 window.thread.instructor.customers[change.new.identifier] = change.new
         return self.hear(answer, wish, outcome, change)
+
+    def send_again(self) -> None:
+        """Send a form that was saved once more, whatever happened since: it answers as it did then."""
+        wish, fields, outcome, change = self.past[self.fetched % len(self.past)]
+        post = {name: value for name, value in fields.items() if name != "action"}
+        self.fetched += 1
+        self.figures["repeats"] += 1
+        answer = self.browser(wish.window.user).post(fields["action"], data=post)
+        self.hear(answer, wish, outcome, change)
 
     def fail_to_save(self, user: User, path: str, post: dict[str, str]) -> None:
         """Send a form while no transaction can be committed: the page may not say what it can't know."""
