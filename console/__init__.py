@@ -7,7 +7,7 @@ from flask import Flask
 from flask_wtf import CSRFProtect
 from werkzeug.middleware.proxy_fix import ProxyFix
 
-from console import accounts, conversations, database, ingestion, linking, operations, permissions
+from console import accounts, conversations, database, ingestion, linking, operations, permissions, person
 from console.config import ROOT, ConfigurationError, Settings, load
 from console.operations import escaping, incoming
 
@@ -71,6 +71,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     ingestion.init_app(app)
     conversations.init_app(app, settings)
     linking.init_app(app)
+    person.init_app(app)
     permissions.guard(app)
     incoming.check_changes(app, settings)
     CSRFProtect(app).exempt(ingestion.webhooks)

@@ -8,6 +8,7 @@ are never read from one that hasn't replayed them (docs/decisions/0022).
 """
 
 from console.database.engines import EVERY_INSTRUCTOR, db, init_app, work_for
+from console.database.ownership import NotOwner, NotScrubbed, append_only_lifted, owning, scrub
 from console.database.probes import missing_columns, take_room
 from console.database.statements import insert_ignoring, json_append, json_rows, json_text
 from console.database.transactions import (
@@ -26,8 +27,11 @@ __all__ = [
     "Base",
     "Guid",
     "Json",
+    "NotOwner",
+    "NotScrubbed",
     "TransactionLost",
     "UtcDateTime",
+    "append_only_lifted",
     "db",
     "id_text",
     "ingesting",
@@ -39,10 +43,12 @@ __all__ = [
     "missing_columns",
     "new_id",
     "now",
+    "owning",
     "read_from",
     "read_id",
     "reading",
     "savepoint",
+    "scrub",
     "take_room",
     "work_for",
     "writing",

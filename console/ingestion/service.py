@@ -163,14 +163,18 @@ def _keep(connection: Connection, raw: bytes, reason: str) -> None:
 
 
 def _retry_next(after: UUID, connection: Connection) -> tuple[UUID, Counts] | None:
-    row = connection.execute(
-        select(RejectedPayload.id, RejectedPayload.payload, RejectedPayload.digest)
-        .where(RejectedPayload.id > after, RejectedPayload.dismissed_at.is_(None))
-        .order_by(RejectedPayload.id)
-        .limit(1)
-    ).first()
-    if row is None:
+    waiting = select(RejectedPayload.id).where(
+        RejectedPayload.id > after, RejectedPayload.dismissed_at.is_(None)
+    )
+    payload_id = connection.scalar(waiting.order_by(RejectedPayload.id).limit(1))
+    if payload_id is None:
         return None
+    columns = (RejectedPayload.id, RejectedPayload.payload, RejectedPayload.digest)
+    # Locked, so that what is erased meanwhile is not stored again.
+    kept = select(*columns).where(RejectedPayload.id == payload_id).with_for_update()
+    row = connection.execute(kept).one_or_none()
+    if row is None:
+        return payload_id, Counts()
     raw = row.payload.encode()
     as_sent = hashlib.sha256(raw).hexdigest() == row.digest
     # What had to be spelled out is not what was sent, and stays rejected.

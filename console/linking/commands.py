@@ -6,6 +6,7 @@ import click
 
 from console.commands import UUID_PARAM, Failure, Group
 from console.linking import audit, history
+from console.linking.verification import tombstones
 from console.linking.verification import verify as verify_all
 
 audit_group = Group("audit", help="The audit trail.")
@@ -49,3 +50,7 @@ def verify() -> None:
     if broken:
         raise Failure(f"{broken} of {checked} conversations have links that their events don't explain")
     click.echo(f"verified {checked} conversations: their events explain every link")
+    if erased := [
+        f"position {place} erased {moment:%Y-%m-%dT%H:%M:%S.%fZ}" for place, moment in tombstones()
+    ]:
+        click.echo("\n".join([*erased, f"{len(erased)} tombstones"]))

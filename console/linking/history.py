@@ -11,6 +11,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from console.database import json_text, reading
 from console.linking.audit import UNREADABLE, Event
+from console.linking.tombstones import Tombstone, read_tombstone
 from console.models import AuditEvent, Conversation
 
 log = structlog.get_logger()
@@ -53,18 +54,18 @@ def export(*, after: int = 0, instructor_id: UUID | None = None) -> Iterator[tup
 
 def history(
     connection: Connection, conversation_id: UUID, *, outbox: str | None, version: int, seen: int | None
-) -> list[Event] | None:
+) -> list[Event | Tombstone] | None:
     """Return a conversation's events up to its link version, newest first; None where the trail fails.
 
-    They are the newest MAX_SHOWN of trail and outbox, and the one that made version `seen`.
+    They are the newest MAX_SHOWN of trail and outbox, and the one that made version `seen`. A tombstone is
+    there for an event that was erased.
     """
     sequences = {*range(max(1, version - MAX_SHOWN + 1), version + 1), seen or version}
     try:
         asked = {"conversation_id": conversation_id, "sequences": sorted(sequences)}
         lines = connection.scalars(_HISTORY, asked)
-        events = [
-            Event.from_dict(fields) for fields in [*map(json.loads, lines), *json.loads(outbox or "[]")]
-        ]
+        events = [read_tombstone(line) or Event.from_dict(json.loads(line)) for line in lines]
+        events += [Event.from_dict(fields) for fields in json.loads(outbox or "[]")]
     except (SQLAlchemyError, *UNREADABLE) as error:
         connection.rollback()
         log.error("audit_history_unreadable", conversation_id=str(conversation_id), kind=type(error).__name__)

@@ -1,13 +1,13 @@
 """The linking desk: the pages and forms through which people link, relink and unlink."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 from urllib.parse import urlencode
 from uuid import UUID
 
-from flask import Blueprint, abort, flash, g, redirect, render_template, request, session, url_for
+from flask import Blueprint, abort, flash, g, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 
 from console.conversations.queries import ConversationRow, Page, inbox
@@ -21,9 +21,7 @@ from console.permissions import Permission, actor, membership, requires
 
 blueprint = Blueprint("linking", __name__)
 
-# A session is a cookie, which holds 4 KB.
-MOST_RECENT_REASONS = 5
-LONGEST_RECENT_REASON = 60
+MAX_REASONS = 5
 
 # What of the desk's address goes with a conversation, so that the queue keeps its place.
 _PLACE = ("instructor", "linked", "find", "before")
@@ -156,7 +154,6 @@ def _write(conversation_id: UUID, form: WriteForm, change: Callable[..., Outcome
         status, notice = _REFUSED[type(error)]
         return _form_page(conversation_id, form, Answer(status, notice))
     flash(_DONE[outcome])
-    _remember(str(form.reason.data))
     form_address = url_for("linking.detail", conversation_id=conversation_id)
     place = urlencode(_place())
     return redirect(f"{form_address}?{place}" if place else form_address, 303)
@@ -180,7 +177,7 @@ def _form_page(
         labels = queries.labels(
             connection,
             instructor_id=view.instructor_id,
-            user_ids={event.actor_id for event in events or []},
+            user_ids={event.actor_id for event in events or [] if event.actor_id},
             customer_ids={id_ for event in events or [] for id_ in event.customer_ids},
         )
         queue = _queue(connection, view.instructor_id, request.args.get("find", ""))
@@ -203,7 +200,7 @@ def _form_page(
         seen_version=form.seen_version.data if form and answer.keep_precondition else view.link_version,
         operation_id=form.operation_id.data if form and answer.keep_precondition else new_id(),
         place=_place(),
-        reasons=_recent_reasons(),
+        reasons=_own_reasons(events or []),
         q=q,
     )
     return page, answer.status
@@ -246,14 +243,9 @@ def _address(row: ConversationRow, place: dict[str, Any]) -> str:
     return url_for("linking.detail", conversation_id=row.id, **place)
 
 
-def _recent_reasons() -> list[str]:
-    """Return the reasons this person gave last; the session may have been somebody else's before."""
-    kept = session.get("reasons", {})
-    return list(kept["last"]) if kept.get("of") == str(actor().id) else []
+def _own_reasons(events: Iterable[Any]) -> list[str]:
+    """Return the reasons that this person gave in a conversation's events, to offer them again.
 
-
-def _remember(reason: str) -> None:
-    """Keep a short reason in the person's own session, to offer it again."""
-    if len(reason) <= LONGEST_RECENT_REASON:
-        others = [one for one in _recent_reasons() if one != reason]
-        session["reasons"] = {"of": str(actor().id), "last": [reason, *others][:MOST_RECENT_REASONS]}
+    They are read from the trail each time, so an erased reason is offered to nobody (docs/decisions/0172).
+    """
+    return list(dict.fromkeys(event.reason for event in events if event.actor_id == actor().id))[:MAX_REASONS]

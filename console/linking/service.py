@@ -11,6 +11,7 @@ from uuid import UUID
 import structlog
 from prometheus_client import Counter
 from sqlalchemy import Connection, bindparam, select, update
+from sqlalchemy.exc import IntegrityError
 
 from console.database import TransactionLost, insert_ignoring, new_id, now, writing
 from console.linking import audit
@@ -292,7 +293,11 @@ def _set_customer(connection: Connection, event: audit.Event) -> None:
         "new_customer_id": event.new_customer_id,
         "new_version": event.sequence,
     }
-    if connection.execute(_CHANGE_LINK, change).rowcount != 1:
+    try:
+        changed = connection.execute(_CHANGE_LINK, change).rowcount
+    except IntegrityError:  # the customer was erased after it was read
+        raise CustomerNotFound from None
+    if changed != 1:
         raise LinkChanged
 
 

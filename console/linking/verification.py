@@ -3,6 +3,7 @@
 import json
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -10,6 +11,7 @@ from sqlalchemy import Connection, Row, String, cast, or_, select, union
 
 from console.database import reading
 from console.linking.audit import UNREADABLE, Event
+from console.linking.tombstones import Tombstone, read_tombstone
 from console.models import AuditEvent, Conversation
 
 CHUNK = 500
@@ -27,6 +29,15 @@ def verify() -> Iterator[tuple[UUID, str | None]]:
         everyone = sorted(connection.scalars(ids))
         for start in range(0, len(everyone), CHUNK):
             yield from _verify(connection, everyone[start : start + CHUNK])
+
+
+def tombstones() -> Iterator[tuple[int, datetime]]:
+    """Give each tombstone's position, and when its event was erased."""
+    statement = select(AuditEvent.position, AuditEvent.event).where(AuditEvent.event.like('{"erased"%'))
+    with reading() as connection:
+        for row in connection.execute(statement.order_by(AuditEvent.position)):
+            if tombstone := read_tombstone(row.event):
+                yield row.position, tombstone.erased
 
 
 def _verify(connection: Connection, conversation_ids: Sequence[UUID]) -> Iterator[tuple[UUID, str | None]]:
@@ -51,42 +62,57 @@ def _verify(connection: Connection, conversation_ids: Sequence[UUID]) -> Iterato
 def _problem(
     conversation: Row[*tuple[Any, ...]] | None, trail: Sequence[Row[*tuple[Any, ...]]]
 ) -> str | None:
-    if conversation is None:
-        return "there are events, but no such conversation"
+    outbox = conversation.outbox if conversation else None
     try:
-        moved = [Event.from_dict(json.loads(row.event)) for row in trail]
-        waiting = [Event.from_dict(fields) for fields in json.loads(conversation.outbox or "[]")]
+        moved = [read_tombstone(row.event) or Event.from_dict(json.loads(row.event)) for row in trail]
+        waiting = [Event.from_dict(fields) for fields in json.loads(outbox or "[]")]
     except UNREADABLE:
         return "an event can't be read"
-    if any(_columns(row) != _identity(event) for row, event in zip(trail, moved, strict=True)):
+    if not all(map(_agree, trail, moved)):
         return "an event's row and its JSON line disagree"
     # An event may still wait in the outbox though it was moved: the next move clears it.
-    events = sorted(
-        {event.event_id: event for event in [*moved, *waiting]}.values(), key=lambda one: one.sequence
-    )
+    there = {event.event_id for event in moved if isinstance(event, Event)}
+    events = [*moved, *(event for event in waiting if event.event_id not in there)]
+    events.sort(key=lambda event: event.sequence)
+    if conversation is None and not all(isinstance(event, Tombstone) for event in events):
+        return "there are events, but no such conversation"
     return _fold(conversation, events)
 
 
-def _fold(conversation: Row[*tuple[Any, ...]], events: Sequence[Event]) -> str | None:
-    customer_id = None
+def _fold(conversation: Row[*tuple[Any, ...]] | None, events: Sequence[Event | Tombstone]) -> str | None:
+    """Follow the events in their order. What an erased event left can't be told, and is taken as it was."""
+    customer_id, is_known = None, True
     for sequence, event in enumerate(events, start=1):
-        if (event.conversation_id, event.instructor_id) != (conversation.id, conversation.instructor_id):
+        if (
+            isinstance(event, Event)
+            and conversation
+            and _owner(event) != (conversation.id, conversation.instructor_id)
+        ):
             return f"event {event.sequence} is about another conversation or instructor"
         if event.sequence != sequence:
             return f"event {sequence} is missing or there twice"
-        if event.previous_customer_id != customer_id:
+        if isinstance(event, Tombstone):
+            is_known = False
+            continue
+        if is_known and event.previous_customer_id != customer_id:
             return f"event {sequence} replaces a customer that the event before it didn't leave"
-        customer_id = event.new_customer_id
+        customer_id, is_known = event.new_customer_id, True
+    if conversation is None:
+        return None  # erased with its customer
     if len(events) != conversation.link_version:
         return f"there are {len(events)} events for {conversation.link_version} writes"
-    if customer_id != conversation.customer_id:
+    if is_known and customer_id != conversation.customer_id:
         return "the last event left another customer than the conversation has"
     return None
 
 
-def _columns(row: Row[*tuple[Any, ...]]) -> tuple[UUID, UUID, UUID, int]:
-    return row.event_id, row.conversation_id, row.instructor_id, row.sequence
+def _agree(row: Row[*tuple[Any, ...]], event: Event | Tombstone) -> bool:
+    """Say whether a row's columns are what its line says."""
+    if isinstance(event, Tombstone):
+        return (row.conversation_id, row.sequence) == (event.conversation_id, event.sequence)
+    columns = (row.event_id, row.conversation_id, row.instructor_id, row.sequence)
+    return columns == (event.event_id, *_owner(event), event.sequence)
 
 
-def _identity(event: Event) -> tuple[UUID, UUID, UUID, int]:
-    return event.event_id, event.conversation_id, event.instructor_id, event.sequence
+def _owner(event: Event) -> tuple[UUID, UUID]:
+    return event.conversation_id, event.instructor_id

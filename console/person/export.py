@@ -1,0 +1,69 @@
+"""Writes out what the console holds about a person, for a request of access: nothing about anyone else."""
+
+import json
+from collections.abc import Collection
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Connection, select
+
+from console.database import ingesting, reading
+from console.models import Conversation, Customer, Message
+from console.person import records
+from console.person.identity import Person
+
+# What an event of another person's conversation says about this person as well; its reason is about both.
+_SHARED_FIELDS = {"event_id", "event_name", "actor_type", "actor_id", "timestamp", *records.CUSTOMER_FIELDS}
+
+
+def export(person: Person, instructor_id: UUID) -> str:
+    """Return everything that is held about a person with one instructor, as one JSON object."""
+    with reading() as connection:
+        own = records.conversation_ids(connection, person, instructor_id)
+        customers = records.customer_ids(connection, person, instructor_id)
+        conversations = _rows(connection, Conversation, Conversation.id, own)
+        messages = _rows(connection, Message, Message.conversation_id, own)
+        known = _rows(connection, Customer, Customer.id, customers)
+        events = [
+            json.loads(row.event) if row.conversation_id in own else _shared(json.loads(row.event))
+            for row in records.events(connection, instructor_id, own, customers)
+        ]
+    events += [event for row in conversations for event in row.pop("audit_outbox") or []]
+    with ingesting() as connection:
+        kept = [
+            {"id": kept.id, "parts": kept.parts}
+            for kept in records.kept_payloads(connection, person, instructor_id)
+        ]
+    held = {
+        "identifier": person.identifier,
+        "instructor_id": instructor_id,
+        "customers": known,
+        "conversations": [_without_others(row, customers) for row in conversations],
+        "messages": messages,
+        "link_events": [_without_others(event, customers) for event in events],
+        "kept_payloads": kept,
+    }
+    return json.dumps(held, indent=2, default=_plain)
+
+
+def _rows(connection: Connection, table: Any, column: Any, ids: Collection[UUID]) -> list[dict[str, Any]]:
+    statement = select(table.__table__).where(column.in_(ids)).order_by(table.id)
+    return [dict(row) for row in connection.execute(statement).mappings()]
+
+
+def _shared(event: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in event.items() if name in _SHARED_FIELDS}
+
+
+def _without_others(fields: dict[str, Any], customers: Collection[UUID]) -> dict[str, Any]:
+    """Leave out the ids of other people's customers."""
+    own = {None, *map(str, customers)}
+    named = ("customer_id", *records.CUSTOMER_FIELDS)
+    return {
+        name: value for name, value in fields.items() if name not in named or (value and str(value)) in own
+    }
+
+
+def _plain(value: Any) -> str:
+    return value.isoformat() if isinstance(value, datetime) else str(value)

@@ -1,0 +1,109 @@
+"""Finds what the console holds about a person with one instructor."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Connection, Row, or_, select
+
+from console.models import (
+    AuditEvent,
+    ChannelAccount,
+    Conversation,
+    Customer,
+    Instructor,
+    Message,
+    RejectedPayload,
+)
+from console.person.identity import Person
+from console.person.payloads import take_apart
+
+CUSTOMER_FIELDS = ("previous_customer_id", "new_customer_id")
+
+_AT_A_TIME = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A kept payload that names the person: the parts that are theirs, and the rest if there is any."""
+
+    id: UUID
+    parts: list[Any]
+    rest: str | None
+
+
+class PersonError(Exception):
+    """What was asked for can't be done, and nothing was changed; the text says why."""
+
+
+def conversation_ids(connection: Connection, person: Person, instructor_id: UUID) -> list[UUID]:
+    """Return the person's conversations: those whose identifier is theirs in any written form."""
+    if connection.scalar(select(Instructor.id).where(Instructor.id == instructor_id)) is None:
+        raise PersonError("there is no instructor with that id")
+    columns = select(Conversation.id, Conversation.customer_identifier)
+    rows = connection.execute(
+        columns.where(Conversation.instructor_id == instructor_id).execution_options(yield_per=_AT_A_TIME)
+    )
+    return sorted(row.id for row in rows if person.has(row.customer_identifier))
+
+
+def customer_ids(connection: Connection, person: Person, instructor_id: UUID) -> list[UUID]:
+    """Return the person's customers: one for each channel, if any."""
+    return list(
+        connection.scalars(
+            select(Customer.id).where(
+                Customer.instructor_id == instructor_id,
+                Customer.normalized_identifier == person.normalized_identifier,
+            )
+        )
+    )
+
+
+def events(
+    connection: Connection, instructor_id: UUID, conversations: list[UUID], customers: list[UUID]
+) -> Iterator[Row[UUID, int, int, str]]:
+    """Give the events of these conversations or naming these customers."""
+    named = [AuditEvent.event.contains(str(customer_id)) for customer_id in customers]
+    rows = connection.execute(
+        select(AuditEvent.conversation_id, AuditEvent.position, AuditEvent.sequence, AuditEvent.event)
+        .where(
+            AuditEvent.instructor_id == instructor_id,
+            or_(AuditEvent.conversation_id.in_(conversations), *named),
+        )
+        .order_by(AuditEvent.position)
+        .execution_options(yield_per=_AT_A_TIME)
+    )
+    for row in rows:
+        if row.conversation_id in conversations or named_customers(row.event).intersection(customers):
+            yield row
+
+
+def named_customers(line: str) -> set[UUID]:
+    """Return the customers that an event's line names as the previous or the new one."""
+    fields = json.loads(line)
+    return {UUID(fields[key]) for key in CUSTOMER_FIELDS if fields.get(key)}
+
+
+def named_in(connection: Connection, person: Person, instructor_id: UUID, own: list[UUID]) -> list[UUID]:
+    """Return the conversations, except their own, in which a statement of WhatsApp's names the person."""
+    rows = connection.execute(
+        select(Message.conversation_id, Message.body)
+        .where(Message.instructor_id == instructor_id, Message.kind == "system")
+        .execution_options(yield_per=_AT_A_TIME)
+    )
+    return sorted({row.conversation_id for row in rows if person.is_named_in(row.body or "")}.difference(own))
+
+
+def kept_payloads(connection: Connection, person: Person, instructor_id: UUID) -> Iterator[Kept]:
+    """Give the kept payloads that name the person, except where they are another instructor's."""
+    accounts = select(ChannelAccount.account_id).where(ChannelAccount.instructor_id != instructor_id)
+    elsewhere = frozenset(connection.scalars(accounts))
+    rows = connection.execute(
+        select(RejectedPayload.id, RejectedPayload.payload).execution_options(yield_per=_AT_A_TIME)
+    )
+    for row in rows:
+        parts, rest = take_apart(row.payload, person, elsewhere)
+        if parts:
+            yield Kept(row.id, parts, rest)

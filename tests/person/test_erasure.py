@@ -1,0 +1,408 @@
+"""`flask person erase`: all of a person, nothing of anyone else's, by the owner alone; the trail stays."""
+
+import json
+import re
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime
+from hashlib import sha256
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+from flask.testing import FlaskCliRunner
+from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
+
+from console import create_app
+from console.config import Settings
+from console.database import append_only_lifted, db, owning
+from console.ingestion.service import ingest_payload
+from tests.databases import as_owner, back_door, execute, on_postgresql, rows
+from tests.factories import Desk, desk, link_state, payload, run, trail
+from tests.pages import Browser
+from tests.person.conftest import Person
+
+NUMBER, OTHER = "393331234567", "447700900461"
+ERASE = ("--reason", "asked by letter on 3 May", "--yes")
+
+
+def lines() -> list[tuple[int, str]]:
+    """Return the trail as it is stored."""
+    return [
+        (position, line) for position, line in rows("SELECT position, event FROM audit_events ORDER BY 1")
+    ]
+
+
+def count(table: str) -> int:
+    """Count a table's rows."""
+    return int(rows(f"SELECT count(*) FROM {table}")[0][0])
+
+
+def kept() -> list[Any]:
+    """Return the kept payloads."""
+    return [json.loads(line) for (line,) in rows("SELECT payload FROM rejected_payloads ORDER BY id")]
+
+
+def test_each_event_becomes_a_tombstone_in_its_place(anna: Desk, cli: FlaskCliRunner, person: Person):
+    own, others = anna.conversation(NUMBER), anna.conversation(OTHER)
+    anna.link(own)
+    anna.link(others, link_state(own).customer_id)
+    anna.unlink(others)
+    anna.unlink(own)
+    anna.link(others)
+    before = lines()
+    erased = person("erase", NUMBER, *ERASE)
+    assert erased.exit_code == 0, erased.output
+    assert erased.stdout.splitlines()[-1] == (
+        "erased: 1 conversations, 1 messages, 1 customers, 4 link events, 0 kept payloads"
+    )
+    after = lines()
+    assert [position for position, _ in after] == [position for position, _ in before] == [1, 2, 3, 4, 5]
+    assert after[4] == before[4]
+    tombstones = [json.loads(line) for _, line in after[:4]]
+    assert [list(one) for one in tombstones] == [["erased", "conversation_id", "sequence", "sha256"]] * 4
+    assert [one["sha256"] for one in tombstones] == [
+        sha256(line.encode()).hexdigest() for _, line in before[:4]
+    ]
+    assert [one["sequence"] for one in tombstones] == [1, 1, 2, 2]
+    (moment,) = {one["erased"] for one in tombstones}
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z", moment)
+    assert abs(datetime.now(UTC) - datetime.fromisoformat(moment)).total_seconds() < 60
+    mine, cousins, again, last = (UUID(one["conversation_id"]) for one in tombstones)
+    assert cousins == again == others
+    assert mine == last != own
+    columns = rows("SELECT event_id, conversation_id, sequence FROM audit_events ORDER BY position")
+    assert [(UUID(one), number) for _, one, number in columns[:4]] == [
+        (mine, 1),
+        (others, 1),
+        (others, 2),
+        (mine, 2),
+    ]
+    assert not {event_id for event_id, *_ in columns} & {
+        json.loads(line)["event_id"] for _, line in before[:4]
+    }
+    assert run(cli, "audit", "verify").splitlines()[1:] == [
+        *(f"position {position} erased {moment}" for position in (1, 2, 3, 4)),
+        "4 tombstones",
+    ]
+    assert [json.loads(line) for line in run(cli, "audit", "export").splitlines()[:4]] == tombstones
+
+
+def test_erasing_again_changes_nothing(anna: Desk, person: Person):
+    anna.link(anna.conversation(NUMBER))
+    person("erase", NUMBER, *ERASE)
+    before = lines()
+    again = person("erase", "+39 333 1234567", *ERASE)
+    assert again.exit_code == 0
+    assert again.stdout.splitlines()[-1].startswith(
+        "erased: 0 conversations, 0 messages, 0 customers, 0 link"
+    )
+    assert lines() == before
+
+
+def test_what_was_erased_before_keeps_its_digest_and_its_moment(anna: Desk, person: Person):
+    conversation_id = anna.conversation(NUMBER)
+    anna.link(conversation_id, anna.customer(OTHER))
+    anna.unlink(conversation_id)
+    person("erase", OTHER, *ERASE)
+    first = [json.loads(line) for _, line in lines()]
+    assert person("erase", NUMBER, *ERASE).exit_code == 0
+    second = [json.loads(line) for _, line in lines()]
+    for name in ("sha256", "erased", "sequence"):
+        assert [one[name] for one in second] == [one[name] for one in first]
+    assert str(conversation_id) not in {one["conversation_id"] for one in second}
+
+
+def test_another_identifiers_link_is_named_and_stops_it(anna: Desk, cli: FlaskCliRunner, person: Person):
+    own, others = anna.conversation(NUMBER), anna.conversation(OTHER)
+    anna.link(own)
+    anna.link(others, link_state(own).customer_id)
+    before = rows("SELECT * FROM conversations"), lines()
+    refused = person("erase", NUMBER, *ERASE)
+    assert refused.exit_code == 1
+    assert str(others) in refused.stderr
+    assert str(own) not in refused.stderr
+    assert len(refused.stderr.splitlines()) == 1
+    assert (rows("SELECT * FROM conversations"), lines()) == before
+    anna.unlink(others)
+    assert person("erase", NUMBER, *ERASE).exit_code == 0
+    assert count("conversations") == 1
+    run(cli, "audit", "verify")
+
+
+def test_the_same_person_with_another_instructor_is_another(anna: Desk, cli: FlaskCliRunner, person: Person):
+    bruno = desk(cli, "Bruno Pichler")
+    for one in (anna, bruno):
+        one.link(one.conversation(NUMBER))
+        broken = json.loads(payload(one.phone_number_id, NUMBER))
+        broken["entry"][0]["changes"][0]["value"]["messages"][0]["timestamp"] = "never"
+        ingest_payload(json.dumps(broken).encode())
+    assert person("erase", NUMBER, *ERASE).exit_code == 0
+    for table in ("conversations", "messages", "customers", "link_operations", "rejected_payloads"):
+        assert count(table) == 1, table
+    assert rows("SELECT instructor_id FROM customers") == [(str(bruno.instructor_id),)]
+    assert bruno.phone_number_id in json.dumps(kept())
+
+
+@pytest.mark.parametrize(
+    ("given", "theirs", "anothers"),
+    [
+        ("+39 333 123 4567", ["393331234567", "0039 (333) 123-4567"], ["393331234568", "3331234567"]),
+        ("US.13491208655302741918", [" US.13491208655302741918"], ["US.13491208655302741919"]),
+        ("40404", ["40404"], ["+40404", "404040"]),
+    ],
+)
+def test_every_written_form_is_theirs(
+    anna: Desk, person: Person, given: str, theirs: list[str], anothers: list[str]
+):
+    for identifier in [*theirs, *anothers]:
+        anna.conversation(identifier)
+    assert person("erase", given, *ERASE).exit_code == 0
+    left = rows("SELECT customer_identifier FROM conversations ORDER BY id")
+    assert [identifier for (identifier,) in left] == anothers
+    assert count("messages") == len(anothers)
+
+
+def test_a_kept_payload_keeps_what_is_others_and_can_be_tried_again(
+    anna: Desk, cli: FlaskCliRunner, person: Person
+):
+    line = payload("404", OTHER, text="beside", external_id="w.1")
+    mixed = json.loads(line)
+    messages = mixed["entry"][0]["changes"][0]["value"]["messages"]
+    messages.append({**messages[0], "from": "+39 333 1234567", "id": "w.2"})
+    ingest_payload(json.dumps(mixed).encode())
+    assert person("erase", NUMBER, *ERASE).exit_code == 0
+    assert kept() == [json.loads(line)]
+    cli.invoke(args=["channel", "add", "whatsapp", "404", "--instructor", str(anna.instructor_id)])
+    assert "stored 1" in run(cli, "ingest", "--rejected")
+    assert rows("SELECT body FROM messages") == [("beside",)]
+
+
+def test_why_a_kept_payload_was_dismissed_is_erased_with_its_part(cli: FlaskCliRunner, person: Person):
+    mixed = json.loads(payload("404", OTHER))
+    messages = mixed["entry"][0]["changes"][0]["value"]["messages"]
+    messages.append({**messages[0], "from": NUMBER})
+    ingest_payload(json.dumps(mixed).encode())
+    ((payload_id,),) = rows("SELECT id FROM rejected_payloads")
+    run(cli, "rejected", "dismiss", payload_id, "--reason", "the one from Timbuktu is known")
+    assert person("erase", NUMBER, *ERASE).exit_code == 0
+    ((reason, who),) = rows("SELECT dismissed_reason, dismissed_by FROM rejected_payloads")
+    assert (reason, bool(who)) == ("erased", True)
+
+
+def test_what_is_left_of_a_kept_payload_is_not_kept_twice(person: Person):
+    line = payload("404", OTHER, external_id="w.1")
+    mixed = json.loads(line)
+    messages = mixed["entry"][0]["changes"][0]["value"]["messages"]
+    for number in ("2", "3"):
+        messages[1:] = [{**messages[0], "from": NUMBER, "id": f"w.{number}"}]
+        ingest_payload(json.dumps(mixed).encode())
+    assert count("rejected_payloads") == 2
+    assert person("erase", NUMBER, *ERASE).exit_code == 0
+    assert kept() == [json.loads(line)]
+
+
+def test_nothing_is_erased_without_a_yes(anna: Desk, person: Person):
+    anna.link(anna.conversation(NUMBER))
+    options = ("--reason", "asked by letter")
+    for answer in ("n\n", "", "\n"):
+        stopped = person("erase", NUMBER, *options, stdin=answer)
+        assert stopped.exit_code == 1
+        assert "to erase: 1 conversations, 1 messages, 1 customers, 1 link events" in stopped.stdout
+        assert count("conversations") == count("customers") == 1
+    assert person("erase", NUMBER, *options, stdin="y\n").exit_code == 0
+    assert count("conversations") == count("customers") == 0
+
+
+@pytest.mark.parametrize("command", ["erase", "export"])
+def test_bad_usage_is_said_in_one_line(person: Person, cli: FlaskCliRunner, command: str):
+    reason = ERASE if command == "erase" else ()
+    nobody = ["person", command, NUMBER, "--instructor", str(uuid4()), *reason]
+    assert cli.invoke(args=nobody).exit_code == 1
+    for result in (cli.invoke(args=nobody), person(command, " ", *reason), person(command, "", *reason)):
+        assert result.exit_code in (1, 2)
+        assert len(result.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize("reason", ["", " ", "letter of +39 333 1234567", "of 393331234567."])
+def test_the_reason_says_something_and_does_not_name_the_person(anna: Desk, person: Person, reason: str):
+    anna.conversation(NUMBER)
+    refused = person("erase", NUMBER, "--yes", "--reason", reason)
+    assert refused.exit_code == 2
+    assert count("conversations") == 1
+
+
+def test_it_is_logged_by_whom_and_why(anna: Desk, person: Person, capfd: pytest.CaptureFixture[str]):
+    anna.conversation(NUMBER)
+    result = person("erase", NUMBER, *ERASE)
+    told = [json.loads(line) for line in (result.stderr + capfd.readouterr().err).splitlines() if "{" in line]
+    (line,) = [one for one in told if one["event"] == "person_erased"]
+    assert line["why"] == "asked by letter on 3 May"
+    assert line["by"]
+    assert NUMBER not in json.dumps(line)
+
+
+def test_events_that_cannot_be_moved_stop_it(anna: Desk, person: Person):
+    conversation_id = anna.conversation(NUMBER)
+    anna.link(conversation_id)
+    execute(f"UPDATE conversations SET audit_outbox = '[1]' WHERE id = '{conversation_id}'")
+    refused = person("erase", NUMBER, *ERASE)
+    assert refused.exit_code == 1
+    assert "flask audit drain" in refused.stderr
+    assert count("conversations") == count("customers") == 1
+
+
+def test_events_that_wait_are_moved_and_erased(anna: Desk, cli: FlaskCliRunner, person: Person):
+    conversation_id = anna.conversation(NUMBER)
+    execute("ALTER TABLE audit_events RENAME TO mislaid")
+    anna.link(conversation_id)
+    execute("ALTER TABLE mislaid RENAME TO audit_events")
+    assert link_state(conversation_id).outbox
+    assert person("erase", NUMBER, *ERASE).exit_code == 0
+    assert [list(event) for event in trail()] == [["erased", "conversation_id", "sequence", "sha256"]]
+    run(cli, "audit", "verify")
+
+
+def test_the_trail_is_append_only_again(anna: Desk, person: Person):
+    anna.link(anna.conversation(NUMBER))
+    assert person("erase", NUMBER, *ERASE).exit_code == 0
+    for statement in ("UPDATE audit_events SET event = '{}'", "DELETE FROM audit_events"):
+        with pytest.raises(DBAPIError, match="append-only"):
+            execute(statement)
+
+
+def test_a_failure_on_the_way_leaves_everything_as_it_was(settings: Settings, anna: Desk):
+    anna.link(anna.conversation(NUMBER))
+    before = lines()
+    with create_app(as_owner(settings)).app_context():
+        with pytest.raises(ZeroDivisionError):
+            change_and_fail()
+        db.engine.dispose()
+    assert lines() == before
+    with pytest.raises(DBAPIError, match="append-only"):
+        execute("UPDATE audit_events SET event = '{}'")
+
+
+def change_and_fail() -> None:
+    """Change the trail, and fail before that is committed."""
+    with owning() as connection, append_only_lifted(connection):
+        connection.execute(text("UPDATE audit_events SET event = '{}'"))
+        raise ZeroDivisionError
+
+
+@on_postgresql
+@pytest.mark.parametrize("role", ["console_link", "console_read", "console_ingest"])
+def test_the_consoles_own_roles_erase_nothing(anna: Desk, settings: Settings, role: str):
+    anna.link(anna.conversation(NUMBER))
+    before = lines(), count("messages")
+    theirs = create_app(replace(settings, database_url=settings.database_url.set(username=role)))
+    command = ["person", "erase", NUMBER, "--instructor", str(anna.instructor_id), *ERASE]
+    refused = theirs.test_cli_runner().invoke(args=command)
+    assert refused.exit_code == 1
+    assert len([line for line in refused.stderr.splitlines() if not line.startswith("{")]) == 1
+    with theirs.app_context():
+        for statement in (
+            "ALTER TABLE audit_events DISABLE TRIGGER audit_events_append_only",
+            "SET session_replication_role = replica",
+            "UPDATE audit_events SET event = '{}'",
+            "DELETE FROM customers",
+            "DELETE FROM conversations",
+        ):
+            with (
+                pytest.raises(DBAPIError, match=r"permission denied|must be owner"),
+                db.engine.begin() as connection,
+            ):
+                connection.execute(text(statement))
+        db.engine.dispose()
+    assert (lines(), count("messages")) == before
+
+
+FORGED: dict[str, Callable[[dict[str, Any]], Any]] = {
+    "one more field": lambda one: {**one, "reason": "she asked"},
+    "a field less": lambda one: {name: one[name] for name in ("erased", "conversation_id", "sequence")},
+    "another order": lambda one: dict(sorted(one.items())),
+    "a digest in capitals": lambda one: {**one, "sha256": one["sha256"].upper()},
+    "a digest too short": lambda one: {**one, "sha256": one["sha256"][:-2]},
+    "no digest": lambda one: {**one, "sha256": None},
+    "another sequence": lambda one: {**one, "sequence": one["sequence"] + 1},
+    "a sequence that is text": lambda one: {**one, "sequence": str(one["sequence"])},
+    "another conversation": lambda one: {**one, "conversation_id": str(uuid4())},
+    "a moment that is none": lambda one: {**one, "erased": "yesterday"},
+    "a moment without its zone": lambda one: {**one, "erased": one["erased"].rstrip("Z")},
+    "nothing": lambda one: {},
+}
+
+
+@pytest.mark.parametrize("how", FORGED)
+def test_verify_takes_nothing_else_for_an_event(anna: Desk, cli: FlaskCliRunner, person: Person, how: str):
+    others = anna.conversation(OTHER)
+    anna.link(others, anna.customer(NUMBER))
+    anna.unlink(others)
+    assert person("erase", NUMBER, *ERASE).exit_code == 0
+    position, line = lines()[-1]
+    forged = json.dumps(FORGED[how](json.loads(line)))
+    tamper(position, forged)
+    result = cli.invoke(args=["audit", "verify"])
+    assert result.exit_code == 1
+    assert str(others) in result.stdout
+    tamper(position, line)
+    run(cli, "audit", "verify")
+
+
+def tamper(position: int, line: str) -> None:
+    """Change a line as the owner of the tables can."""
+    with back_door() as connection, append_only_lifted(connection):
+        change = text("UPDATE audit_events SET event = :line WHERE position = :position")
+        connection.execute(change, {"line": line, "position": position})
+
+
+def test_an_event_that_is_left_out_beside_a_tombstone_is_missed(
+    anna: Desk, cli: FlaskCliRunner, person: Person
+):
+    others = anna.conversation(OTHER)
+    anna.link(others, anna.customer(NUMBER))
+    anna.unlink(others)
+    anna.link(others)
+    person("erase", NUMBER, *ERASE)
+    _, line = lines()[-1]
+    tamper(lines()[-1][0], line.replace(str(link_state(others).customer_id), str(uuid4())))
+    assert "another customer" in cli.invoke(args=["audit", "verify"]).stdout
+
+
+def test_pages_say_that_a_change_was_erased(anna: Desk, client: Browser, person: Person):
+    others = anna.conversation(OTHER)
+    anna.link(others, anna.customer(NUMBER), reason="rang from Timbuktu")
+    other_customer = anna.customer("393330000000")
+    anna.link(others, other_customer, overwrite=True)
+    assert person("erase", NUMBER, *ERASE).exit_code == 0
+    client.sign_in(anna.operator.email, anna.operator.password)
+    page = client.get_page(f"/links/{others}")
+    assert page.text.count("This change was erased") == 2
+    assert "Timbuktu" not in page.text
+    asked = client.submit(page, f"/links/{others}/unlink", reason="by mistake")
+    dialog = client.check(asked, 409).select_one("dialog")
+    assert dialog
+    assert "a change that was erased on" in dialog.text
+    stale = client.check(
+        client.submit(page, f"/links/{others}", seen_version="1", reason="late", create="1"), 409
+    )
+    assert "Can’t be told now" in stale.text
+
+
+def test_what_was_erased_is_gone_for_the_operator_who_had_it_open(
+    anna: Desk, client: Browser, person: Person
+):
+    conversation_id = anna.conversation(NUMBER)
+    client.sign_in(anna.operator.email, anna.operator.password)
+    page = client.get_page(f"/links/{conversation_id}")
+    assert person("erase", NUMBER, *ERASE).exit_code == 0
+    assert client.submit(page, f"/links/{conversation_id}", create="1", reason="too late").status_code == 404
+    assert count("customers") == 0
+
+
+def test_a_new_message_starts_a_new_conversation(anna: Desk, person: Person):
+    before = anna.conversation(NUMBER)
+    assert person("erase", NUMBER, *ERASE).exit_code == 0
+    assert anna.conversation(NUMBER) != before
+    assert count("conversations") == count("messages") == 1

@@ -1,0 +1,73 @@
+"""`flask person export`: everything that is held about one person, and nothing about anyone else."""
+
+import json
+from typing import Any
+
+from console.ingestion.service import ingest_payload
+from tests.databases import rows
+from tests.factories import Desk, desk, link_state, payload
+from tests.person.conftest import Person
+
+NUMBER, OTHER = "393331234567", "447700900461"
+
+
+def exported(person: Person, identifier: str = NUMBER) -> Any:
+    """Return what the command writes."""
+    result = person("export", identifier)
+    assert result.exit_code == 0, result.output
+    return json.loads(result.stdout)
+
+
+def test_everything_about_a_person_is_written_out(anna: Desk, person: Person):
+    conversation_id = anna.conversation(NUMBER, text="Grüße")
+    written = anna.conversation("+39 333 1234567", text="again")
+    anna.link(conversation_id, reason="rang from Gao")
+    broken = json.loads(payload("404", NUMBER, text="to no account"))
+    ingest_payload(json.dumps(broken).encode())
+    held = exported(person)
+    assert held["identifier"] == NUMBER
+    assert [one["id"] for one in held["conversations"]] == [str(conversation_id), str(written)]
+    assert [one["body"] for one in held["messages"]] == ["Grüße", "again"]
+    (customer,) = held["customers"]
+    assert customer["normalized_identifier"] == NUMBER
+    assert held["conversations"][0]["customer_id"] == customer["id"]
+    (event,) = held["link_events"]
+    assert (event["reason"], event["new_customer_id"]) == ("rang from Gao", customer["id"])
+    (kept,) = held["kept_payloads"]
+    assert kept["parts"][0]["text"]["body"] == "to no account"
+
+
+def test_nothing_about_anyone_else_is_written_out(anna: Desk, person: Person):
+    own, others = anna.conversation(NUMBER), anna.conversation(OTHER, text="not hers")
+    anna.link(own, anna.customer(OTHER), reason="mistaken for another")
+    other_customer = link_state(own).customer_id
+    anna.link(own, overwrite=True)
+    anna.link(others, link_state(own).customer_id, reason="about both of them")
+    anna.unlink(others)
+    mixed = json.loads(payload("404", NUMBER, text="hers"))
+    messages = mixed["entry"][0]["changes"][0]["value"]["messages"]
+    messages.append({**messages[0], "from": OTHER, "id": "w.2", "text": {"body": "beside"}})
+    ingest_payload(json.dumps(mixed).encode())
+    ingest_payload(f'{{"from": "{NUMBER}", "beside": "{OTHER}'.encode())
+    desk(anna.cli, "Bruno Pichler").conversation(NUMBER, text="to Bruno")
+    held = exported(person)
+    written = json.dumps(held)
+    for anothers in (OTHER, str(others), str(other_customer), "not hers", "about both", "beside", "to Bruno"):
+        assert anothers not in written, anothers
+    assert "mistaken for another" in written
+    assert [len(one["parts"]) for one in held["kept_payloads"]] == [1, 1]
+    assert held["kept_payloads"][1]["parts"] == [None]
+    shared = [one for one in held["link_events"] if "reason" not in one]
+    assert [one["event_name"].rpartition("_")[2] for one in shared] == ["linked", "unlinked"]
+
+
+def test_export_writes_nothing(anna: Desk, person: Person):
+    anna.link(anna.conversation(NUMBER))
+    before = rows("SELECT * FROM conversations") + rows("SELECT * FROM audit_events")
+    assert exported(person) == exported(person, "+39 333 123 4567") | {"identifier": NUMBER}
+    assert rows("SELECT * FROM conversations") + rows("SELECT * FROM audit_events") == before
+
+
+def test_nobody_is_an_answer_too(person: Person):
+    held = exported(person, "40404")
+    assert not any(held[name] for name in held if name not in ("identifier", "instructor_id"))
