@@ -18,6 +18,7 @@ from console import create_app
 from console.config import Settings
 from console.database import append_only_lifted, db, owning
 from console.ingestion.service import ingest_payload
+from console.linking.tombstones import line_digest
 from tests.databases import as_owner, back_door, execute, on_postgresql, rows
 from tests.factories import Desk, desk, link_state, payload, run, trail
 from tests.pages import Browser
@@ -65,6 +66,7 @@ def test_each_event_becomes_a_tombstone_in_its_place(anna: Desk, cli: FlaskCliRu
     assert [one["sha256"] for one in tombstones] == [
         sha256(line.encode()).hexdigest() for _, line in before[:4]
     ]
+    assert [line_digest(line) for _, line in after] == [line_digest(line) for _, line in before]
     assert [one["sequence"] for one in tombstones] == [1, 1, 2, 2]
     (moment,) = {one["erased"] for one in tombstones}
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z", moment)
