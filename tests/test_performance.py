@@ -14,6 +14,7 @@ from flask.testing import FlaskCliRunner
 from sqlalchemy import event, insert, text
 
 from console.database import db, new_id
+from console.linking.queries import MAX_LEFT
 from console.models import Conversation, Customer, Message
 from tests.databases import back_door, on_postgresql, on_sqlite
 from tests.factories import Desk, desk
@@ -42,9 +43,9 @@ PAGES = {
     "/badges?{ids}": (3, {"conversations.id", "customers.key"}),
     "/conversations/{one}": (3, {"conversations.id", "ix_messages_thread"}),
     "/conversations/{one}?plain=1": (4, {"conversations.id", "ix_messages_thread", "customers.key"}),
-    "/links": (2, {"ix_conversations_unlinked", "ix_messages_thread", "messages.id"}),
+    "/links": (3, {"ix_conversations_unlinked", "ix_messages_thread", "messages.id"}),
     "/links/{one}": (6, _CHOOSING | {"audit_events.key", "ix_conversations_unlinked"}),
-    "/links/{one}/customers": (3, _CHOOSING),
+    "/links/{one}/customers": (3, _CHOOSING - {"messages.id"}),
 }
 NAMES = {
     "sqlite_autoindex_conversations_1": "conversations.id",
@@ -234,7 +235,8 @@ def test_no_statement_reads_more_rows_than_it_returns_and_one(client: Browser, a
     ids = fill(anna.instructor_id, 1500)
     client.sign_in(anna.operator.email, anna.operator.password)
     for statement in get(client, path, ids):
-        assert statement.most_read <= statement.returned + 1, statement.sql
+        counted = MAX_LEFT if "count(*)" in statement.sql and "customer_id IS NULL" in statement.sql else 0
+        assert statement.most_read <= max(statement.returned, counted) + 1, statement.sql
 
 
 @on_sqlite

@@ -16,7 +16,7 @@ from flask import (
     url_for,
 )
 from flask.typing import ResponseReturnValue
-from flask_login import LoginManager
+from flask_login import LoginManager, current_user
 
 from console.accounts import devices, sessions
 from console.accounts.forms import SignInForm
@@ -47,7 +47,12 @@ _PATH_ON_THIS_HOST = re.compile(r"/(?![/\\])[!-\[\]-~]*")
 
 _BUSY = "Many people are signing in at this moment. Try again in a few seconds."
 _BUSY_SECONDS = 3
-_MISMATCH = "E-mail address and password don’t go together, or the account is disabled."
+_TIME_IS_UP = "Your session has ended. Sign in to go on where you were."
+_ENDED_ELSEWHERE = (
+    "Your session has ended: signing out, or a new password, ends your sessions in every browser."
+    " Sign in to go on where you were."
+)
+_MISMATCH = "The e-mail or password is wrong, or the account is disabled."
 
 
 @login_manager.user_loader  # type: ignore[untyped-decorator]  # Flask-Login ships no types
@@ -62,7 +67,8 @@ def load_user(user_id: str) -> Actor | None:
     if actor:
         work_for(one.instructor_id for one in actor.memberships)
         structlog.contextvars.bind_contextvars(user_id=user_id)
-        if "HX-Request" not in request.headers:  # a fragment's answer may be overtaken by its page's
+        # A fragment's answer may be overtaken by its page's; a form's answer is a page (docs/decisions/0141).
+        if "HX-Request" not in request.headers or "HX-Boosted" in request.headers:
             sessions.keep_alive()
     return actor
 
@@ -78,8 +84,11 @@ def remember_writes(response: Response) -> Response:
 @blueprint.get("/login")
 @public
 def login() -> ResponseReturnValue:
-    """Show the sign-in form."""
-    return sign_in_page(SignInForm(data={"next": request.args.get("next", "")}))
+    """Show the sign-in form, and why a session that this browser had counts no more."""
+    ended = None
+    if "_user_id" in session and not current_user.is_authenticated:
+        ended = _TIME_IS_UP if sessions.epoch() is None else _ENDED_ELSEWHERE
+    return sign_in_page(SignInForm(data={"next": request.args.get("next", "")}), ended)
 
 
 @blueprint.post("/login")

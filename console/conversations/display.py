@@ -9,6 +9,7 @@ from urllib.parse import urlencode
 from zoneinfo import ZoneInfo
 
 from flask import Flask
+from markupsafe import Markup, escape
 
 from console.conversations.queries import ConversationHead, ConversationRow, MessageRow
 from console.database import now
@@ -17,6 +18,9 @@ from console.identifiers import groups, split_country_code
 MAX_UNCUT = 16
 """Characters of an ungrouped identifier that a list shows whole; of a longer one it may hide the middle."""
 TAIL = 6
+
+# What is linked in a message: a web address, without the punctuation that ends the sentence around it.
+_ADDRESS = re.compile(r"(https?://[^\s<>\"]*[^\s<>\"'.,:;!?)\]}»”’])", re.IGNORECASE)
 
 _KINDS = {
     "audio": "Audio",
@@ -46,6 +50,7 @@ _MONTHS = ("", "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "O
 def init_app(app: Flask, zone: ZoneInfo) -> None:
     """Give the templates these filters, and the name of the zone that they show moments in."""
     clock = Clock(zone)
+    app.jinja_env.globals["now"] = now
     filters = (
         query,
         kind_name,
@@ -54,6 +59,7 @@ def init_app(app: Flask, zone: ZoneInfo) -> None:
         identifier_groups,
         listed_identifier,
         short_identifier,
+        with_links,
         clock.ago,
         clock.stamp,
         clock.moment,
@@ -139,6 +145,14 @@ def listed_identifier(identifier: str | None) -> tuple[Sequence[str], bool]:
     if len(parts) == 1 and len(parts[0]) > MAX_UNCUT:
         return (parts[0][:-TAIL], parts[0][-TAIL:]), True
     return parts, False
+
+
+def with_links(body: str) -> Markup:
+    """Escape a message, and make its web addresses (http and https only) links that say nothing of us."""
+    link = Markup('<a href="{0}" rel="noopener noreferrer nofollow" target="_blank">{0}</a>')
+    return Markup().join(
+        link.format(part) if place % 2 else escape(part) for place, part in enumerate(_ADDRESS.split(body))
+    )
 
 
 def short_identifier(identifier: str) -> str:

@@ -121,7 +121,7 @@ def _inbox(template: str) -> str:
         page = queries.inbox(
             connection, instructor_id=instructor.instructor_id, q=q, before=before, with_link=with_badge
         )
-        shown = _badges_at_once(connection, page.rows)
+        shown = badges_at_once(connection, page.rows)
     place = {"instructor": instructor.instructor_id, "q": q or None, "before": before}
     return render_template(
         template,
@@ -147,7 +147,7 @@ def _thread(conversation_id: UUID, template: str) -> str:
         if found is None:
             abort(404)
         page = queries.messages(connection, conversation_id=conversation_id, before=before)
-        shown = _badges_at_once(connection, [found])
+        shown = badges_at_once(connection, [found])
     place = {name: request.args[name] for name in _PLACE if request.args.get(name)}
     return render_template(
         template,
@@ -161,7 +161,7 @@ def _thread(conversation_id: UUID, template: str) -> str:
     )
 
 
-def _badges_at_once(
+def badges_at_once(
     connection: Any, shown: Sequence[queries.ConversationRow | queries.ConversationHead]
 ) -> dict[str, Badge]:
     """Return the badges that come with a page, for a browser without scripting (docs/decisions/0003)."""

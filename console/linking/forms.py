@@ -82,7 +82,7 @@ class LinkForm(WriteForm):
     def validate_customer_id(self, field: Field) -> None:
         """Take exactly one of the two choices."""
         if self.create.data == bool(field.data):
-            raise ValidationError("Choose a customer, or create one: one of the two.")
+            raise ValidationError("Choose a customer or create one.")
         if field.data and as_uuid(field.data) is None:
             raise ValidationError("That is not one of this instructor’s customers. Choose one from the list.")
 

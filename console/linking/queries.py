@@ -4,31 +4,41 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy import (
+    ColumnElement,
     Connection,
     Executable,
+    ScalarSelect,
+    Select,
     String,
     bindparam,
     cast,
     func,
     literal,
     select,
+    true,
     union,
     union_all,
 )
+from sqlalchemy.orm import aliased
 
-from console.conversations.queries import PREVIEW_CHARACTERS, containing, first_message_at, newest_message
+from console.conversations.cursors import Cursor
+from console.conversations.queries import PAGE_SIZE, MessageRow, Page, containing, first_message_at
 from console.identifiers import normalize_identifier, search_term
 from console.models import Conversation, Customer, Message, User
 
-MOST_CUSTOMERS = 20
+MAX_CUSTOMERS = 20
+
+MAX_LEFT = 100
+"""How far the conversations left to link are counted: the desk then says that there are more."""
 
 
 @dataclass(frozen=True, slots=True)
 class LinkView:
-    """A conversation with its link and last message, as the form shows it and a write has to have seen it."""
+    """A conversation with its link, as the form shows it and a write has to have seen it."""
 
     id: UUID
     instructor_id: UUID
@@ -41,14 +51,20 @@ class LinkView:
     linked_identifier: str | None
     link_version: int
     outbox: str | None
-    kind: str | None
-    body: str | None
-    direction: str | None
 
     @property
     def normalized_identifier(self) -> str | None:
         """Return what the conversation's own identifier normalises to (CM-1)."""
         return normalize_identifier(self.customer_identifier or "")
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What the form page shows of a conversation: its link, its newest messages, and how much is left."""
+
+    view: LinkView
+    thread: Page[MessageRow]
+    left: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +75,15 @@ class CustomerRow:
     normalized_identifier: str
     created_at: datetime
     conversations: int
+
+
+@dataclass(frozen=True, slots=True)
+class Choices:
+    """Customers to choose from, how many of them match what was typed, and whether more do."""
+
+    rows: list[CustomerRow]
+    found: int
+    more: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,40 +105,81 @@ def link_view(
 
 @cache
 def _link_view() -> Executable:
-    found = (
+    return _view_columns()
+
+
+def work(connection: Connection, *, conversation_id: UUID, instructor_ids: Sequence[UUID]) -> Work | None:
+    """Return what the form page shows of one conversation of these instructors, in one statement."""
+    asked = {"conversation_id": conversation_id, "instructor_ids": instructor_ids}
+    rows = connection.execute(_work(), asked).all()
+    if not rows:
+        return None
+    *view, left = rows[0][:-5]
+    messages = [MessageRow._make(row[-5:]) for row in rows if row[-5] is not None]
+    shown = messages[:PAGE_SIZE]
+    older = Cursor(shown[-1].sent_at, shown[-1].id) if len(messages) > PAGE_SIZE else None
+    return Work(LinkView(*view), Page(shown, older), left)
+
+
+@cache
+def _work() -> Executable:
+    columns = (Message.id, Message.direction, Message.kind, Message.body, Message.sent_at)
+    newest = (
+        select(*columns)
+        .where(Message.conversation_id == bindparam("conversation_id"))
+        .order_by(Message.sent_at.desc(), Message.id.desc())
+        .limit(PAGE_SIZE + 1)
+        .subquery()
+    )
+    shown = aliased(Conversation)
+    its_instructor = select(shown.instructor_id).where(shown.id == bindparam("conversation_id"))
+    return (
+        _view_columns(_left(its_instructor.scalar_subquery()), *newest.c)
+        .outerjoin(newest, true())
+        .order_by(newest.c.sent_at.desc(), newest.c.id.desc())
+    )
+
+
+def _view_columns(*others: Any) -> Select[*tuple[Any, ...]]:
+    return (
         select(
-            Conversation.__table__,
-            newest_message().label("newest"),
-            first_message_at().label("first_message_at"),
+            Conversation.id,
+            Conversation.instructor_id,
+            Conversation.channel,
+            Conversation.customer_identifier,
+            Conversation.status,
+            first_message_at(),
+            Conversation.last_message_at,
+            Conversation.customer_id,
+            Customer.normalized_identifier,
+            Conversation.link_version,
+            cast(Conversation.audit_outbox, String),
+            *others,
         )
+        .select_from(Conversation)
+        .outerjoin(Customer, Customer.id == Conversation.customer_id)
         .where(
             Conversation.id == bindparam("conversation_id"),
             Conversation.instructor_id.in_(bindparam("instructor_ids", expanding=True)),
         )
-        .limit(1)
-        .subquery()
     )
-    return (
-        select(
-            found.c.id,
-            found.c.instructor_id,
-            found.c.channel,
-            found.c.customer_identifier,
-            found.c.status,
-            found.c.first_message_at,
-            found.c.last_message_at,
-            found.c.customer_id,
-            Customer.normalized_identifier,
-            found.c.link_version,
-            cast(found.c.audit_outbox, String),
-            Message.kind,
-            func.substr(Message.body, 1, PREVIEW_CHARACTERS),
-            Message.direction,
-        )
-        .select_from(found)
-        .outerjoin(Customer, Customer.id == found.c.customer_id)
-        .outerjoin(Message, Message.id == found.c.newest)
-    )
+
+
+def left(connection: Connection, *, instructor_id: UUID) -> int:
+    """Return how many of an instructor's conversations have no customer; MAX_LEFT + 1 stands for more."""
+    counted: int = connection.execute(_left_of(), {"instructor_id": instructor_id}).scalar_one()
+    return counted
+
+
+@cache
+def _left_of() -> Executable:
+    return select(_left(bindparam("instructor_id")))
+
+
+def _left(instructor_id: ColumnElement[Any]) -> ScalarSelect[int]:
+    waiting = aliased(Conversation)
+    unlinked = select(literal(1)).where(waiting.instructor_id == instructor_id, waiting.customer_id.is_(None))
+    return select(func.count()).select_from(unlinked.limit(MAX_LEFT + 1).subquery()).scalar_subquery()
 
 
 def customers(
@@ -123,17 +189,18 @@ def customers(
     *,
     chosen: UUID | None = None,
     with_own: bool = False,
-) -> list[CustomerRow]:
+) -> Choices:
     """Return customers of the conversation's instructor and channel whose identifier contains `q`.
 
-    `chosen` is always among them, and so is the one with the conversation's own identifier where nothing is
-    typed, or `with_own`. At most 20: these two first, then by identifier.
+    `chosen` is always among them, and so is the one with the conversation's own identifier where that
+    matches, or `with_own`. At most MAX_CUSTOMERS: these two first, then by identifier.
     """
     term, own = search_term(q), view.normalized_identifier
-    wants_own = own is not None and (with_own or term.lower() in own.lower())
-    if not (wants_own or chosen or term):
-        return []
-    statement = _customers(own=wants_own, chosen=chosen is not None, sought=bool(term))
+    sought = not q.strip() or bool(term)
+    wants_own = own is not None and (with_own or (sought and term.lower() in own.lower()))
+    if not (wants_own or chosen or sought):
+        return Choices([], 0, False)
+    statement = _customers(own=wants_own, chosen=chosen is not None, sought=sought, narrowed=bool(term))
     asked = {
         "instructor_id": view.instructor_id,
         "channel": view.channel,
@@ -141,11 +208,14 @@ def customers(
         "chosen": chosen,
         "pattern": containing(term),
     }
-    return [CustomerRow(*row) for row in connection.execute(statement, asked)]
+    found = [CustomerRow(*row) for row in connection.execute(statement, asked)]
+    shown = found[:MAX_CUSTOMERS]
+    matching = sum(sought and term.lower() in row.normalized_identifier.lower() for row in shown)
+    return Choices(shown, matching, len(found) > MAX_CUSTOMERS)
 
 
 @cache
-def _customers(*, own: bool, chosen: bool, sought: bool) -> Executable:
+def _customers(*, own: bool, chosen: bool, sought: bool, narrowed: bool) -> Executable:
     one = select(Customer.id, Customer.normalized_identifier, Customer.created_at).where(
         Customer.instructor_id == bindparam("instructor_id"), Customer.channel == bindparam("channel")
     )
@@ -157,8 +227,8 @@ def _customers(*, own: bool, chosen: bool, sought: bool) -> Executable:
         parts.append(one.where(Customer.id == bindparam("chosen")))
     if sought:
         matches = Customer.normalized_identifier.ilike(bindparam("pattern"), escape="/")
-        first = one.where(matches).order_by(Customer.normalized_identifier).limit(MOST_CUSTOMERS)
-        parts.append(select(first.subquery()))
+        first = (one.where(matches) if narrowed else one).order_by(Customer.normalized_identifier)
+        parts.append(select(first.limit(MAX_CUSTOMERS + 1).subquery()))
     found = union(*parts).subquery()
     linked = (
         select(func.count())
@@ -167,14 +237,10 @@ def _customers(*, own: bool, chosen: bool, sought: bool) -> Executable:
         )
         .scalar_subquery()
     )
-    return (
-        select(found, linked)
-        .order_by(
-            (found.c.normalized_identifier == bindparam("own")).desc(),
-            (found.c.id == bindparam("chosen")).desc(),
-            found.c.normalized_identifier,
-        )
-        .limit(MOST_CUSTOMERS)
+    return select(found, linked).order_by(
+        (found.c.normalized_identifier == bindparam("own")).desc(),
+        (found.c.id == bindparam("chosen")).desc(),
+        found.c.normalized_identifier,
     )
 
 

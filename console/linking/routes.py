@@ -4,15 +4,26 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
-from urllib.parse import urlencode
 from uuid import UUID
 
-from flask import Blueprint, abort, flash, g, redirect, render_template, request, url_for
+from flask import (
+    Blueprint,
+    abort,
+    flash,
+    g,
+    get_flashed_messages,
+    redirect,
+    render_template,
+    request,
+    session,
+    url_for,
+)
 from flask.typing import ResponseReturnValue
 
 from console.conversations.queries import ConversationRow, Page, inbox
-from console.conversations.routes import chosen_instructor, cursor
+from console.conversations.routes import badge_is_on, badges_at_once, chosen_instructor, cursor
 from console.database import new_id, reading
+from console.identifiers import normalize_identifier
 from console.linking import history, queries, service
 from console.linking.forms import LinkForm, UnlinkForm, WriteForm, as_uuid
 from console.linking.queries import LinkView
@@ -25,11 +36,6 @@ MAX_REASONS = 5
 
 # What of the desk's address goes with a conversation, so that the queue keeps its place.
 _PLACE = ("instructor", "linked", "find", "before")
-_DONE = {
-    Outcome.LINKED: "Linked.",
-    Outcome.UNLINKED: "Link removed.",
-    Outcome.UNCHANGED: "Nothing to change: it is so already.",
-}
 _REFUSED: dict[type[service.LinkError], tuple[int, str]] = {
     service.CustomerNotFound: (
         422,
@@ -37,7 +43,7 @@ _REFUSED: dict[type[service.LinkError], tuple[int, str]] = {
     ),
     service.CustomerNotCreatable: (
         422,
-        "No customer can be created here: the identifier names nobody, or its customer is on record already.",
+        "No customer can be created from this number. It may be on record already: look below.",
     ),
     service.ReasonMissing: (
         422,
@@ -45,17 +51,15 @@ _REFUSED: dict[type[service.LinkError], tuple[int, str]] = {
     ),
     service.LinkChanged: (
         409,
-        "Somebody changed this link after you opened it. Nothing was saved: compare, and send again.",
+        "Someone changed this link after you opened it. Nothing was saved. Compare below, then save again.",
     ),
     service.OperationReused: (
         409,
-        "This form was used before, for something else. Nothing was saved: check it, and send again.",
+        "This form was already used for something else. Nothing was saved. Check it, then save again.",
     ),
 }
-_DAMAGED = "What the form carried unseen can’t be read. Nothing was saved: check it, and send again."
-_WITHOUT_PRECONDITION = (
-    "The form came without the state you saw. Nothing was saved: check it, and send again."
-)
+_DAMAGED = "This form is damaged. Reload the page. Nothing was saved."
+_WITHOUT_PRECONDITION = "This form is incomplete. Reload the page. Nothing was saved."
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,11 +81,39 @@ def desk() -> ResponseReturnValue:
         abort(403)
     q = request.args.get("q", "")
     with reading() as connection:
-        queue = _queue(connection, instructor.instructor_id, q)
+        shown = _queue(connection, instructor.instructor_id, q)
+        left = queries.left(connection, instructor_id=instructor.instructor_id)
+        done = _done(connection)
     place = _place() | ({"find": q} if q else {})
-    first = next((_address(row, place) for row in queue.rows), None)
     return render_template(
-        "linking/list.html", instructor=instructor, queue=queue, place=place, following=first
+        "linking/list.html",
+        **shown,
+        instructor=instructor,
+        left=left,
+        done=done,
+        place=place,
+        following=_following(shown["queue"], instructor.instructor_id, place),
+    )
+
+
+@blueprint.get("/links/next")
+@requires(Permission.LINKS_READ)
+def next_conversation() -> ResponseReturnValue:
+    """Go to the conversation to work on after the one named, or to the first of the page of the queue."""
+    after = as_uuid(request.args.get("after"))
+    place = _place()
+    with reading() as connection:
+        if after:
+            view = _visible(queries.link_view(connection, conversation_id=after, instructor_ids=_members()))
+            instructor_id = view.instructor_id
+        elif instructor := chosen_instructor(Permission.LINKS_READ):
+            view, instructor_id = None, instructor.instructor_id
+        else:
+            abort(403)
+        queue = _queue(connection, instructor_id, place.get("find", ""))["queue"]
+    following = _following(queue, instructor_id, place, view)
+    return redirect(
+        following or url_for("linking.desk", instructor=instructor_id, linked=place.get("linked"))
     )
 
 
@@ -103,14 +135,16 @@ def customers(conversation_id: UUID) -> ResponseReturnValue:
             queries.link_view(connection, conversation_id=conversation_id, instructor_ids=_members())
         )
         found = queries.customers(connection, view, q, chosen=chosen)
-    return render_template("linking/_customers.html", customers=found, chosen=chosen, q=q)
+    return render_template("linking/_customers.html", view=view, choices=found, chosen=chosen, q=q)
 
 
 @blueprint.post("/links/<id:conversation_id>")
 @requires(Permission.LINKS_WRITE)
 def link(conversation_id: UUID) -> ResponseReturnValue:
-    """Link or relink, as the person asked."""
+    """Link or relink, as the person asked; or, without scripting, look for customers."""
     form = LinkForm()
+    if "search" in request.form:
+        return _form_page(conversation_id, form, Answer(keep_precondition=True))
     change = partial(
         service.link,
         customer_id=as_uuid(form.customer_id.data),
@@ -153,57 +187,84 @@ def _write(conversation_id: UUID, form: WriteForm, change: Callable[..., Outcome
     except service.LinkError as error:
         status, notice = _REFUSED[type(error)]
         return _form_page(conversation_id, form, Answer(status, notice))
-    flash(_DONE[outcome])
-    form_address = url_for("linking.detail", conversation_id=conversation_id)
-    place = urlencode(_place())
-    return redirect(f"{form_address}?{place}" if place else form_address, 303)
+    version = (form.seen or 0) + (outcome is not Outcome.UNCHANGED)
+    flash(f"{outcome} {conversation_id} {version}")
+    session["then"] = request.form.get("then") == "next"
+    if session["then"]:
+        return redirect(url_for("linking.next_conversation", after=conversation_id, **_place()), 303)
+    return redirect(url_for("linking.detail", conversation_id=conversation_id, **_place()), 303)
 
 
 def _form_page(
     conversation_id: UUID, form: WriteForm | None = None, answer: Answer = Answer()
 ) -> ResponseReturnValue:
     """Show the form page, with what was typed and why it came back, if it did."""
-    chosen = as_uuid(form.customer_id.data) if isinstance(form, LinkForm) else None
-    q = request.args.get("q", "")
+    chosen = as_uuid(form.customer_id.data if isinstance(form, LinkForm) else request.args.get("customer_id"))
+    q = request.form.get("q", request.args.get("q", ""))
+    place = _place()
     with reading() as connection:
-        view = _visible(
-            queries.link_view(connection, conversation_id=conversation_id, instructor_ids=_members())
-        )
+        work = queries.work(connection, conversation_id=conversation_id, instructor_ids=_members())
+        if work is None:
+            abort(404)
+        view = _visible(work.view)
         seen = form.seen if form else None
-        events = history.history(
-            connection, view.id, outbox=view.outbox, version=view.link_version, seen=seen
-        )
+        events, labels = _history(connection, view, view.link_version, seen)
         found = queries.customers(connection, view, q, chosen=chosen, with_own=True)
-        labels = queries.labels(
-            connection,
-            instructor_id=view.instructor_id,
-            user_ids={event.actor_id for event in events or [] if event.actor_id},
-            customer_ids={id_ for event in events or [] for id_ in event.customer_ids},
-        )
-        queue = _queue(connection, view.instructor_id, request.args.get("find", ""))
+        shown = _queue(connection, view.instructor_id, place.get("find", ""))
+        done = _done(connection) if answer.status == 200 else []
     own = view.normalized_identifier
     page = render_template(
         "linking/detail.html",
+        **shown,
         view=view,
+        left=work.left,
+        thread=work.thread,
         instructor=membership(Permission.LINKS_READ, view.instructor_id),
         events=events,
         older=max(0, view.link_version - history.MAX_SHOWN),
         labels=labels,
-        customers=found,
-        creatable=own if own not in {customer.normalized_identifier for customer in found} else None,
+        choices=found,
+        creatable=own if own not in {customer.normalized_identifier for customer in found.rows} else None,
         chosen=chosen,
-        queue=queue,
-        following=_following(queue, view),
+        following=_following(shown["queue"], view.instructor_id, place, view),
         form=form,
         unlinking=isinstance(form, UnlinkForm),
         answer=answer,
+        done=done,
         seen_version=form.seen_version.data if form and answer.keep_precondition else view.link_version,
         operation_id=form.operation_id.data if form and answer.keep_precondition else new_id(),
-        place=_place(),
+        place=place,
         reasons=_own_reasons(events or []),
+        then=request.form.get("then") == "next" if form else session.get("then"),
         q=q,
     )
     return page, answer.status
+
+
+def _history(connection: Any, view: LinkView, version: int, seen: int | None) -> tuple[Any, queries.Labels]:
+    """Return a conversation's events up to `version`, and what the ids in them are called."""
+    events = history.history(connection, view.id, outbox=view.outbox, version=version, seen=seen)
+    labels = queries.labels(
+        connection,
+        instructor_id=view.instructor_id,
+        user_ids={event.actor_id for event in events or [] if event.actor_id},
+        customer_ids={id_ for event in events or [] for id_ in event.customer_ids},
+    )
+    return events, labels
+
+
+def _done(connection: Any) -> list[dict[str, Any]]:
+    """Return what the last write did: to which conversation, and the event that says the rest."""
+    done = []
+    for message in dict.fromkeys(get_flashed_messages()):
+        outcome, conversation_id, version = str(message).split()
+        view = queries.link_view(connection, conversation_id=UUID(conversation_id), instructor_ids=_members())
+        if view is None:
+            continue
+        events, labels = _history(connection, view, int(version), None)
+        event = next((event for event in events or [] if event.sequence == int(version)), None)
+        done.append({"outcome": outcome, "view": view, "event": event, "labels": labels})
+    return done
 
 
 def _visible(view: LinkView | None) -> LinkView:
@@ -218,25 +279,49 @@ def _members() -> list[UUID]:
     return [one.instructor_id for one in actor().memberships]
 
 
-def _queue(connection: Any, instructor_id: UUID, q: str) -> Page[ConversationRow]:
+def _queue(connection: Any, instructor_id: UUID, q: str) -> dict[str, Any]:
+    """Return a page of the queue, badges that come with it, and what has no number a customer can have."""
     linked = request.args.get("linked") == "yes"
-    return inbox(connection, instructor_id=instructor_id, q=q, before=cursor(), with_link=True, linked=linked)
+    queue = inbox(
+        connection, instructor_id=instructor_id, q=q, before=cursor(), with_link=True, linked=linked
+    )
+    return {
+        "queue": queue,
+        "with_badge": badge_is_on(),
+        "badges": badges_at_once(connection, queue.rows),
+        "unlinkable": {row.id for row in queue.rows if not linked and not _linkable(row)},
+    }
+
+
+def _linkable(row: ConversationRow) -> bool:
+    """Say whether a customer can have the conversation's own identifier (CM-1)."""
+    return normalize_identifier(row.customer_identifier or "") is not None
 
 
 def _place() -> dict[str, Any]:
     return {name: request.args[name] for name in _PLACE if request.args.get(name)}
 
 
-def _following(queue: Page[ConversationRow], view: LinkView) -> str | None:
-    """Return where work goes on: below this conversation, else on the next page, else again from the top."""
-    for row in queue.rows:
-        if (row.last_message_at, row.id) < (view.last_message_at, str(view.id)):
-            return _address(row, _place())
+def _following(
+    queue: Page[ConversationRow], instructor_id: UUID, place: dict[str, Any], view: LinkView | None = None
+) -> str | None:
+    """Return where work goes on: below this conversation, else on the next page, else from the top.
+
+    What has no number that a customer can have is passed over while there is anything else.
+    """
+    rows = [row for row in queue.rows if not view or row.id != str(view.id)]
+    below = [
+        row for row in rows if not view or (row.last_message_at, row.id) < (view.last_message_at, str(view.id))
+    ]
+    page = {name: value for name, value in place.items() if name != "before"} | {"instructor": instructor_id}
+    if found := next(filter(_linkable, below), None):
+        return _address(found, place)
     if queue.next:
-        q = request.args.get("find")
-        linked = request.args.get("linked")
-        return url_for("linking.desk", instructor=view.instructor_id, linked=linked, q=q, before=queue.next)
-    return next((_address(row, _place()) for row in queue.rows if row.id != str(view.id)), None)
+        return url_for("linking.next_conversation", **page, before=queue.next)
+    if view and place.get("before"):
+        return url_for("linking.next_conversation", **page)
+    found = next(filter(_linkable, rows), None) or next(iter(below or rows), None)
+    return _address(found, place) if found else None
 
 
 def _address(row: ConversationRow, place: dict[str, Any]) -> str:

@@ -15,7 +15,7 @@ log = structlog.get_logger()
 # What people read, by status: a heading, and a sentence on what can be done.
 _WORDS = {
     400: (
-        "That address is not right",
+        "This link is broken",
         "Part of the address can’t be read. Start again from the conversations.",
     ),
     403: ("Not allowed", "Your account can’t open this. Whoever runs the console can change that."),
@@ -28,12 +28,10 @@ _WORDS = {
     503: ("The database does not answer", "Try again in a moment."),
 }
 # The connection may have failed after the commit. A form that changes something is one operation (CM-2.3).
-_PERHAPS_SAVED = (
-    "It isn’t known whether this was saved. Send it again: it is saved once, however often it is sent."
-)
+_PERHAPS_SAVED = "We can’t tell whether this was saved. Try again: it can’t be saved twice."
 _FORM_EXPIRED = (
-    "The form had expired",
-    "Nothing was saved. What was typed is below: open the form again and send it.",
+    "This form has expired",
+    "Nothing was saved. Open the form again and save again. What you typed is below.",
 )
 
 

@@ -13,7 +13,7 @@ from tests.databases import execute
 from tests.factories import Desk, Person, run
 from tests.pages import Browser
 
-WRONG = "E-mail address and password don’t go together, or the account is disabled."
+WRONG = "The e-mail or password is wrong, or the account is disabled."
 
 
 def test_signing_in_leads_to_the_conversations(client: Browser, marta: Person):
@@ -176,6 +176,6 @@ def test_a_form_without_its_token_changes_nothing_and_gives_back_what_was_typed(
         page, f"/links/{conversation_id}", csrf_token=None, create="1", reason="typed <b>so</b>"
     )
     expired = client.check(answer, 400)
-    assert "The form had expired" in expired.text
+    assert "This form has expired" in expired.text
     assert "typed <b>so</b>" in expired.text
     assert client.http.get(f"/links/{conversation_id}").text.count("No one has linked") == 1

@@ -26,8 +26,8 @@ def test_the_dialog_says_what_is_replaced_by_what_and_who_linked_it_when_and_why
     dialog = page.get_by_role("dialog", name="Replace the linked customer?")
     expect(dialog).to_have_accessible_description(
         re.compile(
-            r"This replaces \+393331234567, linked by Marta Rossi on \d+ \w+ \d{4}, \d\d:\d\d "
-            r"because .?said so on the phone.?, by \+447700900456\."
+            r"\+447700900456 replaces \+393331234567\. Marta Rossi linked \+393331234567 "
+            r"on \d+ \w+ \d{4}, \d\d:\d\d: .?said so on the phone"
         )
     )
     expect(dialog).to_contain_text("Her brother's phone")
@@ -65,9 +65,9 @@ def test_only_the_explicit_button_replaces(operator: Visit):
     page = operator.open_conversation(KNOWN, "links")
     ask_to_replace(page)
     page.get_by_role("dialog").get_by_role("button", name="Replace customer").click()
-    expect(saved(page)).to_have_text("Linked.")
+    expect(saved(page)).to_contain_text("Replaced ")
     expect(page.locator(".history li").first).to_contain_text(
-        "Marta Rossi replaced +393331234567 by +447700900456"
+        "Marta Rossi replaced +393331234567 with +447700900456"
     )
     page.reload()
     expect(saved(page)).to_have_count(0)
@@ -81,7 +81,7 @@ def test_a_link_is_removed_after_the_same_question(operator: Visit):
     dialog = page.get_by_role("dialog", name="Remove the link?")
     expect(dialog).to_contain_text("Not linked")
     dialog.get_by_role("button", name="Remove link").click()
-    expect(saved(page)).to_have_text("Link removed.")
+    expect(saved(page)).to_contain_text("Removed the link to")
     expect(page.locator(".history li").first).to_contain_text("Marta Rossi removed the link to +393331234567")
     expect(page.get_by_role("button", name="Link customer")).to_be_visible()
 
@@ -91,7 +91,7 @@ def test_a_double_click_has_the_effect_of_one(operator: Visit, site: Site):
     page.get_by_role("radio", name="+447700900123").check()
     reason(page).fill("Clicked twice")
     page.get_by_role("button", name="Link customer").dblclick()
-    expect(saved(page)).to_have_text("Linked.")
+    expect(saved(page)).to_contain_text("Linked ")
     with site.app.app_context():
         assert link_state(site.world.conversations[NEW]).link_version == 3
 
@@ -106,7 +106,7 @@ def test_somebody_quicker_is_shown_side_by_side_and_what_was_typed_is_kept(opera
         desk.link(site.world.conversations[NEW], site.world.customer_ids[NEW], reason="Confirmed by mail")
     page.get_by_role("button", name="Link customer").click()
     expect(page.get_by_role("alert").and_(page.locator(":visible"))).to_contain_text(
-        "Somebody changed this link"
+        "Someone changed this link"
     )
     for term, shown in (
         ("When you opened it", "Not linked"),
@@ -119,7 +119,7 @@ def test_somebody_quicker_is_shown_side_by_side_and_what_was_typed_is_kept(opera
     expect(page.get_by_role("radio", name="+447700900456")).to_be_checked()
     page.get_by_role("button", name="Replace customer").click()
     page.get_by_role("dialog").get_by_role("button", name="Replace customer").click()
-    expect(saved(page)).to_have_text("Linked.")
+    expect(saved(page)).to_contain_text("Replaced ")
 
 
 def test_a_confirmation_that_comes_too_late_overwrites_nothing(operator: Visit, site: Site):
@@ -132,7 +132,7 @@ def test_a_confirmation_that_comes_too_late_overwrites_nothing(operator: Visit, 
         )
     page.get_by_role("dialog").get_by_role("button", name="Replace customer").click()
     expect(page.get_by_role("alert").and_(page.locator(":visible"))).to_contain_text(
-        "Somebody changed this link"
+        "Someone changed this link"
     )
     expect(page.get_by_role("dialog")).to_have_count(0)
     with site.app.app_context():
@@ -172,7 +172,7 @@ class TestWithoutScripting:
         page.get_by_role("radio", name="+447700900123").check()
         reason(page).fill("Same number")
         page.get_by_role("button", name="Link customer").click()
-        expect(saved(page)).to_have_text("Linked.")
+        expect(saved(page)).to_contain_text("Linked ")
         page.get_by_text("Replace the customer").click()
         page.get_by_role("searchbox").fill("456")
         page.get_by_role("button", name="Search").click()
@@ -185,12 +185,12 @@ class TestWithoutScripting:
         expect(reason(page)).to_have_value("Her brother's phone")
         page.get_by_role("button", name="Replace customer").click()
         dialog.get_by_role("button", name="Replace customer").click()
-        expect(page.locator(".history li").first).to_contain_text("replaced +447700900123 by +447700900456")
+        expect(page.locator(".history li").first).to_contain_text("replaced +447700900123 with +447700900456")
         page.get_by_text("Remove the link").click()
         reason(page).fill("Was somebody else")
         page.get_by_role("button", name="Remove link").click()
         page.get_by_role("dialog").get_by_role("button", name="Remove link").click()
-        expect(page.locator(".done")).to_have_text("Link removed.")
+        expect(page.locator(".done")).to_contain_text("Removed the link to")
 
     def test_older_messages_are_a_page_of_their_own(self, page: Page, site: Site):
         page.goto(f"/conversations/{site.world.conversations[THREAD]}")

@@ -35,13 +35,13 @@ def test_the_queue_is_cleared_by_keyboard_alone(operator: Visit, site: Site):
     expect(reason(page)).to_be_focused()
     keys.type("Same number, said her name")
     keys.press("Control+Enter")
-    expect(saved(page)).to_have_text("Linked.")
+    expect(saved(page)).to_contain_text("Linked ")
     expect(page.get_by_text("Linked to +447700900123")).to_be_visible()
     told = page.locator(".history li").first
     expect(told).to_contain_text("Marta Rossi linked this conversation to +447700900123 on")
     expect(told).to_contain_text("Same number, said her name")
     keys.press("n")
-    expect(page.get_by_role("heading", level=2, name=UNLINKED)).to_be_visible()
+    expect(page.get_by_role("heading", level=2, name=USER_ID)).to_be_visible()  # a short code is passed over
     expect(saved(page)).to_have_count(0)
     with site.app.app_context():
         assert link_state(site.world.conversations[NEW]).link_version == 3
@@ -70,7 +70,7 @@ def test_the_queue_keeps_its_place_after_a_save(operator: Visit):
     page.get_by_role("checkbox", name="Create customer").check()
     reason(page).fill("New this winter")
     page.get_by_role("button", name="Link customer").click()
-    expect(saved(page)).to_have_text("Linked.")
+    expect(saved(page)).to_contain_text("Linked ")
     assert before > 500
     assert queue.evaluate("(one) => one.scrollTop") == before
     expect(page.locator(".queue li").first).to_be_attached()
@@ -85,7 +85,7 @@ def test_place_in_an_older_page_of_the_queue_goes_with_every_step(operator: Visi
     page.get_by_role("checkbox", name="Create customer").check()
     reason(page).fill("New this winter")
     page.get_by_role("button", name="Link customer").click()
-    expect(saved(page)).to_have_text("Linked.")
+    expect(saved(page)).to_contain_text("Linked ")
     assert place in page.url
     page.get_by_role("link", name="Next").click()
     expect(page.get_by_role("button", name="Link customer")).to_be_visible()
@@ -95,12 +95,15 @@ def test_place_in_an_older_page_of_the_queue_goes_with_every_step(operator: Visi
 
 def test_next_goes_on_to_the_next_page_and_then_begins_again(operator: Visit):
     page = operator.open("/links")
-    page.locator(".queue li a").last.click()
+    page.locator(".queue .who").last.click()
     page.get_by_role("link", name="Next").click()
-    expect(page.get_by_text("Choose a conversation")).to_be_visible()
-    page.locator(".queue li a").last.click()
+    expect(page.get_by_role("button", name="Link customer")).to_be_visible()
+    expect(page.locator(".queue .who").first).to_have_attribute("aria-current", "page")
+    assert "before=" in page.url
+    page.locator(".queue .who").last.click()
     page.get_by_role("link", name="Next").click()
-    expect(page.get_by_role("link", name="Next")).to_be_visible()
+    expect(page.get_by_role("heading", level=2, name="+447700900123")).to_be_visible()
+    assert "before=" not in page.url
 
 
 def test_a_customer_is_chosen_or_created_and_never_both(operator: Visit):
@@ -131,7 +134,7 @@ def test_a_choice_survives_a_further_search_and_what_was_typed_too(operator: Vis
 
 def test_a_search_for_a_customer_that_finds_nobody_says_so(operator: Visit):
     page = operator.open_conversation(UNLINKED, "links")
-    expect(page.get_by_text("No customer on record has this number")).to_be_visible()
+    expect(page.get_by_role("radio")).to_have_count(3)
     page.get_by_role("searchbox").fill("999")
     expect(page.get_by_text("No customer on record has that in the number.")).to_be_visible()
     expect(page.locator("#customers-found")).to_have_text("0 customers found")
@@ -141,7 +144,7 @@ def test_a_form_that_lacks_something_comes_back_with_what_was_typed(operator: Vi
     page = operator.open_conversation(UNLINKED, "links")
     reason(page).fill("Nobody chosen")
     page.get_by_role("button", name="Link customer").click()
-    expect(page.get_by_text("Choose a customer, or create one: one of the two.")).to_be_visible()
+    expect(page.get_by_text("Choose a customer or create one.")).to_be_visible()
     expect(reason(page)).to_have_value("Nobody chosen")
 
 
@@ -155,7 +158,7 @@ def test_recent_reasons_are_offered_to_who_gave_them_and_to_nobody_else(operator
         reason(page).fill(f"undo {said}")
         page.get_by_role("button", name="Remove link").click()
         page.get_by_role("dialog").get_by_role("button", name="Remove link").click()
-        expect(saved(page)).to_have_text("Link removed.")
+        expect(saved(page)).to_contain_text("Removed the link to")
     offered = [one.get_attribute("value") for one in page.locator("datalist option").all()]
     assert offered == ["undo second reason", "second reason", "undo first reason", "first reason"]
     expect(reason(page)).to_have_attribute("list", "reasons")
@@ -190,16 +193,16 @@ def test_an_operator_links_on_the_phone_with_one_thing_at_a_time(visitor: Visito
     page.get_by_role("radio", name="+447700900123").tap()
     reason(page).fill("Same number")
     page.get_by_role("button", name="Link customer").tap()
-    expect(saved(page)).to_have_text("Linked.")
+    expect(saved(page)).to_contain_text("Linked ")
     page.get_by_role("link", name="← Queue").tap()
     expect(page.get_by_role("link", name="+447700900123")).to_have_count(0)
 
 
 def test_keys_are_shown_only_where_they_work(operator: Visit, visitor: Visitor, site: Site):
     page = operator.open("/links")
-    expect(page.locator("kbd", has_text="Ctrl Enter")).to_have_count(0)
+    expect(page.locator("main kbd", has_text="Ctrl Enter")).to_have_count(0)
     page = operator.open_conversation(NEW, "links")
     for key in ("j", "k", "/", "Ctrl Enter"):
-        expect(page.locator("kbd", has_text=re.compile(f"^{key}$")).first).to_be_visible()
+        expect(page.locator("main kbd", has_text=re.compile(f"^{key}$")).first).to_be_visible()
     phone = visitor(site.world.operator, size=PHONE).open_conversation(NEW, "links")
     expect(phone.locator("kbd:visible")).to_have_count(0)

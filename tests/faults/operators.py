@@ -15,8 +15,8 @@ from tests.faults.history import Answer, Call
 from tests.faults.server import NotSignedIn, Reply, Visitor
 from tests.faults.world import World, address
 
-CHANGED = "Somebody changed this link"
-USED_BEFORE = "This form was used before"
+CHANGED = "Someone changed this link"
+USED_BEFORE = "This form was already used"
 
 SENDS_AGAIN = 0.8
 """How often an operator who was told of a change looks, and sends again over what it is now."""
@@ -174,7 +174,7 @@ class _Operator(threading.Thread):
             time.sleep(0.05)
             return replace(call, answer=Answer.UNAVAILABLE)
         if reply.status == 303 and reply.cookie:
-            unchanged = "Nothing to change" in _session(reply.cookie)
+            unchanged = "unchanged " in _session(reply.cookie)
             self.office.learn(call.conversation, call.seen + (not unchanged))
             return replace(call, answer=Answer.UNCHANGED if unchanged else Answer.DONE)
         for notice, answer in ((CHANGED, Answer.STALE), (USED_BEFORE, Answer.REUSED)):

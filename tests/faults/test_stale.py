@@ -111,7 +111,7 @@ def test_a_confirmation_over_an_older_version_overwrites_nothing_and_tells_why(
             if not missing:
                 refused += 1
                 told = " ".join(_TAG.sub("", answer.text).split())  # ten times as fast as to parse it
-                assert "Somebody changed this link" in told
+                assert "Someone changed this link" in told
                 assert "Changed by Operator 1 on " in told
                 assert f"because {why}" in told
     figures("confirmations over an older version, 0 overwrites, all told who, when and why", refused)

@@ -118,7 +118,8 @@ def test_customer_search_is_within_the_instructor_and_at_most_twenty(marta: Brow
     for q in ("1234567", "+39 333 123", "0039-333", "(333) 123", " 39333123 "):
         assert found(q) == [str(wanted)], q
     assert len(found("4477")) == 20
-    for q in ("", "999999", "%", "_", "\x00", "x" * 5000, "<b>"):
+    assert len(found("")) == 20
+    for q in ("999999", "%", "_", "\x00", "x" * 5000, "<b>"):
         assert found(q) == [], q
 
 
@@ -331,7 +332,7 @@ def test_a_form_sent_again_with_something_else_is_refused(marta: Browser, anna: 
     page = marta.get_page(path)
     marta.submit(page, path, reason=TYPED, create="1")
     refused = marta.check(marta.submit(page, path, reason=TYPED, customer_id=str(other), overwrite="1"), 409)
-    assert "used before" in refused.text
+    assert "already used" in refused.text
     assert len(trail(conversation_id)) == 1
 
 
@@ -340,7 +341,7 @@ def test_linking_to_the_customer_it_has_says_so(marta: Browser, anna: Desk):
     anna.link(conversation_id)
     answer = send(marta, conversation_id, customer_id=str(link_state(conversation_id).customer_id))
     assert answer.status_code == 303
-    assert "Nothing to change" in marta.get_page(f"/links/{conversation_id}").text
+    assert "Nothing was changed" in marta.get_page(f"/links/{conversation_id}").text
     assert link_state(conversation_id).link_version == 1
 
 
@@ -391,7 +392,7 @@ def test_a_link_write_takes_six_statements(app: Flask, marta: Browser, anna: Des
 
 def test_the_form_says_when_the_first_message_was_sent_not_when_a_row_was_made(marta: Browser, anna: Desk):
     def head(conversation_id: UUID) -> str:
-        (said,) = marta.get_page(f"/links/{conversation_id}").select(".work .head .soft")
+        (said,) = marta.get_page(f"/links/{conversation_id}").select(".talk .head .soft")
         return " ".join(said.text.split())
 
     conversation_id = anna.conversation("393331234567", at=1_600_000_000)
@@ -438,4 +439,4 @@ def test_of_a_long_history_the_newest_are_shown_and_what_somebody_saw_long_ago_i
     assert answer.status_code == 409
     then = BeautifulSoup(answer.text, "html.parser").select("dl.change dd")[0]
     assert then.get_text("", strip=True).replace(" ", "") == "+447000001"
-    assert "because change 51" in " ".join(BeautifulSoup(answer.text, "html.parser").get_text(" ").split())
+    assert "UTC: change 51" in " ".join(BeautifulSoup(answer.text, "html.parser").get_text(" ").split())

@@ -209,7 +209,7 @@ def test_what_was_typed_comes_back_but_not_to_another_site(app: Flask, people: W
     operator = people.enter(app, "links it")
     path, form = f"/links/{people.conversation_id}", people.link_form(reason="typed <b>so</b>")
     expired = Browser(app).check(operator.ask("POST", path, data=form), 400)
-    assert "The form had expired" in expired.text
+    assert "This form has expired" in expired.text
     assert "typed <b>so</b>" in expired.text
     foreign = operator.ask("POST", path, data=form, headers={"Origin": EVIL})
     assert "typed" not in Browser(app).check(foreign, 403).text

@@ -51,7 +51,7 @@ def test_a_form_that_cannot_be_read_is_one_without_a_token(app: Flask, operator:
             b"--x\r\nContent-Disposition: \xff\r\n\r\n--x--",
         ):
             answer = operator.ask("POST", path, data=body, content_type=content_type)
-            assert "The form had expired" in Browser(app).check(answer, 400).text, (content_type, body)
+            assert "This form has expired" in Browser(app).check(answer, 400).text, (content_type, body)
     assert nothing_is_linked()
 
 

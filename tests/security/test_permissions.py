@@ -57,6 +57,10 @@ EXPECTED = """
 /links/<id:conversation_id>/unlink                 OPTIONS                302 403 403 200 200 200 302
 /links/<id:conversation_id>/unlink                 POST                   302 403 403 303 404 403 302
 /links/<id:conversation_id>/unlink                 PUT PATCH DELETE       405 405 405 405 405 405 405
+/links/next                                        GET HEAD               302 403 403 302 302 302 302
+/links/next                                        OPTIONS                302 403 403 200 200 200 302
+/links/next                                        POST                   302 403 403 404 404 404 302
+/links/next                                        PUT PATCH DELETE       405 405 405 405 405 405 405
 /login                                             GET HEAD OPTIONS       200 200 200 200 200 200 200
 /login                                             POST                   422 303 303 303 303 303 422
 /login                                             PUT PATCH DELETE       405 405 405 405 405 405 405

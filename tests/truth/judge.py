@@ -457,6 +457,7 @@ _KNOWN = re.compile(
     r"Conversations|Linking desk|(?:Keys )?j k move .*"
     r"|Next n|Choose a conversation Or begin at the top of the list\."
     r"|\+[\d ]+|\d{5,6}|IT\.\d+"
+    r"|This is not a number that a customer can have\. Choose a customer only if you know who wrote.*"
 )
 
 _DONE = (

@@ -218,6 +218,8 @@ _READ = (
     ".last",
     ".messages",
     ".more",
+    ".fresh",
+    ".keys",
     ".problem",
     ".queue",
     ".recent",
