@@ -40,6 +40,7 @@ PERMISSIONS = {
     "GET /links": Permission.LINKS_READ,
     "GET /links/<id:conversation_id>": Permission.LINKS_READ,
     "GET /links/<id:conversation_id>/customers": Permission.LINKS_READ,
+    "GET /links/next": Permission.LINKS_READ,
     "POST /links/<id:conversation_id>": Permission.LINKS_WRITE,
     "POST /links/<id:conversation_id>/unlink": Permission.LINKS_WRITE,
 }

@@ -202,7 +202,7 @@ def test_a_search_shows_what_matches_as_one_types_and_one_step_back_undoes_it(op
     page.keyboard.type("0900123")
     expect(page.locator(".rows li")).to_have_count(1)
     expect(page.locator(".badge")).to_have_text(WORDS["new"])
-    expect(page.get_by_role("status")).to_have_text("1 conversation found")
+    expect(page.locator("#found")).to_have_text("1 conversation found")
     page.go_back()
     expect(page.get_by_role("searchbox")).to_have_value("")
     expect(page.locator(".rows li")).to_have_count(50)
