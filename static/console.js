@@ -134,6 +134,23 @@
     const removing = !form.matches(".link") && form.action.includes("/unlink");
     store({ q, customer_id, create, reason, seen_version, removing, ...changes });
   };
+  /* The reason that was saved last in this window is offered for the next conversation. */
+  const lastReason = () => `reason ${find("#main").dataset.user}`;
+  const offer = () => {
+    const last = sessionStorage[lastReason()];
+    if (!last) return;
+    all("[aria-keyshortcuts=r]").forEach((one) => one.removeAttribute("aria-keyshortcuts"));
+    for (const field of all(".work [name=reason]")) {
+      const button = Object.assign(document.createElement("button"), { type: "button", textContent: last });
+      button.dataset.reason = last;
+      button.setAttribute("aria-keyshortcuts", "r");
+      const key = Object.assign(document.createElement("kbd"), { textContent: "r", ariaHidden: "true" });
+      button.append(" ", key);
+      const line = Object.assign(document.createElement("p"), { className: "recent" });
+      line.append(button);
+      field.after(line);
+    }
+  };
   const restore = () => {
     const kept = draft();
     if (!kept) return;
@@ -228,7 +245,10 @@
   on("htmx:after:request", ({ detail: { ctx } }) => {
     const { status, raw } = ctx.response;
     if (!find("#work") || !(writes(ctx) || status === 401)) return;
-    if (status < 400 && raw.redirected) sessionStorage.removeItem(draftKey());
+    if (status < 400 && raw.redirected) {
+      sessionStorage[lastReason()] = draft()?.reason ?? "";
+      sessionStorage.removeItem(draftKey());
+    }
     else if (status < 500 && draft()) store({ ...draft(), sent: undefined, ended: status === 401 });
   });
   on("htmx:response:error", ({ detail: { ctx } }) => {
@@ -307,6 +327,7 @@
       newer.href = sessionStorage[`newer ${here()}`];
       newer.firstChild.data = "← Newer ";
     }
+    if (find("#work")) offer();
     if (find("#work") && !answered) restore();
     const asking = find("#asking");
     if (asking) {

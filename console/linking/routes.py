@@ -311,7 +311,9 @@ def _following(
     """
     rows = [row for row in queue.rows if not view or row.id != str(view.id)]
     below = [
-        row for row in rows if not view or (row.last_message_at, row.id) < (view.last_message_at, str(view.id))
+        row
+        for row in rows
+        if not view or (row.last_message_at, row.id) < (view.last_message_at, str(view.id))
     ]
     page = {name: value for name, value in place.items() if name != "before"} | {"instructor": instructor_id}
     if found := next(filter(_linkable, below), None):
