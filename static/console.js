@@ -268,15 +268,21 @@
     } else if (location.search.includes("q=")) history.type = "replace";
   });
   /* Parsed for a page that is put in, what is meant for browsers without scripting would count. */
-  let held;
+  let held, chosen;
   on("htmx:before:swap", ({ detail: { ctx, tasks } }) => {
     swapping = ctx.target === document.body;
     if (swapping) leave();
+    chosen = ctx.target.id === "choices" && find("#choices :checked")?.value;
     held = ctx.target.id === "list" && document.activeElement.closest("#list li")?.id;
     for (const { fragment } of tasks) fragment.querySelectorAll("noscript").forEach((one) => one.remove());
   });
   on("htmx:after:swap", ({ detail: { ctx } }) => {
     showKeys();
+    if (chosen && !find("#choices :checked")) {
+      /* Chosen while the answer was on its way. */
+      const form = find("#choices").closest("form");
+      restoreChoice(form, { q: find("[name=q]", form).value, customer_id: chosen });
+    }
     if (ctx.target.id === "list") loaded = Date.now();
     if (held) find(`#${held} .who`)?.focus({ preventScroll: true });
     if (ctx.target === document.body) arrive(writes(ctx) && !ctx.response.raw.redirected);
