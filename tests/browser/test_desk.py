@@ -160,7 +160,14 @@ def test_recent_reasons_are_offered_to_who_gave_them_and_to_nobody_else(operator
         page.get_by_role("dialog").get_by_role("button", name="Remove link").click()
         expect(saved(page)).to_contain_text("Removed the link to")
     offered = [one.get_attribute("value") for one in page.locator("datalist option").all()]
-    assert offered == ["undo second reason", "second reason", "undo first reason", "first reason"]
+    # The last is from before: the history of the conversation is where they come from.
+    assert offered == [
+        "undo second reason",
+        "second reason",
+        "undo first reason",
+        "first reason",
+        "was somebody else",
+    ]
     expect(reason(page)).to_have_attribute("list", "reasons")
     page.get_by_role("button", name="Sign out").click()
     page.get_by_label("E-mail").fill(site.world.colleague.email)
