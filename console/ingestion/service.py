@@ -9,10 +9,10 @@ from typing import TypeVar
 from uuid import UUID
 
 from prometheus_client import Counter
-from sqlalchemy import Connection, delete, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, delete, func, insert, select, update
 from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError, ProgrammingError, SQLAlchemyError
 
-from console.database import ingesting, new_id, now
+from console.database import ingesting, missing_columns, new_id, now
 from console.ingestion import inbox
 from console.ingestion.inbox import Arrival, add, look_up
 from console.ingestion.whatsapp import NOT_JSON, Ignored, IncomingMessage, Item, Rejection, parse
@@ -162,10 +162,14 @@ def _keep(connection: Connection, raw: bytes, reason: str) -> None:
     connection.execute(insert(RejectedPayload), row)
 
 
+def _not_dismissed(connection: Connection) -> list[ColumnElement[bool]]:
+    """Return what keeps dismissed payloads out; nothing can be dismissed before 0006_dismissals."""
+    missing = "rejected_payloads.dismissed_at" in missing_columns(connection)
+    return [] if missing else [RejectedPayload.dismissed_at.is_(None)]
+
+
 def _retry_next(after: UUID, connection: Connection) -> tuple[UUID, Counts] | None:
-    waiting = select(RejectedPayload.id).where(
-        RejectedPayload.id > after, RejectedPayload.dismissed_at.is_(None)
-    )
+    waiting = select(RejectedPayload.id).where(RejectedPayload.id > after, *_not_dismissed(connection))
     payload_id = connection.scalar(waiting.order_by(RejectedPayload.id).limit(1))
     if payload_id is None:
         return None

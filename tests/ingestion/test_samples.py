@@ -324,9 +324,9 @@ def ingest_all(where: Path | URL, revision: str, badge: bool) -> tuple[list[tupl
     owner = create_app(as_owner(settings))
     with owner.app_context():
         upgrade(revision=revision)
-        add_accounts(FlaskCliRunner(owner))
         if isinstance(where, URL):
             run(FlaskCliRunner(owner), "database", "roles", "--apply")
+        add_accounts(FlaskCliRunner(owner))
     with create_app(settings).app_context():
         for raw in LINES * 2:
             ingest_payload(raw)
