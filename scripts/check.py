@@ -1,5 +1,6 @@
-"""Run every check, also past one that fails: `.venv/bin/python scripts/check.py`, what `make check` does."""
+"""Run every check, also after a failure: `.venv/bin/python scripts/check.py`, which `make check` calls."""
 
+import argparse
 import subprocess
 import sys
 from pathlib import Path
@@ -13,16 +14,18 @@ EVERYTHING = (
     *("--non-dev-dependency-groups", "dev,bench", "--known-first-party", "bootstrap"),
 )
 
-CHECKS = {
+QUICK = {
     "lint": ("-m", "ruff", "check"),
     "format": ("-m", "ruff", "format", "--check"),
-    "types": ("-m", "mypy"),
     "import contracts": (str(BIN / "lint-imports"),),
+    "template format": ("-m", "djlint", "--check", "templates"),
+    "template lint": ("-m", "djlint", "--lint", "templates"),
+}
+SLOW = {
+    "types": ("-m", "mypy"),
     "dependencies of what runs": (str(BIN / "deptry"), "."),
     "dependencies of tests, scripts and benchmarks": (str(BIN / "deptry"), ".", *EVERYTHING),
     "licences": ("-m", "scripts.licences", "--quiet"),
-    "template format": ("-m", "djlint", "--check", "templates"),
-    "template lint": ("-m", "djlint", "--lint", "templates"),
     "migrations equal models": ("scripts/check_migrations.py",),
     "migrations stop nobody on PostgreSQL": ("-m", "scripts.check_online"),
 }
@@ -35,8 +38,11 @@ def passes(name: str, arguments: tuple[str, ...]) -> bool:
 
 
 def main() -> None:
-    """Run them all; exit 1 with the names of those that failed."""
-    failed = [name for name, arguments in CHECKS.items() if not passes(name, arguments)]
+    """Run the checks; exit 1 with the names of those that failed."""
+    parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
+    parser.add_argument("--quick", action="store_true", help="only the checks that take a few seconds")
+    checks = QUICK if parser.parse_args().quick else QUICK | SLOW
+    failed = [name for name, arguments in checks.items() if not passes(name, arguments)]
     if failed:
         sys.exit(f"Failed: {', '.join(failed)}.")
     print("All checks passed.")
