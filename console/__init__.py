@@ -1,9 +1,9 @@
 """Customer Memory: the one place where the parts meet."""
 
 import sys
-from typing import Any
 
 from flask import Flask
+from flask_migrate import Migrate
 from flask_wtf import CSRFProtect
 from werkzeug.middleware.proxy_fix import ProxyFix
 
@@ -14,19 +14,6 @@ from console.operations import escaping, incoming
 # Reading a form costs up to a second of processor time a megabyte, signed in or not.
 MAX_FORM_BYTES = 1024 * 1024
 MAX_FORM_PARTS = 50
-
-
-class _Migrations:
-    """Stands for Flask-Migrate until it is used: importing it takes a third of a start."""
-
-    def __init__(self, app: Flask) -> None:
-        self._app = app
-
-    def __getattr__(self, name: str) -> Any:
-        from flask_migrate import Migrate
-
-        Migrate(self._app, database.db, directory=str(ROOT / "migrations"))  # takes this object's place
-        return getattr(self._app.extensions["migrate"], name)
 
 
 def create_app(settings: Settings | None = None) -> Flask:
@@ -65,7 +52,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     app.url_map.converters["id"] = permissions.IdConverter
 
     database.init_app(app, settings)
-    app.extensions["migrate"] = _Migrations(app)
+    Migrate(app, database.db, directory=str(ROOT / "migrations"))
     operations.init_app(app, settings)
     accounts.init_app(app)
     ingestion.init_app(app)

@@ -29,6 +29,7 @@ SLOW = {
     "migrations equal models": ("scripts/check_migrations.py",),
     "migrations stop nobody on PostgreSQL": ("-m", "scripts.check_online"),
 }
+CHECKS = QUICK | SLOW
 
 
 def passes(name: str, arguments: tuple[str, ...]) -> bool:
@@ -41,7 +42,7 @@ def main() -> None:
     """Run the checks; exit 1 with the names of those that failed."""
     parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
     parser.add_argument("--quick", action="store_true", help="only the checks that take a few seconds")
-    checks = QUICK if parser.parse_args().quick else QUICK | SLOW
+    checks = QUICK if parser.parse_args().quick else CHECKS
     failed = [name for name, arguments in checks.items() if not passes(name, arguments)]
     if failed:
         sys.exit(f"Failed: {', '.join(failed)}.")

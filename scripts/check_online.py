@@ -23,6 +23,7 @@ SERVER_VERSION = "15"
 
 # Rules of squawk that are not kept, and why.
 EXCLUDED = {
+    "ban-alter-identity": "0008_audit_positions: a trigger gives the position before the identity goes",
     "ban-char-field": "a digest has 64 characters, never more or fewer",
     "prefer-bigint-over-int": "link_version and sequence count the link writes of one conversation",
     "prefer-robust-stmts": "migrations/online.py looks before it adds a constraint, which knows no IF NOT"

@@ -12,7 +12,6 @@ from sqlalchemy import select
 from console.database import reading
 from console.linking import audit, service
 from console.models import AuditEvent, Conversation, LinkOperation, Message
-from tests.databases import back_door
 
 PASSWORD = "a long password of the tests"
 HEALING_SECONDS = 120
@@ -168,6 +167,8 @@ def trail(conversation_id: UUID | None = None) -> list[dict[str, Any]]:
 
 def operations() -> dict[UUID, UUID]:
     """Read the operation ids that are taken, with the conversation that each belongs to."""
+    from tests.databases import back_door  # needs pytest, which the benchmark does without
+
     with back_door() as connection:
         rows = connection.execute(select(LinkOperation.operation_id, LinkOperation.conversation_id))
         return {row.operation_id: row.conversation_id for row in rows}

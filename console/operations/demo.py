@@ -248,7 +248,7 @@ def _take_step(conversation: _Conversation, version: int, actor_id: UUID) -> Non
         else:
             customer_id = _customer(conversation, target)
             service.link(customer_id=customer_id, create=customer_id is None, overwrite=True, **request)
-    except service.LinkChanged:
+    except (service.LinkChanged, service.OperationReused):
         return  # A person, or another `flask demo`, was quicker.
     except service.LinkError as error:
         raise Failure(
