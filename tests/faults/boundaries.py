@@ -12,9 +12,6 @@ from sqlalchemy import event
 
 from console.database import db
 
-FIRST_COMMIT = "after commit"
-"""A boundary by its name: the first of that name."""
-
 
 @dataclass(frozen=True)
 class Run:
@@ -27,9 +24,9 @@ class Run:
 
 
 class Boundaries:
-    """Counts the boundaries that this process reaches, and kills it at one: by its number, or by its name."""
+    """Counts the boundaries that this process reaches, and kills it at one."""
 
-    def __init__(self, die_at: int | str | None) -> None:
+    def __init__(self, die_at: int | None) -> None:
         self.die_at = die_at
         self.count = 0
 
@@ -37,27 +34,25 @@ class Boundaries:
         """Count every statement and commit of the engine that writes."""
         engine = db.engine
         for moment in ("before", "after"):
-            event.listen(
-                engine, f"{moment}_cursor_execute", lambda *_, at=moment: self.reach(f"{at} statement")
-            )
+            event.listen(engine, f"{moment}_cursor_execute", lambda *_: self.reach())
         commit = engine.dialect.do_commit
 
         def do_commit(connection: Any) -> None:
-            self.reach("before commit")
+            self.reach()
             commit(connection)
-            self.reach("after commit")
+            self.reach()
 
         # SQLAlchemy has no event for a commit that is done.
         engine.dialect.do_commit = do_commit  # type: ignore[assignment,method-assign]  # bound by the closure
 
-    def reach(self, name: str) -> None:
+    def reach(self) -> None:
         """Pass a boundary, or die there."""
         self.count += 1
-        if self.die_at in (self.count, name):
+        if self.die_at == self.count:
             os.kill(os.getpid(), signal.SIGKILL)
 
 
-def run(act: Callable[[], object], die_at: int | str | None = None) -> Run:
+def run(act: Callable[[], object], die_at: int | None = None) -> Run:
     """Do something in a process of its own, which may die of it; it inherits no connection."""
     for engine in db.engines.values():
         engine.dispose()
@@ -74,13 +69,13 @@ def run(act: Callable[[], object], die_at: int | str | None = None) -> Run:
     return Run(**{"killed": killed, "answer": None, "boundaries": 0, **(json.loads(told) if told else {})})
 
 
-def _child(act: Callable[[], object], die_at: int | str | None, write: int) -> NoReturn:
+def _child(act: Callable[[], object], die_at: int | None, write: int) -> NoReturn:
     boundaries = Boundaries(die_at)
     boundaries.watch()
     told: dict[str, object]
     try:
         told = {"answer": str(act())}
-        boundaries.reach("before the answer")
+        boundaries.reach()
     except Exception:
         told = {"failure": traceback.format_exc()}
     os.write(write, json.dumps({**told, "boundaries": boundaries.count}).encode())

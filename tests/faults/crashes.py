@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from multiprocessing import get_context
@@ -14,8 +15,9 @@ from console import create_app
 from console.config import Settings
 from console.linking import audit, service
 from console.linking.verification import verify
+from tests.databases import execute
 from tests.factories import heal, link_state, trail
-from tests.faults.boundaries import FIRST_COMMIT, Run, run
+from tests.faults.boundaries import Run, run
 from tests.faults.world import World, populate
 
 RETRIES = 3
@@ -108,11 +110,21 @@ def drain(_case: Case) -> str:
 
 @dataclass(frozen=True)
 class Scenario:
-    """What is done, how often it was linked before, and what a success answers."""
+    """What is done, what a success answers, and how often it was linked before.
+
+    With `waiting` the events of before wait in the outbox; with `broken` the trail isn't there meanwhile.
+    """
 
     act: Callable[[Case], str]
     answer: str
     prepared: int = 0
+    waiting: bool = False
+    broken: bool = False
+
+    def run(self, case: Case, die_at: int | None = None) -> Run:
+        """Do it in a process of its own, which may die of it."""
+        with mislaid() if self.broken else nullcontext():
+            return run(partial(self.act, case), die_at)
 
 
 SCENARIOS = (
@@ -120,8 +132,18 @@ SCENARIOS = (
     Scenario(relink, "linked", prepared=1),
     Scenario(unlink, "unlinked", prepared=1),
     Scenario(create_and_link, "linked"),
-    Scenario(drain, "drained", prepared=1),
+    Scenario(drain, "drained", prepared=1, waiting=True),
+    Scenario(relink, "linked", prepared=1, waiting=True),
+    Scenario(link, "linked", broken=True),
 )
+
+
+@contextmanager
+def mislaid() -> Iterator[None]:
+    """Take the trail away, and put it back in the end."""
+    execute("ALTER TABLE audit_events RENAME TO mislaid")
+    yield
+    execute("ALTER TABLE mislaid RENAME TO audit_events")
 
 
 def apart(function: Callable[P, T], *arguments: P.args, **keywords: P.kwargs) -> T:
@@ -142,7 +164,7 @@ def sweep(settings: Settings, *, every: int, rounds: int) -> Tally:
 
 def _sweep(app: Flask, scenario: Scenario, every: int, rounds: int) -> Tally:
     tally, cases = Tally(), _cases(scenario, MOST_CASES)
-    boundaries = run(partial(scenario.act, next(cases))).boundaries
+    boundaries = scenario.run(next(cases)).boundaries
     assert boundaries >= FEWEST_BOUNDARIES, f"only {boundaries} boundaries"
     for round_ in range(rounds):
         for boundary in range(1 + round_ % every, boundaries + 1, every):
@@ -156,17 +178,15 @@ def _cases(scenario: Scenario, count: int) -> Iterator[Case]:
     world = populate(conversations=count)
     for conversation_id in world.conversation_ids:
         case = Case(world, conversation_id, tuple(uuid4() for _ in range(scenario.prepared)), uuid4())
-        for version, operation_id in enumerate(case.prepared):
-            if scenario.act is drain:  # what is to be drained waits because its writer died
-                assert run(partial(case.link, 0, version, operation_id), FIRST_COMMIT).killed
-            else:
+        with mislaid() if scenario.waiting else nullcontext():
+            for version, operation_id in enumerate(case.prepared):
                 case.link(0, version, operation_id)
         yield case
 
 
 def _kill_once(app: Flask, scenario: Scenario, case: Case, boundary: int) -> Tally:
     """Kill it, start again, and let the person repeat what got no answer."""
-    died = run(partial(scenario.act, case), boundary)
+    died = scenario.run(case, boundary)
     assert died.killed, died
     _restart(app, case, died)
     _finish(app, scenario, case)
@@ -177,7 +197,7 @@ def _kill_until_lifted(app: Flask, scenario: Scenario, case: Case, boundary: int
     """Kill it and each retry at the same boundary, with no start between, until the fault is lifted."""
     kills = 0
     for _ in range(RETRIES):
-        died = run(partial(scenario.act, case), boundary)
+        died = scenario.run(case, boundary)
         kills += died.killed
         if not died.killed:  # a retry of what was done already has fewer boundaries
             assert died.answer == scenario.answer, died
