@@ -74,7 +74,7 @@ def test_a_step_killed_at_any_statement_can_be_gone_on_with_or_taken_back(
             continue
         # Back to where the next one begins.
         (downgrade if direction == "up" else upgrade)(revision=below if direction == "up" else above)
-    assert kills >= 2
+    assert kills
 
 
 def test_the_first_step_killed_at_any_statement_can_be_run_again(empty: Flask, empty_settings: Settings):

@@ -27,5 +27,6 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    for name in COLUMNS:
+    # The last one first, so that an upgrade after a downgrade that was stopped keeps their order.
+    for name in reversed(COLUMNS):
         op.drop_column("rejected_payloads", name)
