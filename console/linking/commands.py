@@ -1,13 +1,21 @@
 """`flask audit`: the trail as JSON Lines, moving what waits, and checking that it explains every link."""
 
+import json
+import sys
+from collections.abc import Iterable
+from contextlib import AbstractContextManager
+from dataclasses import asdict
+from typing import TextIO, TypeVar
 from uuid import UUID
 
 import click
 
 from console.commands import UUID_PARAM, Failure, Group
-from console.linking import audit, history
-from console.linking.verification import tombstones
-from console.linking.verification import verify as verify_all
+from console.database import now
+from console.linking import audit, checkpoints, history, verification
+
+MOMENT = "%Y-%m-%dT%H:%M:%S.%fZ"
+T = TypeVar("T")
 
 audit_group = Group("audit", help="The audit trail.")
 commands: list[click.Command] = [audit_group]
@@ -38,19 +46,51 @@ def drain() -> None:
         )
 
 
+@audit_group.command("checkpoint")
+def checkpoint() -> None:
+    """Print the trail's position and digest as one JSON line, to be kept away from the database."""
+    if any(verification.gaps()):
+        raise Failure("positions are missing in the trail: `flask audit verify` names them")
+    with _progress(history.export(), history.size()) as events:
+        taken = checkpoints.take(line for _, line in events)
+    click.echo(json.dumps({**asdict(taken), "timestamp": f"{now():{MOMENT}}"}))
+
+
 @audit_group.command("verify")
-def verify() -> None:
+@click.option(
+    "--checkpoint",
+    "file",
+    metavar="FILE",
+    type=click.File(errors="replace"),
+    help="Compare the trail with the checkpoints in a file; - is stdin.",
+)
+def verify(file: TextIO | None) -> None:
     """Check that every conversation's events explain its link; name those where they don't."""
-    checked = broken = 0
-    for conversation_id, problem in verify_all():
-        checked += 1
-        if problem:
-            broken += 1
-            click.echo(f"{conversation_id} {problem}")
+    try:
+        kept = checkpoints.read(file.read()) if file else []
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint="--checkpoint") from None
+    with _progress(verification.verify(), verification.count()) as conversations:
+        broken = [f"{conversation_id} {problem}" for conversation_id, problem in conversations if problem]
+    others = list(verification.gaps())
+    if kept:
+        with _progress(history.export(), history.size()) as events:
+            others += checkpoints.problems((line for _, line in events), kept)
+    for line in (*broken, *others):
+        click.echo(line)
+    total = verification.count()
     if broken:
-        raise Failure(f"{broken} of {checked} conversations have links that their events don't explain")
-    click.echo(f"verified {checked} conversations: their events explain every link")
-    if erased := [
-        f"position {place} erased {moment:%Y-%m-%dT%H:%M:%S.%fZ}" for place, moment in tombstones()
-    ]:
+        raise Failure(f"{len(broken)} of {total} conversations have links that their events don't explain")
+    if others:
+        raise Failure("the trail is not as it was written")
+    click.echo(f"verified {total} conversations: their events explain every link")
+    if kept:
+        click.echo(f"verified {len(kept)} checkpoints: no event up to position {kept[-1].position} changed")
+    erased = [f"position {place} erased {moment:{MOMENT}}" for place, moment in verification.tombstones()]
+    if erased:
         click.echo("\n".join([*erased, f"{len(erased)} tombstones"]))
+
+
+def _progress(items: Iterable[T], length: int) -> AbstractContextManager[Iterable[T]]:
+    """Show on a terminal how far a command has come."""
+    return click.progressbar(items, length=length, file=sys.stderr, hidden=not sys.stderr.isatty())

@@ -45,11 +45,16 @@ def export(*, after: int = 0, instructor_id: UUID | None = None) -> Iterator[tup
     statement = select(AuditEvent.position, AuditEvent.event).where(AuditEvent.position > after)
     if instructor_id:
         statement = statement.where(AuditEvent.instructor_id == instructor_id)
-    with reading() as connection:
-        for row in connection.execute(
-            statement.order_by(AuditEvent.position).execution_options(yield_per=500)
-        ):
+    statement = statement.order_by(AuditEvent.position).execution_options(yield_per=500)
+    with reading() as connection, connection.execute(statement) as rows:
+        for row in rows:
             yield row.position, row.event
+
+
+def size() -> int:
+    """Return how many events the trail has."""
+    with reading() as connection:
+        return connection.scalars(select(func.count()).select_from(AuditEvent)).one()
 
 
 def history(

@@ -2,33 +2,57 @@
 
 import json
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, Row, String, cast, or_, select, union
+from sqlalchemy import CompoundSelect, Connection, Row, String, cast, func, or_, select, union
 
 from console.database import reading
 from console.linking.audit import UNREADABLE, Event
 from console.linking.tombstones import Tombstone, read_tombstone
-from console.models import AuditEvent, Conversation
+from console.models import AuditCounter, AuditEvent, Conversation
 
 CHUNK = 500
 
 
 def verify() -> Iterator[tuple[UUID, str | None]]:
     """Give every conversation that has a link or an event, with what is wrong with it or None."""
+    statement = _concerned().order_by("id").execution_options(yield_per=CHUNK)
+    with reading() as connection, connection.execute(statement) as ids:
+        for some in ids.scalars().partitions(CHUNK):
+            yield from _verify(connection, some)
+
+
+def count() -> int:
+    """Return how many conversations `verify` looks at."""
     with reading() as connection:
-        touched = or_(
-            Conversation.link_version != 0,
-            Conversation.customer_id.is_not(None),
-            Conversation.audit_outbox.is_not(None),
-        )
-        ids = union(select(Conversation.id).where(touched), select(AuditEvent.conversation_id))
-        everyone = sorted(connection.scalars(ids))
-        for start in range(0, len(everyone), CHUNK):
-            yield from _verify(connection, everyone[start : start + CHUNK])
+        return connection.scalars(select(func.count()).select_from(_concerned().subquery())).one()
+
+
+def gaps() -> Iterator[str]:
+    """Give each place where positions are missing in the trail (CM-2.5: 1, 2, 3 … with no gap)."""
+    before = func.lag(AuditEvent.position, 1, 0).over(order_by=AuditEvent.position).label("before")
+    places = select(AuditEvent.position, before).subquery()
+    broken = select(places).where(places.c.position != places.c.before + 1).order_by(places.c.position)
+    with reading() as connection:
+        for row in connection.execute(broken):
+            yield f"positions {row.before + 1} to {row.position - 1} are missing"
+        last = connection.scalar(select(func.coalesce(func.max(AuditEvent.position), 0)))
+        given = connection.scalar(select(AuditCounter.position))
+        if last != given:
+            yield f"the trail ends at position {last}, and the last position given is {given}"
+
+
+def _concerned() -> CompoundSelect[Any]:
+    touched = or_(
+        Conversation.link_version != 0,
+        Conversation.customer_id.is_not(None),
+        Conversation.audit_outbox.is_not(None),
+    )
+    return union(select(Conversation.id).where(touched), select(AuditEvent.conversation_id))
 
 
 def tombstones() -> Iterator[tuple[int, datetime]]:
@@ -55,12 +79,31 @@ def _verify(connection: Connection, conversation_ids: Sequence[UUID]) -> Iterato
         select(AuditEvent.__table__).where(AuditEvent.conversation_id.in_(conversation_ids))
     ):
         trail[row.conversation_id].append(row)
+    taken = _in_trail(connection, [row.outbox for row in conversations.values() if row.outbox])
     for conversation_id in conversation_ids:
-        yield conversation_id, _problem(conversations.get(conversation_id), trail[conversation_id])
+        yield conversation_id, _problem(conversations.get(conversation_id), trail[conversation_id], taken)
+
+
+def _in_trail(connection: Connection, outboxes: Sequence[str]) -> dict[UUID, tuple[UUID, int]]:
+    """Return the conversation and sequence that the trail has for each id of the waiting events."""
+    ids = []
+    for outbox in outboxes:
+        with suppress(*UNREADABLE):  # named where its conversation is looked at
+            ids += [Event.from_dict(fields).event_id for fields in json.loads(outbox)]
+    columns = (AuditEvent.event_id, AuditEvent.conversation_id, AuditEvent.sequence)
+    return {
+        row.event_id: (row.conversation_id, row.sequence)
+        for start in range(0, len(ids), CHUNK)
+        for row in connection.execute(
+            select(*columns).where(AuditEvent.event_id.in_(ids[start : start + CHUNK]))
+        )
+    }
 
 
 def _problem(
-    conversation: Row[*tuple[Any, ...]] | None, trail: Sequence[Row[*tuple[Any, ...]]]
+    conversation: Row[*tuple[Any, ...]] | None,
+    trail: Sequence[Row[*tuple[Any, ...]]],
+    taken: Mapping[UUID, tuple[UUID, int]],
 ) -> str | None:
     outbox = conversation.outbox if conversation else None
     try:
@@ -68,6 +111,15 @@ def _problem(
         waiting = [Event.from_dict(fields) for fields in json.loads(outbox or "[]")]
     except UNREADABLE:
         return "an event can't be read"
+    sequences = {row.sequence: row.event_id for row in trail}
+    for event in waiting:
+        if taken.get(event.event_id, (event.conversation_id, event.sequence)) != (
+            event.conversation_id,
+            event.sequence,
+        ):
+            return f"the trail holds the id of the waiting event {event.event_id} for another event"
+        if sequences.get(event.sequence, event.event_id) != event.event_id:
+            return f"the trail holds the sequence of the waiting event {event.event_id} for another event"
     if not all(map(_agree, trail, moved)):
         return "an event's row and its JSON line disagree"
     # An event may still wait in the outbox though it was moved: the next move clears it.
