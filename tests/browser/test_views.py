@@ -26,7 +26,7 @@ def open_view(visitor: Visitor, site: Site, view: View, **window) -> Visit:
     """Open a window in the state that a view names."""
     visit = visitor(site.world.operator if view.signed_in else None, **window)
     view.lead(visit, site)
-    if not visit.page.locator("#failed:visible").count():
+    if not visit.page.locator("#again:visible").count():
         expect(visit.page.locator(".badge:not([data-state])")).to_have_count(0)
     return visit
 

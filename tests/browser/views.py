@@ -44,7 +44,7 @@ def _all_messages(visit: Visit, _site: Site) -> None:
 def _unanswered(visit: Visit, _site: Site) -> None:
     visit.expected = "status of 503"
     visit.page.route("**/badges?*", lambda route: route.fulfill(status=503))
-    expect(visit.open("/conversations").get_by_role("alert")).to_be_visible()
+    expect(visit.open("/conversations").get_by_text("Not every badge was loaded")).to_be_visible()
 
 
 def _not_found(visit: Visit, _site: Site) -> None:
