@@ -10,14 +10,17 @@ from typing import cast
 
 import click
 from alembic import context
+from alembic.migration import MigrationContext
 from alembic.util import CommandError
 from flask import current_app
-from sqlalchemy import Connection
+from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError
 
 from console.commands import name_database
 from console.config import sqlite_path
 from migrations import online
+
+AUDIT = "0004_audit_events"
 
 db = current_app.extensions["migrate"].db
 
@@ -40,6 +43,7 @@ def migrate_sqlite(path: Path) -> None:
         try:
             context.configure(connection=connection, target_metadata=db.metadata, transactional_ddl=True)
             with context.begin_transaction():
+                keep_audit_events(context.get_context())
                 context.run_migrations()
                 refuse_broken_references(connection)
         finally:
@@ -55,12 +59,30 @@ def refuse_broken_references(connection: Connection) -> None:
         )
 
 
+def keep_audit_events(migration: MigrationContext) -> None:
+    """Refuse a downgrade that would drop audit events, unless `-x drop-audit=yes` says to (CM-2.5)."""
+    if migration.connection is None or "destination_rev" not in migration.opts:
+        return  # a command that only looks
+    steps = migration.opts["fn"](migration.get_current_heads(), migration)
+    if not any(step.is_downgrade and step.revision.revision == AUDIT for step in steps):
+        return
+    if context.get_x_argument(as_dictionary=True).get("drop-audit") == "yes":
+        return
+    for condition in ("audit_events", "conversations WHERE audit_outbox IS NOT NULL"):
+        if migration.connection.scalar(text(f"SELECT count(*) FROM {condition}")):
+            raise CommandError(
+                "this downgrade would drop audit events: keep what `flask audit drain` and then"
+                " `flask audit export` write, and repeat it with -x drop-audit=yes"
+            )
+
+
 def migrate_postgresql() -> None:
     """Migrate a PostgreSQL database while it is in use."""
     with db.engine.execution_options(isolation_level="AUTOCOMMIT").connect() as connection:
         connection.detach()  # closed in the end, with all that was set in its session
         online.take_turn(connection)
         context.configure(connection=connection, target_metadata=db.metadata)
+        keep_audit_events(context.get_context())
         with online.resumable(context.get_context(), context.script):
             context.run_migrations()
 

@@ -28,4 +28,7 @@ def migrate(settings: Settings, direction: str, revision: str, survives: int) ->
             count += 1
 
         event.listen(db.engine, "before_cursor_execute", on_statement)
-        (upgrade if direction == "up" else downgrade)(revision=revision)
+        if direction == "up":
+            upgrade(revision=revision)
+        else:
+            downgrade(revision=revision, x_arg=["drop-audit=yes"])

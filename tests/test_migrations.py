@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,8 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from flask import Flask
-from flask_migrate import downgrade, upgrade
+from flask_migrate import downgrade as flask_downgrade
+from flask_migrate import upgrade
 from sqlalchemy import URL, Connection, inspect, text
 
 from console import create_app
@@ -59,6 +61,8 @@ INSERT INTO users (id, email, name, password_hash, active, created_at)
 VALUES ('{A}', 'a@example.org', 'A', 'hash', true, '2026-01-01')
 """
 LINK = f"UPDATE conversations SET customer_id = '{A}', link_version = 1, link_operation_id = '{A}'"
+downgrade = partial(flask_downgrade, x_arg=["drop-audit=yes"])
+
 ROWS = {
     "0001_inbox": [
         f"INSERT INTO instructors VALUES ('{A}', 'Anna', '2026-01-01')",
@@ -277,3 +281,24 @@ def test_a_place_that_cannot_be_written_is_refused_in_one_line(tmp_path: Path):
     assert process.returncode == 1
     assert "can't be made or written" in stderr
     assert "Traceback" not in stderr
+
+
+@pytest.mark.parametrize("revision", ["0003_conversation_link", "base"])
+@pytest.mark.parametrize("event", ROWS["0004_audit_events"], ids=["in the trail", "in an outbox"])
+def test_a_downgrade_that_would_drop_events_is_refused_unless_told(
+    empty: Flask, capfd: pytest.CaptureFixture[str], revision: str, event: str
+):
+    upgrade(revision="0004_audit_events")
+    execute(*(statement for name in REVISIONS[:3] for statement in ROWS[name]), event)
+    upgrade()
+    before = dump()
+    with pytest.raises(SystemExit):
+        flask_downgrade(revision=revision)
+    assert "flask audit export" in capfd.readouterr().err
+    assert dump() == before
+    downgrade(revision=revision)
+
+
+def test_a_downgrade_that_drops_no_event_goes_ahead(empty: Flask):
+    upgrade()
+    flask_downgrade(revision="base")

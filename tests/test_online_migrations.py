@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 import pytest
 from flask import Flask
-from flask_migrate import downgrade, upgrade
+from flask_migrate import upgrade
 from sqlalchemy import URL, Connection, create_engine, text
 
 from benchmarks import migrations as benchmark
@@ -18,7 +18,16 @@ from migrations.online import ADVISORY_LOCK
 from tests import killed
 from tests.databases import execute, on_postgresql, rows
 from tests.postgres import Cluster
-from tests.test_migrations import REVISIONS, ROWS, dump, empty, empty_settings, flask, test_models_equal_head
+from tests.test_migrations import (
+    REVISIONS,
+    ROWS,
+    downgrade,
+    dump,
+    empty,
+    empty_settings,
+    flask,
+    test_models_equal_head,
+)
 
 __all__ = ["empty", "empty_settings"]
 
