@@ -148,7 +148,8 @@ def _read(
     try:
         return connection.execute(build(with_link=with_link), asked).all(), with_link
     except (ProgrammingError, OperationalError) as error:
-        missing = isinstance(error, ProgrammingError) or "no such column" in str(error.orig)  # SQLite's way
+        # PostgreSQL's SQLSTATE, or SQLite's only way to tell.
+        missing = getattr(error.orig, "sqlstate", None) == "42703" or "no such column" in str(error.orig)
         if not with_link or not missing:
             raise
         connection.rollback()

@@ -23,6 +23,10 @@ from console.text import reason_fault
 log = structlog.get_logger()
 
 
+FOREIGN_KEY_VIOLATION = "23503"
+"""PostgreSQL's SQLSTATE."""
+
+
 class Outcome(StrEnum):
     """What a request to change a link came to."""
 
@@ -295,8 +299,10 @@ def _set_customer(connection: Connection, event: audit.Event) -> None:
     }
     try:
         changed = connection.execute(_CHANGE_LINK, change).rowcount
-    except IntegrityError:  # the customer was erased after it was read
-        raise CustomerNotFound from None
+    except IntegrityError as error:
+        if getattr(error.orig, "sqlstate", None) != FOREIGN_KEY_VIOLATION:
+            raise
+        raise CustomerNotFound from None  # erased after it was read; SQLite lets nobody write in between
     if changed != 1:
         raise LinkChanged
 

@@ -173,6 +173,7 @@ def test_recent_reasons_are_offered_to_who_gave_them_and_to_nobody_else(operator
     page.get_by_label("E-mail").fill(site.world.colleague.email)
     page.get_by_label("Password").fill(PASSWORD)
     page.get_by_role("button", name="Sign in").click()
+    expect(page.get_by_role("button", name="Sign out")).to_be_visible()
     page = operator.open_conversation(NEW, "links")
     expect(page.get_by_text(site.world.colleague.email)).to_be_visible()
     expect(page.locator("datalist option")).to_have_count(0)

@@ -308,10 +308,10 @@ def test_every_series_bears_the_consoles_own_words_alone(app: Flask, marta: Brow
 def test_payloads_that_wait_are_counted_until_they_are_stored(app: Flask, anna: Desk, cli: FlaskCliRunner):
     waiting = ("console_waiting_payloads",)
     assert samples(app)[waiting] == 0
-    ingest_payload(payload("another account", "393331234567").encode())
+    ingest_payload(payload("5550001", "393331234567").encode())
     ingest_payload(b"no JSON")
     assert samples(app)[waiting] == 2
-    run(cli, "channel", "add", "whatsapp", "another account", "--instructor", str(anna.instructor_id))
+    run(cli, "channel", "add", "whatsapp", "5550001", "--instructor", str(anna.instructor_id))
     cli.invoke(args=["ingest", "--rejected"])
     assert samples(app)[waiting] == 1
 

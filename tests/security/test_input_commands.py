@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as effort
 
 from console.identifiers import normalize_identifier
+from console.text import is_name
 from tests.databases import on_sqlite, rows
 from tests.factories import Desk, desk, run
 from tests.security.naughty import NAUGHTY, any_text
@@ -109,10 +110,10 @@ def test_what_reaches_a_database_is_stored_as_given_or_refused(cli: FlaskCliRunn
 
 
 def expected(name: str) -> int:
-    """Return how adding an instructor ends: done, without a name, or with what is no text."""
+    """Return how adding an instructor ends: done, with what is no name, or with what is no text."""
     if any("\ud800" <= one <= "\udfff" for one in name):
         return 2
-    return 0 if name.strip() else 1
+    return 0 if is_name(name.strip()) else 1
 
 
 @on_sqlite

@@ -237,7 +237,7 @@ def texts_of(page: str, name: str) -> list[str]:
 @on_sqlite
 def test_on_every_page_they_are_only_text(app: Flask, people: World, receive: Callable[[bytes], None]):
     texts, names = [text for text in NAUGHTY if text], [text for text in NAUGHTY if is_name(text)]
-    plain = [f"z{number}" for number in range(len(names))]
+    plain = [f"z{number}".ljust(len(name), "z") for number, name in enumerate(names)]  # cut alike
     fill(receive, people.anna.phone_number_id, texts, names)
     fill(receive, people.bruno.phone_number_id, ["zzz"] * len(texts), plain)
     visitors = people.enter(app, "links it"), people.enter(app, "links another")

@@ -89,7 +89,9 @@ def test_a_password_is_kept_as_argon2id_and_has_no_date(client: Browser, setting
     assert client.sign_in(email, PASSWORD).status_code == 303
 
 
-def test_of_a_repeated_name_the_first_counts(client: Browser, cli: FlaskCliRunner, anna: Desk):
+def test_of_a_repeated_parameter_the_first_counts_and_a_repeated_field_is_refused(
+    client: Browser, cli: FlaskCliRunner, anna: Desk
+):
     other = desk(cli, "Bruno Pichler")
     conversation_id = anna.conversation("393331234567")
     client.sign_in(anna.operator.email, anna.operator.password)
@@ -99,7 +101,10 @@ def test_of_a_repeated_name_the_first_counts(client: Browser, cli: FlaskCliRunne
     path = f"/links/{conversation_id}"
     fields = fields_of(client.get_page(path).select("main form[method=post]")[0])
     twice = MultiDict([*(fields | {"reason": "the first", "create": "1"}).items(), ("reason", "the second")])
-    assert client.http.post(f"{path}?reason=another", data=twice).status_code == 303
+    assert client.http.post(path, data=twice).status_code == 422
+    assert trail() == []
+    once = fields | {"reason": "the first", "create": "1"}
+    assert client.http.post(f"{path}?reason=another", data=once).status_code == 303
     assert [event["reason"] for event in trail()] == ["the first"]
 
 
