@@ -24,10 +24,10 @@ _WORDS = {
     411: ("Not a form", "A form says how long it is before it is sent. Nothing was saved."),
     413: ("Too large", "What was sent is larger than the console takes. Nothing was saved."),
     415: ("Not a form", "The console takes what its own forms send, and nothing else. Nothing was saved."),
-    500: ("Something failed", "The fault is the console’s and has been logged. Nothing was saved."),
+    500: ("Something failed", "The fault is the console’s and has been logged."),
     503: ("The database does not answer", "Try again in a moment."),
 }
-# The connection may have failed after the commit. A form that changes something is one operation (CM-2.3).
+# The commit may have been done before the failure. A form that changes something is one operation (CM-2.3).
 _PERHAPS_SAVED = "We can’t tell whether this was saved. Try again: it can’t be saved twice."
 _FORM_EXPIRED = (
     "This form has expired",
@@ -38,6 +38,7 @@ _FORM_EXPIRED = (
 def init_app(app: Flask) -> None:
     """Answer every failure with a page."""
     app.register_error_handler(HTTPException, show_http_error)
+    app.register_error_handler(InternalServerError, show_failure)
     app.register_error_handler(CSRFError, show_expired_form)
     for failure in (DatabaseError, InterfaceError, PoolTimeoutError, sqlite3.Error):
         app.register_error_handler(failure, show_unavailable)
@@ -70,12 +71,21 @@ def show_unavailable(error: Exception) -> ResponseReturnValue:
     log.error(
         "database_unavailable", kind=type(cause).__name__, route=request.url_rule and request.url_rule.rule
     )
-    heading, advice = _WORDS[503]
+    return _perhaps_saved(503)
+
+
+def show_failure(_error: InternalServerError) -> ResponseReturnValue:
+    """Say that the console failed, which may have been after a commit; a form can be sent again as it was."""
+    return _perhaps_saved(500)
+
+
+def _perhaps_saved(status: int) -> ResponseReturnValue:
+    heading, advice = _WORDS[status]
     form = _form()
     retry = form if "password" not in form else {}
     if retry:
         advice = _PERHAPS_SAVED
-    return render_template("error.html", heading=heading, advice=advice, typed=_typed(), retry=retry), 503
+    return render_template("error.html", heading=heading, advice=advice, typed=_typed(), retry=retry), status
 
 
 def _typed() -> dict[str, str]:

@@ -63,6 +63,26 @@ def test_a_write_that_the_server_refuses_can_be_sent_again_as_it_was(marta: Brow
     assert link_state(conversation_id).link_version == 1
 
 
+def test_a_failure_after_the_commit_does_not_say_that_nothing_was_saved(
+    marta: Browser, anna: Desk, monkeypatch: pytest.MonkeyPatch
+):
+    conversation_id = anna.conversation("393331234567")
+    path = f"/links/{conversation_id}"
+    page = marta.get_page(path)
+
+    def fail(_message: str) -> None:
+        raise RuntimeError("after the commit")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("console.linking.routes.flash", fail)
+        failed = marta.check(marta.submit(page, path, reason="typed once", create="1"), 500)
+    assert "Nothing was saved" not in failed.text
+    assert "We can’t tell whether this was saved" in failed.text
+    assert link_state(conversation_id).link_version == 1
+    send_again(marta, path, failed)
+    assert link_state(conversation_id).link_version == 1
+
+
 def send_again(browser: Browser, path: str, failed: BeautifulSoup) -> None:
     """Send what an error page gives back."""
     form = failed.select_one("form[method=post]")
