@@ -76,8 +76,9 @@ def _match(trail: Sequence[Event], calls: Sequence[Call]) -> Iterator[str]:
 
 
 def _is_effect(event: Event, call: Call) -> bool:
-    """Say whether an event is the effect of a call. A repeat's reason may be another (decision 0004)."""
-    return (event.new, event.actor, event.sequence) == (call.wanted, call.actor, call.seen + 1)
+    """Say whether an event is the effect of a call."""
+    done = (event.new, event.actor, event.sequence, event.reason)
+    return done == (call.wanted, call.actor, call.seen + 1, call.reason)
 
 
 def _order(trail: Sequence[Event], calls: Sequence[Call]) -> Iterator[str]:

@@ -2,7 +2,10 @@
 
 import hashlib
 import json
+import os
 import random
+import re
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from uuid import uuid4
@@ -11,6 +14,7 @@ import pytest
 from flask.testing import FlaskCliRunner
 from sqlalchemy import text
 
+from console.config import ROOT
 from tests.databases import back_door
 from tests.factories import Desk, run
 
@@ -45,6 +49,19 @@ def test_a_checkpoint_can_be_computed_without_the_console(cli: FlaskCliRunner, c
     assert 12 <= said["position"] == len(lines) - 2
     digests = "".join(f"{hashlib.sha256(line.encode()).hexdigest()}\n" for line in lines[:-2])
     assert said["sha256"] == hashlib.sha256(digests.encode()).hexdigest()
+
+
+def test_the_recipe_of_the_operations_guide_gives_the_same_digest(
+    cli: FlaskCliRunner, checkpoint: Path, tmp_path: Path
+):
+    (recipe,) = re.findall(r"^head -n .*$", (ROOT / "docs" / "operations.md").read_text(), re.MULTILINE)
+    (tmp_path / "export.jsonl").write_text(run(cli, "audit", "export") + "\n")
+    said = json.loads(checkpoint.read_text())
+    environment = {**os.environ, "n": str(said["position"])}
+    done = subprocess.run(
+        ["bash", "-c", recipe], cwd=tmp_path, env=environment, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.split()[0] == said["sha256"]
 
 
 def test_the_checkpoint_of_an_empty_trail_is_the_digest_of_nothing(cli: FlaskCliRunner):

@@ -9,7 +9,12 @@ import pytest
 
 from console.config import ROOT
 
-UNITS = ("customer-memory.service", "customer-memory.socket")
+UNITS = (
+    "customer-memory.service",
+    "customer-memory.socket",
+    "customer-memory-checkpoint.service",
+    "customer-memory-checkpoint.timer",
+)
 HOME = "/srv/customer-memory"
 # Of 10, as systemd counts it: what is left is that it talks to databases over the network.
 MOST_EXPOSED = 1.5
