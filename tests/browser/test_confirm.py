@@ -15,6 +15,7 @@ def ask_to_replace(page: Page) -> None:
     """Choose another customer for a conversation that has one."""
     page.get_by_text("Replace the customer").click()
     page.get_by_role("searchbox").fill("456")
+    expect(page.locator("#customers-found")).to_contain_text("found")
     page.get_by_role("radio", name="+447700900456").check()
     reason(page).fill("Her brother's phone")
     page.get_by_role("button", name="Replace customer").click()

@@ -17,6 +17,7 @@ TYPED = "Her brother's phone"
 def type_everything(page: Page) -> None:
     """Search, choose, and give a reason, without saving."""
     page.get_by_role("searchbox").fill("456")
+    expect(page.locator("#customers-found")).to_contain_text("found")
     page.get_by_role("radio", name="+447700900456").check()
     reason(page).fill(TYPED)
 
@@ -215,6 +216,8 @@ def test_open_conversation_leads_back_to_the_desk(operator: Visit):
     page = operator.open("/links")
     page.keyboard.press("n")
     page.get_by_role("link", name="Open conversation").click()
+    expect(page.get_by_role("region", name="Messages")).to_be_visible()
+    page.wait_for_load_state()
     page.keyboard.press("u")
     expect(page.get_by_role("heading", level=1, name="Linking desk")).to_be_attached()
     expect(page.locator("#work form.link")).to_be_visible()
