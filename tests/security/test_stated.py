@@ -45,7 +45,9 @@ def test_the_sign_in_form_leaves_typing_to_the_browser(client: Browser):
         "password": ("password", "current-password"),
         "next": ("hidden", None),
     }
-    assert page.select("script") == []
+    assert all(
+        str(script["src"]).startswith("/static/") and not script.text for script in page.select("script")
+    )
     assert not re.search(r"\bon\w+=", str(page))
 
 
@@ -153,11 +155,12 @@ def test_an_attempt_past_a_guard_is_logged_with_its_cause(
     assert refused == [(cause, "warning") for cause, _ in attempts]
 
 
-def test_the_script_keeps_two_settings_and_nothing_that_anybody_wrote():
+def test_the_script_keeps_settings_places_and_drafts_of_this_window_alone():
     kept = set(re.findall(r"\b(?:localStorage|sessionStorage)\.(\w+)", SCRIPT))
-    assert kept == {"keys", "queue"}
+    assert kept == {"keys", "queue", "row", "rows", "removeItem"}
+    assert set(re.findall(r"\blocalStorage\b(.\w+)", SCRIPT)) == {".keys"}
     assert not re.search(
-        r"\b(?:localStorage|sessionStorage)\b(?!\.)|document\.cookie|indexedDB|caches", SCRIPT
+        r"\bsessionStorage\b(?!\.|\[draftKey\(\)\]|\[`newer )|document\.cookie|indexedDB|caches", SCRIPT
     )
 
 
@@ -165,4 +168,5 @@ def test_the_script_writes_text_as_text_and_no_property_by_a_name_from_outside()
     assert not re.search(
         r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\b|Function\(", SCRIPT
     )
-    assert not re.search(r"\]\s*=[^=]|Object\.assign|__proto__|\.\.\.\w+\s*}|postMessage|\"message\"", SCRIPT)
+    own = re.sub(r"\bsessionStorage\[.*?\] = ", "", SCRIPT)
+    assert not re.search(r"\]\s*=[^=]|Object\.assign|__proto__|\.\.\.\w+\s*}|postMessage|\"message\"", own)
