@@ -1,12 +1,25 @@
-/* What HTML and htmx leave to do. Every flow works without it. */
+/* What every page needs beyond HTML and htmx; every flow works without it. desk.js adds the desk's own. */
+
+const find = (selector, within = document) => within.querySelector(selector);
+const all = (selector) => [...document.querySelectorAll(selector)];
+const on = (name, act) => document.addEventListener(name, act, true);
+const whenReady = (act) => (document.readyState === "complete" ? act() : addEventListener("load", act));
+const writes = ({ request }) => request.method === "POST";
+const CANT_TELL = "We can’t tell whether this was saved. Try again: it can’t be saved twice.";
+const NOT_LOADED = "Part of this page could not be loaded. Check the connection, then try again.";
+
+/* Activate what a key stands for; what it is folded into opens. */
+const press = (target) => {
+  if (!target) return false;
+  const fold = target.closest("details");
+  if (fold) fold.open = true;
+  if (target.matches("a, button, [type=checkbox], [type=radio]:not(:checked)")) target.click();
+  if (!target.matches("a, button")) target.focus();
+  return true;
+};
+
 {
-  const find = (selector, within = document) => within.querySelector(selector);
-  const all = (selector) => [...document.querySelectorAll(selector)];
-  const on = (name, act) => document.addEventListener(name, act, true);
-  const whenReady = (act) => (document.readyState === "complete" ? act() : addEventListener("load", act));
   const keysAreOff = () => localStorage.keys === "off";
-  const CANT_TELL = "We can’t tell whether this was saved. Try again: it can’t be saved twice.";
-  const NOT_LOADED = "Part of this page could not be loaded. Check the connection, then try again.";
 
   const showKeys = () => {
     document.documentElement.toggleAttribute("data-keys-off", keysAreOff());
@@ -40,29 +53,11 @@
 
   /* Keys. */
 
-  const press = (key) => {
-    const targets = all(`[aria-keyshortcuts="${key}"]`);
-    const target = targets.find((one) => one.checkVisibility()) ?? targets[0];
-    if (!target) return false;
-    const hider = target.closest("details");
-    if (hider) hider.open = true;
-    if (target.matches("a, button, [type=checkbox]")) target.click();
-    if (!target.matches("a, button")) target.focus();
-    return true;
-  };
-  const choose = (radio) => {
-    if (!radio) return false;
-    const hider = radio.closest("details");
-    if (hider) hider.open = true;
-    if (!radio.checked) radio.click();
-    radio.focus();
-    return true;
-  };
   const single = (key) => {
     if (key === "j" || key === "k") return move(key === "j" ? 1 : -1) ?? true;
     if (key === "?") return help() ?? true;
-    if (/^[1-9]$/.test(key)) return choose(all("#choices input[type=radio]")[key - 1]);
-    return "/nuhlcr".includes(key) && press(key);
+    const targets = all(`[aria-keyshortcuts="${CSS.escape(key)}"]`);
+    return press(targets.find((target) => target.checkVisibility()) ?? targets[0]);
   };
   const help = () => find("#keys-help")?.showModal();
 
@@ -70,16 +65,17 @@
     const { key, target } = event;
     if (event.altKey || event.isComposing || find("dialog[open]")) return;
     if (event.ctrlKey || event.metaKey) {
-      const form = key === "Enter" && target.closest(".work form[method=post]");
+      /* On a link or a button the browser has its own use for it, such as a new tab. */
+      const form = key === "Enter" && !target.matches("a, button") && target.closest(".work form[method=post]");
       if (!form) return;
       form.requestSubmit(find(".primary, .danger", form));
     } else if (target.matches("[type=search]") && key === "Escape") {
       if (target.value) return;
       target.blur();
     } else if (target.id === "customer-search" && (key === "ArrowDown" || key === "Enter")) {
-      if (key === "ArrowDown") choose(find("#choices input[type=radio]"));
+      if (key === "ArrowDown") press(find("#choices [type=radio]"));
     } else if (target.matches("#choices [type=radio]") && key.startsWith("Arrow") && !find("#choices :checked")) {
-      choose(target);
+      press(target);
     } else if (keysAreOff() || target.matches("select, .field") || !single(key)) return;
     event.preventDefault();
   });
@@ -90,18 +86,6 @@
     if (again) retry?.();
     const copy = target.closest("[data-copy]");
     if (copy) navigator.clipboard.writeText(copy.dataset.copy).then(() => { copy.firstChild.data = "Copied"; });
-    const said = target.closest("[data-reason]");
-    if (said) {
-      const reason = find("[name=reason]", said.form);
-      reason.value = said.dataset.reason;
-      reason.focus();
-      keep(said.form);
-    }
-    const drop = target.closest("#restored button");
-    if (drop) {
-      sessionStorage.removeItem(draftKey());
-      location.reload();
-    }
     const older = target.closest("[aria-keyshortcuts=l]");
     if (older) sessionStorage[`newer ${older.getAttribute("href")}`] = here();
   });
@@ -112,100 +96,12 @@
       localStorage.keys = target.checked ? "on" : "off";
       showKeys();
     }
-    /* The form takes an existing customer or a new one. */
-    const other = { create: "customer_id", customer_id: "create" }[target.name];
-    const chosen = other && find(`[name=${other}]:checked`);
-    if (chosen) chosen.checked = false;
-    if (target.closest(".work form")) keep(target.form);
   });
-  on("input", ({ target }) => { if (target.closest(".work form")) keep(target.form); });
-
-  /* Drafts: what was typed for a conversation, kept in this window until it is saved. */
-
-  const draftKey = () => `draft ${find("#main").dataset.user} ${find("#work").dataset.conversation}`;
-  const draft = () => JSON.parse(sessionStorage[draftKey()] ?? "null");
-  const store = (kept) => { sessionStorage[draftKey()] = JSON.stringify(kept); };
-  let swapping = false;
-  const keep = (form, changes = {}) => {
-    if (swapping) return; /* A field that is taken away reports its last change. */
-    const fields = Object.fromEntries(new FormData(form));
-    const { q, customer_id, create, reason, seen_version } = fields;
-    if (!(q || customer_id || create || reason)) return sessionStorage.removeItem(draftKey());
-    const removing = !form.matches(".link") && form.action.includes("/unlink");
-    store({ q, customer_id, create, reason, seen_version, removing, ...changes });
-  };
-  /* The reason that was saved last in this window is offered for the next conversation. */
-  const lastReason = () => `reason ${find("#main").dataset.user}`;
-  const offer = () => {
-    const last = sessionStorage[lastReason()];
-    if (!last) return;
-    all("[aria-keyshortcuts=r]").forEach((one) => one.removeAttribute("aria-keyshortcuts"));
-    for (const field of all(".work [name=reason]")) {
-      const button = Object.assign(document.createElement("button"), { type: "button", textContent: last });
-      button.dataset.reason = last;
-      button.setAttribute("aria-keyshortcuts", "r");
-      const key = Object.assign(document.createElement("kbd"), { textContent: "r", ariaHidden: "true" });
-      button.append(" ", key);
-      const line = Object.assign(document.createElement("p"), { className: "recent" });
-      line.append(button);
-      field.after(line);
-    }
-  };
-  const restore = () => {
-    const kept = draft();
-    if (!kept) return;
-    const { conversation, version } = find("#work").dataset;
-    if (kept.sent && find(`[data-operation="${kept.sent}"]`)) {
-      sessionStorage.removeItem(draftKey());
-      return say("What you sent before was saved.", false);
-    }
-    const changed = kept.seen_version !== version;
-    const form = (kept.removing && find("form[action*='/unlink']")) || find(".link");
-    const hider = form.closest("details");
-    if (hider) hider.open = true;
-    find("[name=reason]", form).value = kept.reason ?? "";
-    if (kept.sent && !changed) find("[name=operation_id]", form).value = kept.sent;
-    if (form.matches(".link")) restoreChoice(form, kept);
-    say(changed ? "Someone changed this link meanwhile. What you typed is back, and not saved."
-      : kept.ended ? "Your session had ended. What you typed is back, and not saved."
-      : kept.sent ? CANT_TELL
-      : "What you typed here before is back, and not saved.", true);
-    store({ ...kept, seen_version: version, ended: undefined, sent: changed ? undefined : kept.sent });
-  };
-  const restoreChoice = (form, { q, customer_id, create }) => {
-    const search = find("[name=q]", form);
-    const created = find("[name=create]", form);
-    if (created) created.checked = !!create;
-    const wanted = customer_id && `[name=customer_id][value="${CSS.escape(customer_id)}"]`;
-    if (wanted && !find(wanted)) {
-      const choice = Object.assign(document.createElement("input"), { type: "radio", name: "customer_id", value: customer_id, hidden: true });
-      find("#choices").append(choice);
-    }
-    if (wanted) find(wanted).checked = true;
-    if ((q ?? "") === search.value && !(wanted && find(wanted).hidden)) return;
-    search.value = q ?? "";
-    whenReady(() => search.dispatchEvent(new Event("again")));
-  };
-  const say = (words, droppable) => {
-    const line = document.createElement("p");
-    line.id = "restored";
-    line.className = "problem";
-    line.role = "status";
-    line.tabIndex = -1;
-    line.append(words);
-    if (droppable) {
-      const drop = document.createElement("button");
-      Object.assign(drop, { type: "button", className: "plain", textContent: "Discard" });
-      line.append(" ", drop);
-    }
-    find("#work").prepend(line);
-  };
 
   /* Requests: on their way, failed, answered. */
 
   let retry;
   const sends = (element) => element.matches?.("form[method=post]");
-  const writes = ({ request }) => request.method === "POST";
   const fail = (words, element, status) => {
     const notice = find("#failed");
     if (!notice || element.id === "badges") return;
@@ -216,8 +112,9 @@
     }
     find("span", notice).textContent = words;
     find("button", notice).textContent = status === 400 ? "Reload" : "Try again";
-    (element.closest("dialog") ?? find("#main")).prepend(notice);
+    element.closest("dialog, .work, .talk, main").prepend(notice);
     notice.hidden = false;
+    notice.scrollIntoView({ block: "nearest" });
     retry = () => {
       notice.hidden = true;
       if (status === 400) location.reload();
@@ -228,28 +125,22 @@
   };
   const pending = new WeakMap();
   const busy = (words) => { if (find("#busy")) find("#busy").textContent = words; };
+  const soon = (words) => setTimeout(busy, 300, words);
   on("htmx:before:request", ({ detail: { ctx } }) => {
     const element = ctx.sourceElement;
     if (find("#failed") && element.id !== "badges") find("#failed").hidden = true;
-    if (!element.hidden) pending.set(ctx, setTimeout(busy, 300, writes(ctx) ? "Saving…" : "Loading…"));
-    const operation = writes(ctx) && find("#work") && find("[name=operation_id]", element);
-    if (operation) keep(element, { sent: operation.value });
+    if (!element.hidden) pending.set(ctx, soon(writes(ctx) ? "Saving…" : "Loading…"));
   });
   on("htmx:finally:request", ({ detail: { ctx } }) => {
     clearTimeout(pending.get(ctx));
     busy("");
   });
+  /* A form that htmx doesn't send leads to another page. */
+  on("submit", ({ target }) => {
+    if (!target.matches("[method=dialog], [hx-boost], [hx-get]")) soon("Loading…");
+  });
   on("htmx:error", ({ detail: { ctx } }) => {
     if (ctx) fail(writes(ctx) && find("#work") ? CANT_TELL : NOT_LOADED, ctx.sourceElement);
-  });
-  on("htmx:after:request", ({ detail: { ctx } }) => {
-    const { status, raw } = ctx.response;
-    if (!find("#work") || !(writes(ctx) || status === 401)) return;
-    if (status < 400 && raw.redirected) {
-      sessionStorage[lastReason()] = draft()?.reason ?? "";
-      sessionStorage.removeItem(draftKey());
-    }
-    else if (status < 500 && draft()) store({ ...draft(), sent: undefined, ended: status === 401 });
   });
   on("htmx:response:error", ({ detail: { ctx } }) => {
     const { status } = ctx.response;
@@ -259,7 +150,7 @@
     fail(said || NOT_LOADED, ctx.sourceElement, status);
   });
 
-  /* An answer with the form in it makes no step of the history; however often a search was changed, it is one. */
+  /* A form's answer adds no entry to the history unless it leads elsewhere; a search is one entry however often it changes. */
   on("htmx:before:history:update", (event) => {
     const { history, response, sourceElement } = event.detail;
     if (sends(sourceElement)) {
@@ -267,22 +158,15 @@
       if (!find("#work")) history.type = "replace";
     } else if (location.search.includes("q=")) history.type = "replace";
   });
-  /* Parsed for a page that is put in, what is meant for browsers without scripting would count. */
-  let held, chosen;
+  let held;
   on("htmx:before:swap", ({ detail: { ctx, tasks } }) => {
-    swapping = ctx.target === document.body;
-    if (swapping) leave();
-    chosen = ctx.target.id === "choices" && find("#choices :checked")?.value;
+    if (ctx.target === document.body) leave();
     held = ctx.target.id === "list" && document.activeElement.closest("#list li")?.id;
-    for (const { fragment } of tasks) fragment.querySelectorAll("noscript").forEach((one) => one.remove());
+    /* Parsed for a page that is put in, what is meant for browsers without scripting would count. */
+    for (const { fragment } of tasks) fragment.querySelectorAll("noscript").forEach((element) => element.remove());
   });
   on("htmx:after:swap", ({ detail: { ctx } }) => {
     showKeys();
-    if (chosen && !find("#choices :checked")) {
-      /* Chosen while the answer was on its way. */
-      const form = find("#choices").closest("form");
-      restoreChoice(form, { q: find("[name=q]", form).value, customer_id: chosen });
-    }
     if (ctx.target.id === "list") loaded = Date.now();
     if (held) find(`#${held} .who`)?.focus({ preventScroll: true });
     if (ctx.target === document.body) arrive(writes(ctx) && !ctx.response.raw.redirected);
@@ -315,7 +199,6 @@
   });
 
   const arrive = (answered) => {
-    swapping = false;
     loaded = Date.now();
     showKeys();
     const queue = find(".queue");
@@ -326,24 +209,19 @@
     for (const [id, step] of [["#row-above", -1], ["#row-below", 1]]) {
       const link = find(id);
       const address = link && beside(step);
-      if (address) Object.assign(link, { href: address, hidden: false });
+      if (!address) continue;
+      link.href = address;
+      link.hidden = false;
     }
     const newer = find("[aria-keyshortcuts=h]");
     if (newer && sessionStorage[`newer ${here()}`]) {
       newer.href = sessionStorage[`newer ${here()}`];
       newer.firstChild.data = "← Newer ";
     }
-    if (find("#work")) offer();
-    if (find("#work") && !answered) restore();
-    const asking = find("#asking");
-    if (asking) {
-      asking.open = false;
-      asking.showModal();
-      asking.onclose = () => find(`#${asking.dataset.back}`).focus();
-      return;
-    }
+    document.dispatchEvent(new CustomEvent("arrived", { detail: { answered } }));
+    if (find("dialog[open]")) return;
     const back = performance.getEntriesByType("navigation")[0]?.type === "back_forward" && sessionStorage.row;
-  const row = !find("#work") && (location.hash.slice(1) || back);
+    const row = !find("#work") && (location.hash.slice(1) || back);
     const left = row && document.getElementById(row)?.querySelector(".who");
     const next = find("[aria-invalid]") || find(".problem:not([hidden]), .done") || left;
     next?.focus?.();
@@ -352,5 +230,5 @@
   };
 
   addEventListener("pagehide", leave);
-  arrive(false);
+  addEventListener("DOMContentLoaded", () => arrive(false));
 }

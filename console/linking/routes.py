@@ -29,6 +29,7 @@ from console.linking.forms import LinkForm, UnlinkForm, WriteForm, as_uuid
 from console.linking.queries import LinkView
 from console.linking.service import Outcome
 from console.permissions import Permission, actor, membership, requires
+from console.text import MAX_REASON
 
 blueprint = Blueprint("linking", __name__)
 
@@ -235,6 +236,7 @@ def _form_page(
         operation_id=form.operation_id.data if form and answer.keep_precondition else new_id(),
         place=place,
         reasons=_own_reasons(events or []),
+        max_reason=MAX_REASON,
         then=request.form.get("then") == "next" if form else session.get("then"),
         q=q,
     )

@@ -68,7 +68,7 @@ def test_the_length_of_a_compressed_page_says_little(client: Browser):
     assert max(lengths) - min(lengths) > 10
 
 
-@pytest.mark.parametrize("name", ["console.css", "console.js"])
+@pytest.mark.parametrize("name", ["console.css", "console.js", "desk.js"])
 def test_style_sheets_and_scripts_are_compressed_and_still_known_to_a_cache(client: Browser, name: str):
     plain = client.http.get(f"/static/{name}")
     compressed = client.http.get(f"/static/{name}", headers=GZIP)

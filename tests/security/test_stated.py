@@ -20,7 +20,7 @@ from tests.factories import PASSWORD, Desk, desk, trail, user
 from tests.pages import Browser, fields_of
 from tests.security.visitors import World, world
 
-SCRIPT = (ROOT / "static" / "console.js").read_text()
+SCRIPT = "".join(path.read_text() for path in sorted((ROOT / "static").glob("*.js")))
 
 
 @pytest.fixture
@@ -157,11 +157,10 @@ def test_an_attempt_past_a_guard_is_logged_with_its_cause(
 
 def test_the_script_keeps_settings_places_and_drafts_of_this_window_alone():
     kept = set(re.findall(r"\b(?:localStorage|sessionStorage)\.(\w+)", SCRIPT))
-    assert kept == {"keys", "queue", "row", "rows", "removeItem"}
-    assert set(re.findall(r"\blocalStorage\b(.\w+)", SCRIPT)) == {".keys"}
-    assert not re.search(
-        r"\bsessionStorage\b(?!\.|\[draftKey\(\)\]|\[`newer )|document\.cookie|indexedDB|caches", SCRIPT
-    )
+    assert kept == {"keys", "then", "queue", "row", "rows", "removeItem"}
+    assert set(re.findall(r"\blocalStorage\b(.\w+)", SCRIPT)) == {".keys", ".then"}
+    elsewhere = r"\bsessionStorage\b(?!\.|\[(?:draft|reason)Key\(\)\]|\[`newer )"
+    assert not re.search(elsewhere + r"|document\.cookie|indexedDB|caches", SCRIPT)
 
 
 def test_the_script_writes_text_as_text_and_no_property_by_a_name_from_outside():
