@@ -12,15 +12,15 @@ test: ## Run the whole test suite (ARGS= are options for pytest)
 
 test-faults: ## Kill, break and race the write path in full, and print what was counted (30 minutes at most)
 	@$(PYTHON) scripts/bootstrap.py test
-	@.venv/bin/python -m pytest -n auto --maxschedchunk=1 -m "" -k "not short" tests/faults $(ARGS)
+	@.venv/bin/python -m pytest -n auto --maxschedchunk=1 -m "" -k "not short" verification/faults $(ARGS)
 
 test-ha: ## Kill the primary of a Patroni cluster under load, again and again (ARGS=--rounds=N)
 	@$(PYTHON) scripts/bootstrap.py check
-	@.venv/bin/python -m tests.ha $(ARGS)
+	@.venv/bin/python -m verification.ha $(ARGS)
 
 truth: ## Judge every sentence that the console says of a world whose truth is known (ARGS=--people=N: other sizes)
 	@$(PYTHON) scripts/bootstrap.py test
-	@.venv/bin/python -m tests.truth $(ARGS)
+	@.venv/bin/python -m verification.truth $(ARGS)
 
 test-access: ## Walk every route, method, person and tenant on both engines, and print what was counted
 	@$(PYTHON) scripts/bootstrap.py test
@@ -28,7 +28,7 @@ test-access: ## Walk every route, method, person and tenant on both engines, and
 
 fuzz: ## Fuzz the normalisation and the webhook's parser, and keep what is new (ARGS=--seconds=N: 60 each)
 	@$(PYTHON) scripts/bootstrap.py check
-	@.venv/bin/python -m tests.fuzz $(ARGS)
+	@.venv/bin/python -m verification.fuzz $(ARGS)
 
 check: ## Lint, format, types, import contracts, dependencies, licences, templates, migrations equal models
 	@$(PYTHON) scripts/bootstrap.py check

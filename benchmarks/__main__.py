@@ -9,7 +9,7 @@ from benchmarks import charts, delivery, identifiers, load, on_postgres, pages, 
 from benchmarks.clock import ROUNDS
 from benchmarks.databases import postgres_database, quiet, say, sqlite_copy, sqlite_file, sqlite_url
 from benchmarks.report import Result, table
-from tests.postgres import cluster
+from testkit.postgres import cluster
 
 _QUICK_ROUNDS = 10
 

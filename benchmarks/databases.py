@@ -21,7 +21,7 @@ from console import create_app
 from console.accounts.service import hash_password
 from console.config import ROOT, Settings, database_url, read_only
 from console.database import db
-from tests.postgres import Cluster
+from testkit.postgres import Cluster
 
 CACHE = ROOT / "instance" / "bench"
 

@@ -28,7 +28,7 @@ from benchmarks import dataset
 from benchmarks.contenders import badges_address
 from benchmarks.databases import say
 from console.config import ROOT, sqlite_path
-from tests.factories import payload
+from testkit.factories import payload
 
 READERS = 50
 OPERATORS = dataset.OPERATORS

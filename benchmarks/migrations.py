@@ -26,7 +26,7 @@ from sqlalchemy.engine import URL, make_url
 from console import create_app
 from console.config import ROOT, Settings
 from console.ingestion.service import NotStored, ingest_payload
-from tests import postgres
+from testkit import postgres
 
 REVISIONS = ("0002_customers", "0003_conversation_link", "0004_audit_events")
 LONGEST_STALL_MS = 200

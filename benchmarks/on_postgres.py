@@ -3,7 +3,7 @@
 from benchmarks import pages, writes
 from benchmarks.databases import postgres_database, quiet, say
 from benchmarks.report import Result
-from tests.postgres import cluster
+from testkit.postgres import cluster
 
 
 def measure(size: int, rounds: int) -> list[Result]:

@@ -13,8 +13,8 @@ from benchmarks.databases import sqlite_url
 from benchmarks.report import Result, against, milliseconds
 from console.conversations.cursors import Cursor
 from console.conversations.queries import PAGE_SIZE
-from tests.statements import statements as noted
-from tests.statements import without_control
+from testkit.statements import statements as noted
+from testkit.statements import without_control
 
 SMALL, MEDIUM, LARGE = 10_000, 1_000_000, 10_000_000
 DEEP_PAGE = 1000

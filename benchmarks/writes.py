@@ -18,8 +18,8 @@ from console.config import sqlite_path
 from console.database import new_id
 from console.ingestion.service import ingest_payload
 from console.linking import service
-from tests.factories import payload
-from tests.statements import statements, without_control
+from testkit.factories import payload
+from testkit.statements import statements, without_control
 
 BATCH = 10
 """How many writes a round, so that a round takes well over what the clock can tell apart."""

@@ -7,9 +7,9 @@ from flask_migrate import Migrate
 from flask_wtf import CSRFProtect
 from werkzeug.middleware.proxy_fix import ProxyFix
 
-from console import accounts, conversations, database, ingestion, linking, operations, permissions, person
+from console import accounts, conversations, database, ingestion, linking, operations, person, web
 from console.config import ROOT, ConfigurationError, Settings, load
-from console.operations import escaping, incoming
+from console.web import guard, origins
 
 # Reading a form costs up to a second of processor time a megabyte, signed in or not.
 MAX_FORM_BYTES = 1024 * 1024
@@ -45,22 +45,19 @@ def create_app(settings: Settings | None = None) -> Flask:
         MAX_FORM_MEMORY_SIZE=MAX_FORM_BYTES,
         MAX_FORM_PARTS=MAX_FORM_PARTS,
     )
-    app.request_class = incoming.StrictRequest
-    escaping.init_app(app)
     app.jinja_options = {"trim_blocks": True, "lstrip_blocks": True}
-
-    app.url_map.converters["id"] = permissions.IdConverter
+    web.init_app(app, settings)
 
     database.init_app(app, settings)
     Migrate(app, database.db, directory=str(ROOT / "migrations"))
-    operations.init_app(app, settings)
+    operations.init_app(app)
     accounts.init_app(app)
     ingestion.init_app(app)
     conversations.init_app(app, settings)
     linking.init_app(app)
     person.init_app(app)
-    permissions.guard(app)
-    incoming.check_changes(app, settings)
+    guard.init_app(app)
+    origins.check_changes(app, settings)
     CSRFProtect(app).exempt(ingestion.webhooks)
     if proxies := settings.trusted_proxies:
         app.wsgi_app = ProxyFix(  # type: ignore[method-assign]  # Flask's own way to wrap an application

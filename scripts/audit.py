@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 from bootstrap import BENCH_LOCK, DEV_LOCK, NODE_LOCKS, ROOT, RUN_LOCK, npm, plain_failures
 
-LOCKS = (RUN_LOCK, DEV_LOCK, BENCH_LOCK, ROOT / "tests" / "ha" / "requirements.txt", NODE_LOCKS[1])
+LOCKS = (RUN_LOCK, DEV_LOCK, BENCH_LOCK, ROOT / "verification" / "ha" / "requirements.txt", NODE_LOCKS[1])
 # The next one is asked for what the one before it had no answer to.
 SERVICES = ("pypi", "osv")
 PIN = re.compile(r"^([\w.-]+)(?:\[[\w,-]+\])?==([^\s;\\]+)", re.MULTILINE)

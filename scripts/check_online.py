@@ -15,7 +15,7 @@ from sqlalchemy import event
 from console import create_app
 from console.config import Settings
 from console.database import db
-from tests import postgres
+from testkit import postgres
 
 SQUAWK = Path(sys.prefix) / "bin" / "squawk"
 SERVER_VERSION = "15"

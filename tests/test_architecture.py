@@ -14,8 +14,8 @@ from werkzeug.routing import Rule
 from console.config import ROOT
 from console.database import db
 from console.permissions import Permission
-from tests.factories import desk
-from tests.pages import Browser
+from testkit.factories import desk
+from testkit.pages import Browser
 
 # Everything that answers without a sign-in. A new entry here is a decision, not a detail.
 PUBLIC = {

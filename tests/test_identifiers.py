@@ -11,7 +11,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from console.identifiers import groups, normalize_identifier, search_term
-from tests.identifiers import ASCII_DIGITS, DIRECTION_MARKS, SEPARATORS, WHITE_SPACE, read_by_character
+from testkit.identifiers import ASCII_DIGITS, DIRECTION_MARKS, SEPARATORS, WHITE_SPACE, read_by_character
 
 FORMS = [
     (json.loads(written), json.loads(identifier), why)

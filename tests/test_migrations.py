@@ -20,7 +20,7 @@ from sqlalchemy import URL, Connection, inspect, text
 from console import create_app
 from console.config import ROOT, Settings
 from console.database import Base
-from tests.databases import (
+from testkit.databases import (
     as_owner,
     back_door,
     environment,

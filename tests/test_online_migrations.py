@@ -15,9 +15,9 @@ from sqlalchemy import URL, Connection, create_engine, text
 from benchmarks import migrations as benchmark
 from console.config import Settings
 from migrations.online import ADVISORY_LOCK
-from tests import killed
-from tests.databases import execute, on_postgresql, rows
-from tests.postgres import Cluster
+from testkit import killed
+from testkit.databases import execute, on_postgresql, rows
+from testkit.postgres import Cluster
 from tests.test_migrations import (
     REVISIONS,
     ROWS,
@@ -41,7 +41,7 @@ A_WRITE = "UPDATE customers SET channel = channel"
 def killed_at_each_statement(settings: Settings, direction: str, revision: str) -> Iterator[int]:
     """Migrate again and again, each time killed one statement later, until it comes to its end."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["tests.killed"])
+    context.set_forkserver_preload(["testkit.killed"])
     for survives in range(100):
         process = context.Process(target=killed.migrate, args=(settings, direction, revision, survives))
         process.start()

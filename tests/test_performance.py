@@ -16,9 +16,9 @@ from sqlalchemy import event, insert, text
 from console.database import db, new_id
 from console.linking.queries import MAX_LEFT
 from console.models import Conversation, Customer, Message
-from tests.databases import back_door, on_postgresql, on_sqlite
-from tests.factories import Desk, desk
-from tests.pages import Browser
+from testkit.databases import back_door, on_postgresql, on_sqlite
+from testkit.factories import Desk, desk
+from testkit.pages import Browser
 
 HOT_TABLES = ("conversations", "messages", "customers", "audit_events")
 

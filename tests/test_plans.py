@@ -9,27 +9,20 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import pytest
 from flask import Flask
 from sqlalchemy import Connection, event, text
 
 from console.conversations.cursors import Cursor
 from console.database import db, now, work_for
 from console.ingestion.service import ingest_payload
-from tests.databases import on_postgresql
-from tests.factories import Desk, desk, payload
-from tests.pages import Browser
-from tests.statements import without_control
+from testkit.databases import on_postgresql
+from testkit.factories import Desk, payload
+from testkit.pages import Browser
+from testkit.statements import without_control
 
 LARGE = {"conversations", "messages", "customers", "audit_events"}
 
 Statement = tuple[str | None, str, Any]
-
-
-@pytest.fixture
-def anna(cli: Any) -> Desk:
-    """Return an instructor's desk."""
-    return desk(cli)
 
 
 @contextmanager

@@ -17,10 +17,10 @@ from sqlalchemy.exc import DBAPIError, OperationalError
 from console import create_app
 from console.config import database_url
 from console.database import db, reading
-from tests import postgres
-from tests.databases import OWNER, as_owner, hanging_up, settings_for
-from tests.factories import Desk, desk, run
-from tests.pages import Browser
+from testkit import postgres
+from testkit.databases import OWNER, as_owner, hanging_up, settings_for
+from testkit.factories import Desk, desk, run
+from testkit.pages import Browser
 
 SECONDS = 30
 

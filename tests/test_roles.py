@@ -17,10 +17,10 @@ from console.database import Base, ingesting, reading, work_for, writing
 from console.linking import service
 from console.models import AuditEvent, Conversation, Customer, Message
 from console.permissions import Permission, public, requires
-from tests.databases import OWNER, POSTGRESQL, execute, rows
-from tests.factories import Desk, desk, link_state, trail
-from tests.pages import Browser
-from tests.postgres import Cluster
+from testkit.databases import OWNER, POSTGRESQL, execute, rows
+from testkit.factories import Desk, desk, link_state, trail
+from testkit.pages import Browser
+from testkit.postgres import Cluster
 
 READ, LINK, INGEST = "console_read", "console_link", "console_ingest"
 
@@ -87,12 +87,6 @@ Access = tuple[str, str, str]
 def engine() -> str:
     """Run on the one engine that has roles."""
     return POSTGRESQL
-
-
-@pytest.fixture
-def anna(cli: FlaskCliRunner) -> Desk:
-    """Return an instructor's desk."""
-    return desk(cli)
 
 
 @pytest.fixture

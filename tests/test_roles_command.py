@@ -12,10 +12,10 @@ from sqlalchemy import URL
 
 from console import create_app
 from console.config import Settings
-from tests import postgres
-from tests.databases import OWNER, POSTGRESQL, as_owner, execute, fresh_copy, settings_for
-from tests.factories import run
-from tests.postgres import Cluster
+from testkit import postgres
+from testkit.databases import OWNER, POSTGRESQL, as_owner, execute, fresh_copy, settings_for
+from testkit.factories import run
+from testkit.postgres import Cluster
 
 
 @pytest.fixture

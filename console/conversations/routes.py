@@ -12,7 +12,8 @@ from console.conversations import queries
 from console.conversations.badges import Badge, badges
 from console.conversations.cursors import Cursor
 from console.database import id_text, read_id, reading
-from console.permissions import Membership, Permission, actor, membership, requires
+from console.permissions import Membership, Permission, requires
+from console.web.guard import actor, membership
 
 blueprint = Blueprint("conversations", __name__)
 

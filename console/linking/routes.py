@@ -28,8 +28,9 @@ from console.linking import history, queries, service
 from console.linking.forms import LinkForm, UnlinkForm, WriteForm, as_uuid
 from console.linking.queries import LinkView
 from console.linking.service import Outcome
-from console.permissions import Permission, actor, membership, requires
+from console.permissions import Permission, requires
 from console.text import MAX_REASON
+from console.web.guard import actor, membership
 
 blueprint = Blueprint("linking", __name__)
 

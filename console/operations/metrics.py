@@ -12,13 +12,12 @@ from ipaddress import ip_address
 from pathlib import Path
 
 import structlog
-from flask import Blueprint, Flask, Response, abort, current_app, g, request
+from flask import Blueprint, Flask, Response, abort, current_app, request
 from prometheus_client import (
     CONTENT_TYPE_LATEST,
     REGISTRY,
     CollectorRegistry,
     Gauge,
-    Histogram,
     generate_latest,
 )
 from prometheus_client.metrics_core import GaugeMetricFamily, Metric
@@ -30,19 +29,13 @@ from console.config import VERSION, Settings
 from console.database import db, now
 from console.ingestion import service as ingestion
 from console.linking import history
-from console.operations import health, logs
+from console.operations import health
 from console.permissions import public
 
 blueprint = Blueprint("metrics", __name__)
 
 log = structlog.get_logger()
 
-# From a page that only reads to one that waits for a lock.
-_SECONDS = (0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
-
-_requests = Histogram(
-    "console_request_seconds", "Time to answer.", ["method", "route", "status"], buckets=_SECONDS
-)
 _memory = Gauge("console_memory_bytes", "Memory of all workers.", multiprocess_mode="livesum")
 _connections = Gauge(
     "console_database_connections",
@@ -51,17 +44,6 @@ _connections = Gauge(
     multiprocess_mode="livesum",
 )
 _SAMPLE_SECONDS = 10
-
-
-def init_app(app: Flask) -> None:
-    """Time every request."""
-
-    @app.after_request
-    def observe(response: Response) -> Response:
-        if "started" in g:
-            seconds = time.perf_counter() - g.started
-            _requests.labels(logs.method(), logs.route(), response.status_code).observe(seconds)
-        return response
 
 
 def sample_always(app: Flask) -> None:

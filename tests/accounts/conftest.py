@@ -5,15 +5,8 @@ from typing import Any, Literal
 
 import pytest
 from argon2 import PasswordHasher
-from flask.testing import FlaskCliRunner
 
-from tests.factories import Desk, Person, desk
-
-
-@pytest.fixture
-def anna(cli: FlaskCliRunner) -> Desk:
-    """Return an instructor's desk."""
-    return desk(cli)
+from testkit.factories import Desk, Person
 
 
 @pytest.fixture

@@ -12,9 +12,9 @@ from flask import Flask
 from werkzeug.test import TestResponse
 
 from console.accounts.service import MAX_SIGN_INS
-from tests.databases import SQLITE
-from tests.factories import Person
-from tests.pages import Browser
+from testkit.databases import SQLITE
+from testkit.factories import Person
+from testkit.pages import Browser
 
 
 @pytest.fixture

@@ -6,9 +6,9 @@ import pytest
 from flask.testing import FlaskCliRunner
 
 from console.config import Settings
-from tests.databases import as_owner, file_of
-from tests.factories import PASSWORD, Person, instructor, run, user
-from tests.pages import Browser
+from testkit.databases import as_owner, file_of
+from testkit.factories import PASSWORD, Person, instructor, run, user
+from testkit.pages import Browser
 
 
 def failed(cli: FlaskCliRunner, *arguments: str, stdin: str | bytes = b"") -> tuple[int, str]:

@@ -17,11 +17,11 @@ from werkzeug.test import TestResponse
 from console import create_app
 from console.accounts.oidc import UNDER_WAY_SECONDS
 from console.config import ROOT, Oidc, Settings
+from testkit.databases import execute, rows
+from testkit.factories import Person, run
+from testkit.pages import Browser
 from tests.accounts.conftest import Clock
 from tests.accounts.provider import DESCRIPTION, TOKEN, Provider, provider
-from tests.databases import execute, rows
-from tests.factories import Person, run
-from tests.pages import Browser
 
 # The provider's own library is of two minds about its past.
 pytestmark = [

@@ -7,10 +7,10 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskCliRunner
 
+from testkit.databases import rows
+from testkit.factories import Desk, Person, instructor, run
+from testkit.pages import Browser
 from tests.accounts.test_commands import failed
-from tests.databases import rows
-from tests.factories import Desk, Person, instructor, run
-from tests.pages import Browser
 
 HEAD = "email,name,instructor,role,password\n"
 PASSWORD = "snow that fell in the night"

@@ -12,11 +12,11 @@ from console import create_app
 from console.accounts.sessions import IDLE_SECONDS, LONGEST_SECONDS, REFRESH_SECONDS
 from console.config import Settings, database_url, read_only
 from console.database import db
+from testkit.databases import on_postgresql, on_sqlite, rows
+from testkit.factories import Desk, Person, run, user
+from testkit.pages import Browser, fields_of
+from testkit.postgres import Cluster
 from tests.accounts.conftest import Clock
-from tests.databases import on_postgresql, on_sqlite, rows
-from tests.factories import Desk, Person, run, user
-from tests.pages import Browser, fields_of
-from tests.postgres import Cluster
 
 HOUR = 60 * 60
 

@@ -9,9 +9,9 @@ from itsdangerous import URLSafeTimedSerializer
 
 from console import create_app
 from console.config import Oidc, Settings
-from tests.databases import execute
-from tests.factories import Desk, Person, run
-from tests.pages import Browser
+from testkit.databases import execute
+from testkit.factories import Desk, Person, run
+from testkit.pages import Browser
 
 WRONG = "The e-mail or password is wrong, or the account is disabled."
 

@@ -18,10 +18,10 @@ from werkzeug.test import TestResponse
 from console import create_app
 from console.accounts.throttle import ACCOUNT, ADDRESS, Throttle, counters
 from console.config import Settings
+from testkit.databases import SQLITE
+from testkit.factories import Desk, Person, run, user
+from testkit.pages import Browser
 from tests.accounts.conftest import Clock
-from tests.databases import SQLITE
-from tests.factories import Desk, Person, run, user
-from tests.pages import Browser
 
 MINUTE, HOUR = 60, 60 * 60
 

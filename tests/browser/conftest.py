@@ -21,10 +21,10 @@ from werkzeug.test import run_wsgi_app
 from console import create_app
 from console.config import Settings
 from console.database import db
+from testkit.databases import settings_for
+from testkit.factories import Person
+from testkit.pages import Browser
 from tests.browser.world import World, seed
-from tests.databases import settings_for
-from tests.factories import Person
-from tests.pages import Browser
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment

@@ -5,10 +5,10 @@ import re
 import pytest
 from playwright.sync_api import Page, expect
 
+from testkit.factories import link_state
 from tests.browser.conftest import Site, Visit, Visitor
 from tests.browser.test_desk import reason, saved
 from tests.browser.world import KNOWN, NEW, THREAD
-from tests.factories import link_state
 
 
 def ask_to_replace(page: Page) -> None:

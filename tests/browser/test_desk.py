@@ -4,9 +4,9 @@ import re
 
 from playwright.sync_api import Page, expect
 
+from testkit.factories import PASSWORD, link_state
 from tests.browser.conftest import PHONE, Site, Visit, Visitor
 from tests.browser.world import NEW, UNLINKED, USER_ID
-from tests.factories import PASSWORD, link_state
 
 
 def reason(page: Page, name: str = "Reason"):

@@ -5,11 +5,11 @@ import re
 import pytest
 from playwright.sync_api import Page, Route, expect
 
+from testkit.factories import PASSWORD, link_state
 from tests.browser.conftest import Site, Visit
 from tests.browser.test_confirm import ask_to_replace
 from tests.browser.test_desk import reason, saved
 from tests.browser.world import KNOWN, NEW, UNLINKED
-from tests.factories import PASSWORD, link_state
 
 TYPED = "Her brother's phone"
 

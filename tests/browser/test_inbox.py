@@ -7,9 +7,9 @@ import pytest
 from playwright.sync_api import Page, Route, expect
 
 from console.config import Settings
+from testkit.factories import PASSWORD
 from tests.browser.conftest import DESK, PHONE, Site, Visit, Visitor
 from tests.browser.world import HEBREW, NEW, UNLINKED, USER_ID
-from tests.factories import PASSWORD
 
 WORDS = {
     "known": "Known customer Linked to a customer on record",

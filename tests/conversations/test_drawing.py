@@ -11,7 +11,7 @@ from console.conversations.badges import Badge, State
 from console.conversations.queries import ConversationRow, Page
 from console.conversations.resolution import Outcome, Resolution
 from console.permissions import Membership, Role
-from tests.pages import Browser
+from testkit.pages import Browser
 
 LONG_AGO = datetime(2020, 11, 24, 9, 14, tzinfo=UTC)
 ROW = ConversationRow(

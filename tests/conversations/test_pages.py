@@ -13,10 +13,10 @@ from console import create_app
 from console.config import Settings
 from console.conversations.cursors import Cursor
 from console.database import db, now
-from tests.databases import execute, on_postgresql, on_sqlite, server_content
-from tests.factories import Desk, desk, link_state, user
-from tests.pages import Browser
-from tests.statements import statements, without_control
+from testkit.databases import execute, on_postgresql, on_sqlite, server_content
+from testkit.factories import Desk, desk, link_state, user
+from testkit.pages import Browser
+from testkit.statements import statements, without_control
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from console.conversations import queries
 from console.conversations.resolution import Outcome, Reason, Resolution, Subject, resolve
 from console.database import db, reading, writing
 from console.models import Conversation
-from tests.databases import (
+from testkit.databases import (
     POSTGRESQL,
     SQLITE,
     as_owner,
@@ -27,8 +27,8 @@ from tests.databases import (
     on_sqlite,
     server_content,
 )
-from tests.factories import Desk, desk, link_state
-from tests.statements import without_control
+from testkit.factories import Desk, desk, link_state
+from testkit.statements import without_control
 
 
 def resolve_all() -> list[Resolution]:

@@ -11,8 +11,8 @@ from sqlalchemy import event, select
 from console.accounts.service import end_sessions, load_actor
 from console.database import db, reading
 from console.models import User
-from tests.factories import Desk, user
-from tests.pages import Browser
+from testkit.factories import Desk, user
+from testkit.pages import Browser
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 import pytest
 from flask.testing import FlaskCliRunner
 
-from tests.factories import instructor, run
+from testkit.factories import instructor, run
 from tests.ingestion.payloads import ACCOUNT, OTHER_ACCOUNT
 
 

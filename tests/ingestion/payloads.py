@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from tests.databases import rows
+from testkit.databases import rows
 
 ACCOUNT, OTHER_ACCOUNT = "100000000000001", "100000000000002"
 SENDER = "393330000001"

@@ -10,8 +10,8 @@ from click.testing import Result
 from flask.testing import FlaskCliRunner
 
 from console.config import ROOT
-from tests.databases import POSTGRESQL, SQLITE, environment, execute
-from tests.factories import run
+from testkit.databases import POSTGRESQL, SQLITE, environment, execute
+from testkit.factories import run
 from tests.ingestion.payloads import ACCOUNT, SAMPLES, message, messages, payload, rejected
 from tests.ingestion.test_samples import EXPECTED
 

@@ -8,8 +8,8 @@ import pytest
 from flask.testing import FlaskCliRunner
 
 from console.ingestion.service import ingest_payload, waiting_payloads
-from tests.databases import rows
-from tests.factories import run
+from testkit.databases import rows
+from testkit.factories import run
 from tests.ingestion.payloads import message, payload
 
 pytestmark = pytest.mark.usefixtures("accounts")

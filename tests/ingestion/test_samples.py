@@ -12,8 +12,8 @@ from sqlalchemy import URL
 from console import create_app
 from console.ingestion.service import Counts, ingest_payload, retry_rejected
 from console.ingestion.whatsapp import IGNORED_FIELDS
-from tests.databases import as_owner, settings_for
-from tests.factories import run
+from testkit.databases import as_owner, settings_for
+from testkit.factories import run
 from tests.ingestion.conftest import add_accounts
 from tests.ingestion.payloads import SAMPLES, SENDER, everything, messages, rejected
 

@@ -18,7 +18,7 @@ from console import create_app
 from console.config import Settings
 from console.database import db
 from console.ingestion.service import Counts, ingest_payload, retry_rejected
-from tests.databases import execute, on_postgresql, rows
+from testkit.databases import execute, on_postgresql, rows
 from tests.ingestion.payloads import (
     ACCOUNT,
     OTHER_ACCOUNT,

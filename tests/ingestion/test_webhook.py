@@ -13,7 +13,7 @@ from flask.testing import FlaskClient
 from console import create_app
 from console.config import sqlite_path
 from console.database import engines
-from tests.databases import execute, on_postgresql, on_sqlite, rows
+from testkit.databases import execute, on_postgresql, on_sqlite, rows
 from tests.ingestion.payloads import SAMPLES, message, messages, payload, rejected
 
 pytestmark = pytest.mark.usefixtures("accounts")

@@ -16,7 +16,7 @@ from sqlalchemy.exc import DBAPIError, IntegrityError
 from console import create_app
 from console.database import db, now, writing
 from console.linking import audit, keeper
-from tests.databases import (
+from testkit.databases import (
     POSTGRESQL,
     SQLITE,
     back_door,
@@ -26,8 +26,8 @@ from tests.databases import (
     rows,
     settings_for,
 )
-from tests.factories import HEALING_SECONDS, Desk, desk, link_state, run, trail
-from tests.pages import Browser
+from testkit.factories import HEALING_SECONDS, Desk, desk, link_state, run, trail
+from testkit.pages import Browser
 
 FIELDS = [
     "event_id",

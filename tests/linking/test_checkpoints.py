@@ -15,8 +15,8 @@ from flask.testing import FlaskCliRunner
 from sqlalchemy import text
 
 from console.config import ROOT
-from tests.databases import back_door
-from tests.factories import Desk, run
+from testkit.databases import back_door
+from testkit.factories import Desk, run
 
 CHANGES = 60
 """How many random changes the short form makes; the full form makes 1,000."""

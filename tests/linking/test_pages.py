@@ -10,10 +10,10 @@ from flask.testing import FlaskCliRunner
 from werkzeug.test import TestResponse
 
 from console.linking import history
-from tests.databases import execute
-from tests.factories import Desk, desk, link_state, trail, user
-from tests.pages import Browser, fields_of
-from tests.statements import statements, without_control
+from testkit.databases import execute
+from testkit.factories import Desk, desk, link_state, trail, user
+from testkit.pages import Browser, fields_of
+from testkit.statements import statements, without_control
 
 TYPED = "said <so> & “so”"
 
@@ -22,13 +22,6 @@ TYPED = "said <so> & “so”"
 def bruno(cli: FlaskCliRunner) -> Desk:
     """Return another instructor's desk."""
     return desk(cli, "Bruno Pichler")
-
-
-@pytest.fixture
-def marta(client: Browser, anna: Desk) -> Browser:
-    """Return Anna's operator at a browser."""
-    client.sign_in(anna.operator.email, anna.operator.password)
-    return client
 
 
 def send(browser: Browser, conversation_id: UUID, to: str = "", **changes: Any) -> TestResponse:

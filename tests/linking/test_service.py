@@ -18,8 +18,8 @@ from console.database import reading
 from console.linking import service
 from console.linking.service import Outcome
 from console.models import Conversation, Customer
-from tests.databases import back_door, execute, on_sqlite
-from tests.factories import Desk, desk, heal, link_state, run, trail, user
+from testkit.databases import back_door, execute, on_sqlite
+from testkit.factories import Desk, desk, heal, link_state, run, trail, user
 
 
 @pytest.fixture

@@ -8,13 +8,13 @@ import pytest
 from flask.testing import FlaskCliRunner
 from sqlalchemy import text
 
-from tests.databases import (
+from testkit.databases import (
     POSTGRESQL,
     back_door,
     execute,
     on_sqlite,
 )
-from tests.factories import Desk, run, trail
+from testkit.factories import Desk, run, trail
 from tests.linking.test_audit import BROKEN, verified
 
 

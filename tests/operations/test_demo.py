@@ -23,7 +23,7 @@ from console.conversations import queries
 from console.conversations.badges import State, badges
 from console.database import Base, db, reading
 from console.models import Conversation
-from tests.databases import (
+from testkit.databases import (
     SQLITE,
     as_owner,
     back_door,
@@ -35,9 +35,9 @@ from tests.databases import (
     rows,
     settings_for,
 )
-from tests.factories import run
-from tests.pages import Browser
-from tests.postgres import Cluster
+from testkit.factories import run
+from testkit.pages import Browser
+from testkit.postgres import Cluster
 
 INSTRUCTOR = "instructor@example.org"
 OPERATOR = "operator@example.org"

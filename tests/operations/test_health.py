@@ -12,10 +12,10 @@ from sqlalchemy import text
 from console import create_app
 from console.config import Settings
 from console.database import db
-from tests.databases import back_door, execute, file_of, locked, on_postgresql, on_sqlite, settings_for
-from tests.factories import Desk
-from tests.pages import Browser
-from tests.postgres import Cluster
+from testkit.databases import back_door, execute, file_of, locked, on_postgresql, on_sqlite, settings_for
+from testkit.factories import Desk
+from testkit.pages import Browser
+from testkit.postgres import Cluster
 
 GOOD = "answers, migrations at head"
 SILENT = "does not answer, or does not let the console in"

@@ -20,9 +20,9 @@ from console.conversations.resolution import Reason
 from console.database import db
 from console.ingestion.service import ingest_payload
 from console.linking import service
-from tests.databases import back_door, execute, on_postgresql, on_sqlite, settings_for
-from tests.factories import Desk, desk, link_state, payload, run, user
-from tests.pages import Browser
+from testkit.databases import back_door, execute, on_postgresql, on_sqlite, settings_for
+from testkit.factories import Desk, desk, link_state, payload, run, user
+from testkit.pages import Browser
 
 Samples = dict[tuple[str, ...], float]
 

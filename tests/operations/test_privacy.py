@@ -25,8 +25,8 @@ from flask import Flask
 from flask.testing import FlaskCliRunner
 
 from console.config import ROOT, Settings
-from tests.databases import POSTGRESQL, SQLITE, as_owner, environment, execute
-from tests.factories import Desk, desk, payload, user
+from testkit.databases import POSTGRESQL, SQLITE, as_owner, environment, execute
+from testkit.factories import Desk, desk, payload, user
 from tests.serving.server import SECONDS, Console, Visitor, serve
 
 TYPED = {

@@ -16,9 +16,9 @@ from console import create_app
 from console.config import ROOT, Settings
 from console.ingestion.service import ingest_payload
 from console.permissions import public
-from tests.databases import on_postgresql
-from tests.factories import desk
-from tests.pages import Browser
+from testkit.databases import on_postgresql
+from testkit.factories import desk
+from testkit.pages import Browser
 
 DASHBOARD = ROOT / "docs" / "operations" / "dashboard.json"
 ALERTS = ROOT / "docs" / "operations" / "alerts.yml"

@@ -6,15 +6,9 @@ import pytest
 from click.testing import Result
 from flask.testing import FlaskCliRunner
 
-from tests.factories import Desk, desk
+from testkit.factories import Desk
 
 Person = Callable[..., Result]
-
-
-@pytest.fixture
-def anna(cli: FlaskCliRunner) -> Desk:
-    """Return an instructor's desk."""
-    return desk(cli)
 
 
 @pytest.fixture

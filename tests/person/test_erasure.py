@@ -19,9 +19,9 @@ from console.config import Settings
 from console.database import append_only_lifted, db, owning
 from console.ingestion.service import ingest_payload
 from console.linking.tombstones import line_digest
-from tests.databases import as_owner, back_door, execute, on_postgresql, rows
-from tests.factories import Desk, desk, link_state, payload, run, trail
-from tests.pages import Browser
+from testkit.databases import as_owner, back_door, execute, on_postgresql, rows
+from testkit.factories import Desk, desk, link_state, payload, run, trail
+from testkit.pages import Browser
 from tests.person.conftest import Person
 
 NUMBER, OTHER = "393331234567", "447700900461"

@@ -4,8 +4,8 @@ import json
 from typing import Any
 
 from console.ingestion.service import ingest_payload
-from tests.databases import rows
-from tests.factories import Desk, desk, link_state, payload
+from testkit.databases import rows
+from testkit.factories import Desk, desk, link_state, payload
 from tests.person.conftest import Person
 
 NUMBER, OTHER = "393331234567", "447700900461"

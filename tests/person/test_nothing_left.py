@@ -20,12 +20,12 @@ from werkzeug.test import TestResponse
 from console.config import Settings
 from console.database import Base
 from console.ingestion.service import ingest_payload
-from tests.databases import SQLITE, execute, file_of, rows
-from tests.factories import Desk, link_state, payload, run, trail
+from testkit.databases import SQLITE, execute, file_of, rows
+from testkit.factories import Desk, link_state, payload, run, trail
+from testkit.pages import Browser
+from testkit.postgres import Cluster
 from tests.linking.test_audit import BROKEN
-from tests.pages import Browser
 from tests.person.conftest import Person
-from tests.postgres import Cluster
 
 PEOPLE = 1000
 NUMBER, NEW_NUMBER, COUSINS_NUMBER = "393331234567", "393339876543", "447700900461"

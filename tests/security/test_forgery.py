@@ -11,9 +11,9 @@ from itsdangerous import URLSafeTimedSerializer
 
 from console import create_app
 from console.config import Settings
-from tests.databases import on_sqlite, rows
-from tests.factories import PASSWORD
-from tests.pages import Browser, Client
+from testkit.databases import on_sqlite, rows
+from testkit.factories import PASSWORD
+from testkit.pages import Browser, Client
 from tests.security.visitors import Visitor, World
 
 EVIL = "https://evil.example"

@@ -10,10 +10,10 @@ from sqlalchemy.exc import DBAPIError
 
 from console.accounts.service import MAX_EPOCH
 from console.database import writing
+from testkit.databases import POSTGRESQL, back_door, execute, rows
+from testkit.factories import Desk, desk, run, user
+from testkit.pages import Browser
 from tests.accounts.test_commands import failed
-from tests.databases import POSTGRESQL, back_door, execute, rows
-from tests.factories import Desk, desk, run, user
-from tests.pages import Browser
 
 
 @pytest.fixture

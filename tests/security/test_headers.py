@@ -11,8 +11,8 @@ from console import create_app
 from console.config import Settings, sqlite_path
 from console.database import db
 from console.permissions import public
-from tests.databases import on_sqlite
-from tests.pages import Client
+from testkit.databases import on_sqlite
+from testkit.pages import Client
 from tests.security.visitors import Visitor, World
 
 pytestmark = on_sqlite

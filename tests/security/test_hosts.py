@@ -14,8 +14,8 @@ from console import create_app
 from console.config import Settings
 from console.database import db
 from console.permissions import public
-from tests.databases import on_sqlite
-from tests.pages import Browser, Client
+from testkit.databases import on_sqlite
+from testkit.pages import Browser, Client
 
 pytestmark = on_sqlite
 

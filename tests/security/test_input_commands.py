@@ -13,8 +13,8 @@ from hypothesis import settings as effort
 
 from console.identifiers import normalize_identifier
 from console.text import is_name
-from tests.databases import on_sqlite, rows
-from tests.factories import Desk, desk, run
+from testkit.databases import on_sqlite, rows
+from testkit.factories import Desk, desk, run
 from tests.security.naughty import NAUGHTY, any_text
 
 # No argument of a process has a NUL in it. What is no UTF-8 comes as lone surrogates of the second half.

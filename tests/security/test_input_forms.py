@@ -20,9 +20,9 @@ from werkzeug.test import TestResponse
 from console.config import Settings, sqlite_path
 from console.database import db
 from console.linking import history
-from tests.databases import on_sqlite
-from tests.factories import link_state, run, trail
-from tests.pages import Client
+from testkit.databases import on_sqlite
+from testkit.factories import link_state, run, trail
+from testkit.pages import Client
 from tests.security.naughty import MARKUP, NAUGHTY, OWN, any_text, sendable, shape, shown
 from tests.security.visitors import Visitor, World
 

@@ -8,7 +8,7 @@ from uuid import UUID
 from flask import Flask
 from werkzeug.test import TestResponse
 
-from tests.databases import on_sqlite
+from testkit.databases import on_sqlite
 from tests.security.naughty import MARKUP, NAUGHTY, sendable, shape, shown
 from tests.security.visitors import Visitor, World
 

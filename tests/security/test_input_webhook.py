@@ -18,10 +18,10 @@ from hypothesis import strategies as st
 from console.config import Settings
 from console.identifiers import normalize_identifier
 from console.ingestion.whatsapp import IncomingMessage, Rejection, parse
-from tests.databases import on_sqlite
+from testkit.databases import on_sqlite
+from testkit.pages import Client
 from tests.ingestion.payloads import message, messages, payload, rejected
 from tests.ingestion.test_webhook import SECRET, URL, sign
-from tests.pages import Client
 from tests.security.naughty import MARKUP, NAUGHTY, any_text, shape, shown
 from tests.security.visitors import Visitor, World
 

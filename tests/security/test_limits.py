@@ -10,8 +10,8 @@ from werkzeug.test import encode_multipart
 from console import MAX_FORM_BYTES, MAX_FORM_PARTS
 from console.config import Settings, sqlite_path
 from console.database import db
-from tests.databases import on_sqlite, rows
-from tests.pages import Browser
+from testkit.databases import on_sqlite, rows
+from testkit.pages import Browser
 from tests.security.visitors import Visitor, World
 
 MULTIPART = "multipart/form-data; boundary="

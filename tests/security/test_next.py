@@ -10,9 +10,9 @@ from flask import Flask
 from flask.testing import FlaskCliRunner
 from werkzeug.test import TestResponse
 
-from tests.databases import on_sqlite
-from tests.factories import PASSWORD, desk
-from tests.pages import Browser, fields_of
+from testkit.databases import on_sqlite
+from testkit.factories import PASSWORD, desk
+from testkit.pages import Browser, fields_of
 
 HERE = "http://localhost"
 EVIL = "evil.example"

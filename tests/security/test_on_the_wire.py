@@ -13,8 +13,8 @@ from flask.testing import FlaskCliRunner
 
 from console.config import Settings
 from console.ingestion.routes import MAX_PAYLOAD_BYTES
-from tests.databases import on_sqlite, rows
-from tests.factories import channel, instructor, payload
+from testkit.databases import on_sqlite, rows
+from testkit.factories import channel, instructor, payload
 from tests.serving.server import Console, serve
 
 pytestmark = on_sqlite

@@ -10,8 +10,8 @@ from werkzeug.test import TestResponse
 
 from console import create_app
 from console.config import Settings
-from tests.databases import on_sqlite
-from tests.factories import PASSWORD
+from testkit.databases import on_sqlite
+from testkit.factories import PASSWORD
 from tests.security.visitors import (
     CONFIDENTIAL,
     OUTSIDERS,

@@ -6,8 +6,8 @@ from uuid import UUID, uuid4
 
 from flask import Flask
 
+from testkit.statements import statements
 from tests.security.visitors import Visitor, World
-from tests.statements import statements
 
 # Every way to name something by its id, as Anna's operator. {id} is the id, {own} Anna's own conversation;
 # of a change, what is unlike a form that would be carried out.

@@ -15,9 +15,9 @@ from werkzeug.datastructures import MultiDict
 
 from console import create_app
 from console.config import ROOT, Settings
-from tests.databases import as_owner, environment, execute, rows
-from tests.factories import PASSWORD, Desk, desk, trail, user
-from tests.pages import Browser, fields_of
+from testkit.databases import as_owner, environment, execute, rows
+from testkit.factories import PASSWORD, Desk, desk, trail, user
+from testkit.pages import Browser, fields_of
 from tests.security.visitors import World, world
 
 SCRIPT = "".join(path.read_text() for path in sorted((ROOT / "static").glob("*.js")))

@@ -17,8 +17,8 @@ from flask.testing import FlaskCliRunner
 from werkzeug.test import TestResponse
 
 from console.config import Settings
-from tests.databases import rows
-from tests.factories import PASSWORD
+from testkit.databases import rows
+from testkit.factories import PASSWORD
 from tests.security.test_permissions import EXPECTED, LAST, METHODS, read
 from tests.security.visitors import VISITORS, Visitor, World, shut_out, token_of
 

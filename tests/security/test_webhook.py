@@ -8,12 +8,12 @@ from flask.testing import FlaskCliRunner
 
 from console.config import Settings
 from console.ingestion.routes import MAX_PAYLOAD_BYTES
-from tests.databases import rows
+from testkit.databases import rows
+from testkit.pages import Client
+from testkit.statements import statements, without_control
 from tests.ingestion.conftest import add_accounts
 from tests.ingestion.payloads import message, payload
 from tests.ingestion.test_webhook import SECRET, URL, sign
-from tests.pages import Client
-from tests.statements import statements, without_control
 
 MANY = 10_000
 STORED = "SELECT count(*), count(DISTINCT conversation_id), count(DISTINCT external_id) FROM messages"

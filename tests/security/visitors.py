@@ -9,8 +9,8 @@ from flask import Flask
 from flask.testing import FlaskCliRunner
 from werkzeug.test import TestResponse
 
-from tests.factories import PASSWORD, Desk, desk, link_state, run, user
-from tests.pages import Client
+from testkit.factories import PASSWORD, Desk, desk, link_state, run, user
+from testkit.pages import Client
 
 VISITORS = (
     "nobody",

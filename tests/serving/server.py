@@ -16,8 +16,8 @@ import requests
 from bs4 import BeautifulSoup
 
 from console.config import ROOT, Settings
-from tests.databases import environment
-from tests.pages import fields_of
+from testkit.databases import environment
+from testkit.pages import fields_of
 
 SECONDS = 60
 

@@ -19,8 +19,8 @@ from flask import Flask
 from flask.testing import FlaskCliRunner
 
 from console.config import Settings
-from tests.databases import locked, on_sqlite, rows
-from tests.factories import Desk, desk, payload
+from testkit.databases import locked, on_sqlite, rows
+from testkit.factories import Desk, desk, payload
 from tests.serving.crowd import crowd
 from tests.serving.server import SECONDS, Console, Visitor, serve, start
 

@@ -15,10 +15,10 @@ from sqlalchemy.exc import InternalError
 
 from console.config import Settings
 from console.database import db, engines, writing
-from tests.databases import on_postgresql
-from tests.factories import desk, link_state
-from tests.pages import Browser
-from tests.postgres import Cluster
+from testkit.databases import on_postgresql
+from testkit.factories import desk, link_state
+from testkit.pages import Browser
+from testkit.postgres import Cluster
 from tests.serving.server import Visitor, serve
 
 pytestmark = on_postgresql

@@ -12,8 +12,8 @@ from flask import Flask
 from flask.testing import FlaskCliRunner
 
 from console.config import ROOT, Settings
-from tests.databases import on_postgresql
-from tests.factories import desk, link_state
+from testkit.databases import on_postgresql
+from testkit.factories import desk, link_state
 from tests.serving.server import Visitor, serve
 
 RECIPE = ROOT / "deploy" / "Containerfile"
@@ -71,7 +71,7 @@ def test_everything_it_copies_is_there_and_reaches_it():
 
 @pytest.mark.parametrize(
     "secret",
-    [".env", "instance/secret_key", "instance/console.db", ".git/config", "tests/conftest.py", "deploy/x"],
+    [".env", "instance/secret_key", "instance/console.db", ".git/config", "testkit/fixtures.py", "deploy/x"],
 )
 def test_no_setting_no_data_and_no_history_reaches_it(secret: str):
     allowed = [line[1:] for line in IGNORED.read_text().splitlines() if line.startswith("!")]

@@ -19,8 +19,8 @@ from flask import Flask
 from flask.testing import FlaskCliRunner
 
 from console.config import Settings
-from tests.databases import on_sqlite, rows
-from tests.factories import Desk, desk, link_state, payload
+from testkit.databases import on_sqlite, rows
+from testkit.factories import Desk, desk, link_state, payload
 from tests.serving.crowd import crowd
 from tests.serving.nginx import Front, in_front_of
 from tests.serving.server import SECONDS, Visitor, free_port, serve

@@ -20,9 +20,9 @@ from flask.testing import FlaskCliRunner
 from console import create_app
 from console.config import ROOT, Settings
 from console.database import db
-from tests.databases import on_postgresql, settings_for
-from tests.factories import desk, link_state
-from tests.postgres import Cluster
+from testkit.databases import on_postgresql, settings_for
+from testkit.factories import desk, link_state
+from testkit.postgres import Cluster
 from tests.serving.server import SECONDS, Visitor, free_port, serve
 
 pytestmark = on_postgresql

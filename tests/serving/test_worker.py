@@ -19,8 +19,8 @@ from flask.testing import FlaskCliRunner
 
 from console.config import Settings
 from gunicorn_worker import MAX_REQUEST_SECONDS
-from tests.databases import locked, on_sqlite, rows
-from tests.factories import Desk, desk, payload
+from testkit.databases import locked, on_sqlite, rows
+from testkit.factories import Desk, desk, payload
 from tests.serving.server import SECONDS, Console, Visitor, serve
 
 SECRET = "of the tests alone"

@@ -1,0 +1,19 @@
+"""What wraps every request: logs, error pages, headers, compression, origin checks, the guard."""
+
+from flask import Flask
+
+from console.config import Settings
+from console.web import compression, errors, escaping, guard, headers, logs, origins, parsing
+
+
+def init_app(app: Flask, settings: Settings) -> None:
+    """Wrap every request. Call it before anything that renders templates or adds routes."""
+    app.request_class = parsing.StrictRequest
+    app.url_map.converters["id"] = guard.IdConverter
+    escaping.init_app(app)
+    logs.init_app(app, settings)
+    origins.check_host(app, settings)
+    # A hook that is added first sees an answer last.
+    compression.init_app(app)
+    headers.init_app(app, settings)
+    errors.init_app(app)

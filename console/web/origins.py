@@ -1,0 +1,126 @@
+"""Origin checks: a request is for this console's host, and a change comes from one of its pages."""
+
+import re
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from flask import Flask, abort, request
+from werkzeug.exceptions import BadRequest, Forbidden
+
+from console.config import DEFAULT_PORTS, Settings
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+
+# Asked by address from inside, or signed by whoever calls: none of these makes anything of a host's name.
+_ANY_HOST = {
+    "health.healthz",
+    "health.readyz",
+    "ingestion.receive",
+    "ingestion.verify",
+    "metrics.metrics",
+}
+_REFUSED = "console.host_refused"
+# Names by which no other machine can be reached.
+_LOOPBACK = re.compile(r"(?:localhost|127\.0\.0\.1|\[::1\])(?::[1-9][0-9]{0,4})?")
+
+_SAFE_METHODS = {"GET", "HEAD", "OPTIONS"}
+_FORMS = {"application/x-www-form-urlencoded", "multipart/form-data"}
+# What a browser says of a request that a page of this console, or the person, has made.
+OWN_SITE = {"same-origin", "none"}
+
+
+class UnknownHost(BadRequest):
+    """A request for a host that isn't this console."""
+
+    cause = "host"
+    words = (
+        "Not the console’s address",
+        (
+            "The console doesn’t answer under this name. Whoever runs it can tell its address,"
+            " and sets it with CONSOLE_PUBLIC_URL."
+        ),
+    )
+
+
+class ForeignForm(Forbidden):
+    """A change that another site's page asked for."""
+
+    cause = "site"
+    words = (
+        "Sent from another site",
+        "Nothing was saved: the console takes changes from its own pages only. Open the page here.",
+    )
+
+
+class _HostCheck:
+    """Tells the console which requests are for another host, and hides its name, which may be anything."""
+
+    def __init__(self, app: "WSGIApplication", settings: Settings) -> None:
+        self._app = app
+        self._scheme, self._public, *_ = urlsplit(settings.public_url or "http://")
+
+    def __call__(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
+        """Pass a request on."""
+        asked = environ.get("HTTP_HOST")
+        if asked is None:
+            asked = f"{environ['SERVER_NAME']}:{environ['SERVER_PORT']}"
+        if not self._knows(asked):
+            environ[_REFUSED] = True
+            environ["HTTP_HOST"] = self._public or "localhost"
+        return self._app(environ, start_response)
+
+    def _knows(self, host: str) -> bool:
+        if self._public:
+            return _written(self._scheme, host) == self._public
+        return _LOOPBACK.fullmatch(host.lower()) is not None
+
+
+def check_host(app: Flask, settings: Settings) -> None:
+    """Answer 400 for every host but the public one, or loopback where none is set (docs/decisions/0065)."""
+    app.wsgi_app = _HostCheck(app.wsgi_app, settings)  # type: ignore[method-assign]  # Flask's own way
+
+    @app.before_request
+    def check() -> None:
+        if _REFUSED in request.environ and request.endpoint not in _ANY_HOST:
+            raise UnknownHost
+
+
+def check_changes(app: Flask, settings: Settings) -> None:
+    """Answer 403 for a change from another site, 415 or 411 for one that is no form (docs/decisions/0066).
+
+    The form's token is another wall: each stands without the other.
+    """
+    schemes = {urlsplit(settings.public_url).scheme} if settings.public_url else set(DEFAULT_PORTS)
+
+    @app.before_request
+    def check() -> None:
+        if request.method in _SAFE_METHODS or request.endpoint is None or request.endpoint in _ANY_HOST:
+            return
+        if not _from_this_site(schemes):
+            raise ForeignForm
+        if request.content_length is None and "Transfer-Encoding" in request.headers:
+            abort(411)  # past its limit, a stream would be cut and not refused
+        if request.mimetype not in _FORMS and (request.mimetype or request.content_length):
+            abort(415)
+
+
+def _from_this_site(schemes: set[str]) -> bool:
+    """Say whether a browser names this site as the sender. What isn't a browser names none."""
+    site = request.headers.get("Sec-Fetch-Site")
+    if site is not None:
+        return site in OWN_SITE
+    sender = request.headers.get("Origin") or request.headers.get("Referer")
+    if not sender:
+        return True
+    try:
+        scheme, netloc, *_ = urlsplit(sender)
+    except ValueError:
+        return False
+    return scheme in schemes and _written(scheme, netloc) == _written(scheme, request.host)
+
+
+def _written(scheme: str, host: str) -> str:
+    """Return a host as browsers write it."""
+    return host.lower().removesuffix(DEFAULT_PORTS[scheme])

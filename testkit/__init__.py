@@ -1,0 +1,1 @@
+"""What tests, verification suites and benchmarks share: databases, factories, pages, PostgreSQL, fixtures."""

@@ -1,0 +1,360 @@
+"""Lies, each told by the console in one place: the judge is worth what it catches of them.
+
+A lie alters what one of the console's functions or templates' filters returns, or what it is given.
+"""
+
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import UTC, timedelta
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+from sqlalchemy import text
+
+from console.conversations import badges, display, queries, resolution
+from console.conversations.badges import State
+from console.conversations.queries import Page
+from console.conversations.resolution import Outcome, Reason
+from console.database import now
+from console.ingestion import inbox, whatsapp
+from console.ingestion import service as ingestion
+from console.ingestion.whatsapp import IncomingMessage
+from console.linking import history, service
+from console.linking import queries as linking
+from verification.truth.run import Stage
+
+Patch = pytest.MonkeyPatch
+
+
+@dataclass(frozen=True)
+class Lie:
+    """Something false, the kinds of sentences that give it away, and how to make the console say it."""
+
+    kinds: tuple[str, ...]
+    tell: Callable[[Stage, Patch], None]
+
+
+def swap(patch: Patch, original: Any, other: Any) -> None:
+    """Put something in the place of a function of the console, wherever it was imported to."""
+    for name, module in list(sys.modules.items()):
+        if name.startswith("console"):
+            for attribute, value in list(vars(module).items()):
+                if value is original:
+                    patch.setattr(module, attribute, other)
+
+
+def altered(original: Any, alter: Callable[[Any], Any]) -> Callable[[Stage, Patch], None]:
+    """Return what alters the results of a function."""
+    return lambda _, patch: swap(patch, original, lambda *given, **named: alter(original(*given, **named)))
+
+
+def filtered(name: str, alter: Callable[[Any], Any]) -> Callable[[Stage, Patch], None]:
+    """Return what alters what a filter of the templates is given."""
+
+    def tell(stage: Stage, patch: Patch) -> None:
+        original = stage.app.jinja_env.filters[name]
+        told = lambda value, *rest: original(alter(value), *rest)  # noqa: E731
+        patch.setitem(stage.app.jinja_env.filters, name, told)
+
+    return tell
+
+
+def parsed(alter: Callable[[IncomingMessage], IncomingMessage | None]) -> Callable[[Stage, Patch], None]:
+    """Return what alters, or drops, each message that is read out of a payload."""
+
+    def alter_all(items: list[Any]) -> list[Any]:
+        read = [alter(item) if isinstance(item, IncomingMessage) else item for item in items]
+        return [item for item in read if item] or [whatsapp.Ignored()]
+
+    return altered(whatsapp.parse, alter_all)
+
+
+def listed(alter: Callable[[list[Any]], list[Any]]) -> Callable[[Stage, Patch], None]:
+    """Return what alters the rows of every list of conversations."""
+    return altered(queries.inbox, lambda page: replace(page, rows=alter(page.rows)))
+
+
+def threaded(alter: Callable[[list[Any]], list[Any]]) -> Callable[[Stage, Patch], None]:
+    """Return what alters the messages of every conversation's page, newest first."""
+    return altered(queries.messages, lambda page: replace(page, rows=alter(page.rows)))
+
+
+def offered(alter: Callable[[Any], Any]) -> Callable[[Stage, Patch], None]:
+    """Return what alters each customer that a search or a form offers."""
+
+    def alter_all(found: Any) -> Any:
+        if isinstance(found, list):
+            return [alter(row) for row in found]
+        return replace(found, rows=[alter(row) for row in found.rows])
+
+    return altered(linking.customers, alter_all)
+
+
+def viewed(alter: Callable[[Any], Any]) -> Callable[[Stage, Patch], None]:
+    """Return what alters a conversation as the link form shows it."""
+
+    def alter_view(found: Any) -> Any:
+        return replace(found, view=alter(found.view)) if hasattr(found, "view") else found and alter(found)
+
+    return altered(getattr(linking, "work", linking.link_view), alter_view)
+
+
+def remembered(alter: Callable[[Any], Any]) -> Callable[[Stage, Patch], None]:
+    """Return what alters the link history, newest first."""
+    return altered(history.history, lambda events: events and alter(events))
+
+
+def given(original: Any, **changes: Callable[[dict[str, Any]], Any]) -> Callable[[Stage, Patch], None]:
+    """Return what alters the arguments that a function is called with."""
+
+    def tell(_: Stage, patch: Patch) -> None:
+        def told(*positional: Any, **named: Any) -> Any:
+            altered_ones = {name: change(named) for name, change in changes.items() if name in named}
+            return original(*positional, **{**named, **altered_ones})
+
+        swap(patch, original, told)
+
+    return tell
+
+
+def _flip(row: Any) -> Any:
+    return row._replace(direction="inbound" if row.direction == "outbound" else "outbound")
+
+
+def _forget_field(name: str) -> Callable[[Stage, Patch], None]:
+    def tell(_: Stage, patch: Patch) -> None:
+        patch.setitem(whatsapp.IGNORED_FIELDS, name, "a lie")
+        patch.setattr(whatsapp, "_holds_messages", lambda _: False)
+
+    return tell
+
+
+def _new_identifier(_: Stage, patch: Patch) -> None:
+    def told(message: dict[str, Any]) -> str | None:
+        system: dict[str, str] = message.get("system", {})
+        return system.get("wa_id") or system.get("user_id")
+
+    patch.setattr(whatsapp, "_previous_identifier", told)
+
+
+def _store_repeats(_: Stage, patch: Patch) -> None:
+    look_up, row = inbox.look_up, inbox._message_row
+    swap(patch, look_up, lambda *of: [found._replace(message_id=None) for found in look_up(*of)])
+    swap(patch, row, lambda *of: {**row(*of), "external_id": str(uuid4())})
+
+
+def _link_by_itself(_: Stage, patch: Patch) -> None:
+    add = inbox.add
+    statement = text(
+        "UPDATE conversations SET customer_id = (SELECT id FROM customers c WHERE"
+        " c.instructor_id = conversations.instructor_id AND c.normalized_identifier = customer_identifier)"
+        " WHERE customer_id IS NULL"
+    )
+
+    def told(connection: Any, arrivals: Any) -> None:
+        add(connection, arrivals)
+        connection.execute(statement)
+
+    swap(patch, add, told)
+
+
+def _other_instructor(stage: Stage, patch: Patch) -> None:
+    first, *others = [UUID(one.id) for one in stage.world.truth.instructors]
+    look_up = inbox.look_up
+
+    def told(*of: Any) -> Any:
+        found = look_up(*of)
+        return [
+            one._replace(instructor_id=others[0], conversation_id=None) if one.instructor_id == first else one
+            for one in found
+        ]
+
+    swap(patch, look_up, told)
+
+
+def _badge_of(reason_or_outcome: object, outcome: Outcome) -> Callable[[Stage, Patch], None]:
+    def alter(found: list[Any]) -> list[Any]:
+        return [
+            one._replace(outcome=outcome, reason=None)
+            if reason_or_outcome in (one.reason, one.outcome)
+            else one
+            for one in found
+        ]
+
+    return altered(resolution.resolve, alter)
+
+
+def _say_saved(_: Stage, patch: Patch) -> None:
+    swap(patch, service.link, lambda **_: service.Outcome.LINKED)
+
+
+def _say_removed(_: Stage, patch: Patch) -> None:
+    swap(patch, service.unlink, lambda **_: service.Outcome.UNLINKED)
+
+
+def _say_conflict(_: Stage, patch: Patch) -> None:
+    link = service.link
+
+    def told(**of: Any) -> Any:
+        link(**of)
+        raise service.LinkChanged
+
+    swap(patch, link, told)
+
+
+def _overwrite(_: Stage, patch: Patch) -> None:
+    def alter(request: Any) -> Any:
+        from testkit.factories import link_state
+
+        return replace(request, seen_version=link_state(request.conversation_id).link_version)
+
+    change = service._change
+    swap(patch, change, lambda request, *rest: change(alter(request), *rest))
+
+
+def _later(original: Any, **by: Any) -> Any:
+    return replace(original, **{name: getattr(original, name) + more for name, more in by.items()})
+
+
+HOUR, DAY = timedelta(hours=1), timedelta(days=1)
+_LIST = (
+    "conversation",
+    "listed",
+    "lost",
+    "messages",
+    "newest",
+    "older",
+    "order",
+    "preview",
+    "rows",
+    "sent at",
+    "twice",
+)
+
+LIES: dict[str, Lie] = {
+    # What WhatsApp sends
+    "an echo is the customer's": Lie(
+        ("conversation", *_LIST),
+        lambda _, patch: patch.setattr(whatsapp, "_is_from_account", lambda *_: False),
+    ),
+    "every message is the customer's": Lie(
+        ("preview", "author"), parsed(lambda one: replace(one, direction="inbound"))
+    ),
+    "phone echoes are dropped": Lie(_LIST, _forget_field("smb_message_echoes")),
+    "standby is dropped": Lie(_LIST, _forget_field("standby")),
+    "a statement opens a conversation under the new number": Lie(_LIST, _new_identifier),
+    "a statement is the customer's": Lie(
+        ("preview", "author"),
+        parsed(lambda one: replace(one, kind="text") if one.kind == "system" else one),
+    ),
+    "a statement is reworded": Lie(
+        ("preview", "words"),
+        parsed(lambda one: replace(one, body="A number has changed") if one.kind == "system" else one),
+    ),
+    "a repeat is stored again": Lie(_LIST, _store_repeats),
+    "photos are dropped": Lie(_LIST, parsed(lambda one: None if one.kind == "image" else one)),
+    "words are cut short": Lie(
+        ("preview", "words"), parsed(lambda one: replace(one, body=(one.body or "")[:5]))
+    ),
+    "messages are dated a second late": Lie(
+        ("newest", "order", "sent at"),
+        parsed(lambda one: replace(one, sent_at=one.sent_at + timedelta(seconds=1))),
+    ),
+    "a message is another instructor's": Lie(("conversation", "instructor", *_LIST), _other_instructor),
+    "ingestion links": Lie(("badge", "linked to", *_LIST), _link_by_itself),
+    # Badges
+    "a match is a known customer": Lie(("badge",), _badge_of(Outcome.MATCH, Outcome.LINKED)),
+    "a failed lookup is a match": Lie(("badge",), _badge_of(Reason.LOOKUP_FAILED, Outcome.MATCH)),
+    "a linked conversation is new": Lie(("badge",), _badge_of(Outcome.LINKED, Outcome.MATCH)),
+    "no customer matches": Lie(
+        ("badge copy",),
+        lambda _, patch: patch.setitem(
+            badges._WORDS, State.UNLINKED, ("Unlinked", "No customer on record matches")
+        ),
+    ),
+    # When
+    "a day too late": Lie(("day",), filtered("day", lambda then: then + DAY)),
+    "an hour too late": Lie(("newest in full", "sent in full"), filtered("moment", lambda then: then + HOUR)),
+    "a date too early": Lie(
+        ("first wrote day", "customer since day"), filtered("date", lambda then: then - DAY)
+    ),
+    "customer since tomorrow": Lie(
+        ("customer since",),
+        offered(lambda row: _later(row, created_at=DAY)),
+    ),
+    "times are another zone's": Lie(
+        ("newest in full", "ago", "sent in full", "clock", "day"),
+        lambda _, patch: patch.setattr(display.Clock, "local", lambda _, then: then.astimezone(UTC)),
+    ),
+    "first wrote when the row was made": Lie(
+        ("first wrote",),
+        viewed(lambda view: replace(view, first_message_at=now())),
+    ),
+    # Lists and counts
+    "one more was found": Lie(
+        ("found", "customers found"), filtered("length", lambda found: [*found, "one more"])
+    ),
+    "the list is upside down": Lie(("order",), listed(lambda rows: rows[::-1])),
+    "a row is missing": Lie(("rows", "order"), listed(lambda rows: rows[1:])),
+    "a row is there twice": Lie(("rows", "twice", "order"), listed(lambda rows: rows[:1] + rows)),
+    "the last message is another's": Lie(
+        ("preview",),
+        listed(lambda rows: [row._replace(body=rows[0].body, kind=rows[0].kind) for row in rows]),
+    ),
+    "the last message is by the other": Lie(("preview",), listed(lambda rows: [_flip(row) for row in rows])),
+    "a search finds everything": Lie(
+        ("rows", "listed", "found", "order"), given(queries.inbox, q=lambda _: "")
+    ),
+    "nothing is left": Lie(
+        ("rows", "desk empty"),
+        given(queries.inbox, linked=lambda named: None if named["linked"] is None else True),
+    ),
+    "a customer has one conversation more": Lie(
+        ("customer's links",),
+        offered(lambda row: _later(row, conversations=1)),
+    ),
+    # Conversations
+    "authors are swapped": Lie(("author", "side"), threaded(lambda rows: [_flip(row) for row in rows])),
+    "a message is missing": Lie(("messages", "sent at"), threaded(lambda rows: rows[:1] + rows[2:])),
+    "a message is there twice": Lie(("messages", "sent at"), threaded(lambda rows: rows[:1] + rows)),
+    "words are another message's": Lie(
+        ("words", "kind"), threaded(lambda rows: [row._replace(body=rows[0].body) for row in rows])
+    ),
+    "there is nothing older": Lie(
+        ("older", "rows"), altered(queries._page, lambda page: Page(page.rows, None))
+    ),
+    # Links
+    "it says linked, and isn't": Lie(("linked to", "changes", "never linked"), _say_saved),
+    "it says removed, and isn't": Lie(("linked to", "changes", "done"), _say_removed),
+    "it says nothing was saved, and it was": Lie(("nothing saved", "silence", "answer"), _say_conflict),
+    "a stale form overwrites": Lie(
+        ("answer", "changes", "linked to", "done", "conflict told", "nothing saved"), _overwrite
+    ),
+    "nobody confirmed": Lie(
+        ("changes", "linked to", "dialog", "done"), given(service.link, overwrite=lambda _: True)
+    ),
+    "the history names another": Lie(
+        ("who linked", "changed by"),
+        altered(linking.labels, lambda labels: replace(labels, users=dict.fromkeys(labels.users, "Nobody"))),
+    ),
+    "the history forgets": Lie(
+        ("changes", "never linked", "changed at"),
+        remembered(lambda events: events[1:]),
+    ),
+    "the history has another reason": Lie(
+        ("reason", "changed because"),
+        remembered(lambda events: [replace(event, reason="because") for event in events]),
+    ),
+    "linked to another": Lie(
+        ("linked to", "linked now", "Now"),
+        viewed(
+            lambda view: replace(view, linked_identifier="390000000000") if view.linked_identifier else view
+        ),
+    ),
+    "silence since yesterday": Lie(
+        ("last message",),
+        altered(ingestion.last_messages, lambda found: {one: at - DAY for one, at in found.items()}),
+    ),
+}

@@ -1,0 +1,477 @@
+"""What the console's pages say, read from their HTML. The one place that knows how the pages are built."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from verification.truth.markup import Element, read
+
+_SPACES = re.compile(r"\s+")
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """A moment: for machines, in full, and as it reads."""
+
+    at: datetime
+    exact: str
+    shown: str
+
+
+@dataclass(frozen=True, slots=True)
+class BadgeSaid:
+    """A badge: its state, label and second line."""
+
+    state: str
+    label: str
+    copy: str
+
+
+@dataclass(frozen=True, slots=True)
+class RowSaid:
+    """A row of a list: whose conversation, its last message, when, and its badge."""
+
+    id: str
+    identifier: str
+    preview: str
+    when: Moment
+    badge: BadgeSaid | None
+    is_skipped: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class MessageSaid:
+    """A message of a thread, and the day that it stands under. `side` is the bubble's."""
+
+    author: str
+    side: str
+    kind: str
+    body: str
+    when: Moment
+    day: str
+
+
+@dataclass(frozen=True, slots=True)
+class ListSaid:
+    """A list of conversations."""
+
+    rows: list[RowSaid]
+    found: str
+    empty: str
+    older: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class ThreadSaid:
+    """A conversation."""
+
+    identifier: str
+    head: str
+    badge: BadgeSaid | None
+    messages: list[MessageSaid]
+    older: str | None
+    says_first: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ChoiceSaid:
+    """A customer to choose."""
+
+    id: str
+    identifier: str
+    note: str
+    since: Moment | None
+
+
+@dataclass(frozen=True, slots=True)
+class EventSaid:
+    """A line of the link history."""
+
+    actor: str
+    sentence: str
+    identifiers: tuple[str, ...]
+    when: Moment
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class DialogSaid:
+    """What a person is asked to confirm."""
+
+    title: str
+    before: str
+    after: str
+    consequence: str
+    identifiers: tuple[str, ...]
+    when: Moment | None
+    reasons: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class StaleSaid:
+    """What a conflict page compares: by heading, and who changed it."""
+
+    sides: dict[str, str]
+    changed: str
+    when: Moment | None
+
+
+@dataclass(frozen=True, slots=True)
+class DeskSaid:
+    """The linking desk: its rows, how many conversations are left, and what is said where none is."""
+
+    rows: list[RowSaid]
+    head: str
+    left: str
+    empty: str
+
+
+@dataclass(frozen=True, slots=True)
+class FormSaid:
+    """The link form and everything around it."""
+
+    identifier: str
+    head: str
+    first_wrote: Moment | None
+    flashes: list[str]
+    notice: str
+    linked_to: str | None
+    choices: list[ChoiceSaid]
+    found: str
+    nobody: str
+    creatable: str | None
+    events: list[EventSaid] | None
+    older_events: int
+    says_never_linked: bool
+    dialog: DialogSaid | None
+    stale: StaleSaid | None
+    desk: DeskSaid
+    talk: list[MessageSaid]
+    forms: dict[str, dict[str, str]] = field(default_factory=dict)
+
+
+def identifier(element: Element | None) -> str:
+    """Return an identifier as it was shown, without the spaces between its groups."""
+    return _SPACES.sub("", element.raw) if element else ""
+
+
+def _identifiers(element: Element) -> tuple[str, ...]:
+    return tuple(identifier(one) for one in element.all(".identifier"))
+
+
+def _moment(element: Element) -> Moment:
+    at = datetime.fromisoformat(element["datetime"].replace("Z", "+00:00"))
+    return Moment(at, element.get("title"), element.text)
+
+
+def _first_moment(element: Element | None) -> Moment | None:
+    found = element.first("time") if element else None
+    return _moment(found) if found else None
+
+
+def badges(html: str) -> dict[str, BadgeSaid]:
+    """Read every badge that has arrived, by conversation."""
+    return {
+        one["id"].removeprefix("badge-"): _badge(one) for one in read(html).all(".badge") if _is_there(one)
+    }
+
+
+def _is_there(badge: Element) -> bool:
+    return "data-state" in badge.attributes
+
+
+def _badge(element: Element) -> BadgeSaid:
+    label, copy = element.first("b"), element.first("span.copy")
+    spans = [child for child in element.children if isinstance(child, Element) and child.tag == "span"]
+    copy = copy or (spans[-1] if spans else None)
+    return BadgeSaid(element["data-state"], label.text if label else "", copy.text if copy else "")
+
+
+def _badge_in(element: Element | None) -> BadgeSaid | None:
+    found = element.first(".badge") if element else None
+    return _badge(found) if found and _is_there(found) else None
+
+
+def main(html: str) -> Element:
+    """Return a page's main part, or the whole of a fragment."""
+    page = read(html)
+    return page.first("main") or page
+
+
+_STATEMENTS = ("p", "h1", "h2", "dt")
+# What is read by itself, and what only leads somewhere.
+_READ = (
+    "#choices",
+    "#consequence",
+    "#customers-found",
+    "#found",
+    "#older",
+    ".back",
+    ".badge",
+    ".buttons",
+    ".change",
+    ".current",
+    ".day",
+    ".done",
+    ".history",
+    ".last",
+    ".messages",
+    ".more",
+    ".fresh",
+    ".keys",
+    ".problem",
+    ".queue",
+    ".recent",
+    ".rows",
+    ".stands",
+    ".tabs",
+    "dialog",
+)
+
+
+def others(html: str) -> list[str]:
+    """Return what a page says in headings and paragraphs that no other function here reads."""
+    page = main(html)
+    read = {id(part) for selector in _READ for one in page.all(selector) for part in one.walk()}
+    hidden = {id(part) for one in page.walk() if "hidden" in one.attributes for part in one.walk()}
+    return [
+        one.text
+        for one in page.walk()
+        if one.tag in _STATEMENTS and id(one) not in read | hidden and one.text
+    ]
+
+
+def inbox(html: str) -> ListSaid:
+    """Read a list of conversations."""
+    page = main(html)
+    rows = [
+        _row(row, row["id"].removeprefix("row-"))
+        for row in page.all("li")
+        if row.get("id").startswith("row-")
+    ]
+    found, empty = page.first("#found"), page.first(".empty")
+    return ListSaid(rows, found.text if found else "", empty.text if empty else "", _link(page, "Older"))
+
+
+def _row(row: Element, conversation_id: str) -> RowSaid:
+    who, last, when = row.first(".identifier"), row.first(".last"), row.first("time")
+    assert when
+    return RowSaid(
+        conversation_id,
+        identifier(who),
+        last.text if last else "",
+        _moment(when),
+        _badge_in(row),
+        row.first(".skipped") is not None,
+    )
+
+
+def _link(page: Element, text: str) -> str | None:
+    return next((link["href"] for link in page.all("a") if link.text.startswith(text)), None)
+
+
+def thread(html: str) -> ThreadSaid:
+    """Read a conversation, or a page of older messages of one."""
+    page = main(html)
+    heading, head = page.first("h1"), page.first("span.soft")
+    older = page.first("#older-messages")
+    return ThreadSaid(
+        identifier=identifier(heading.first(".identifier") if heading else None),
+        head=head.text if head else "",
+        badge=_badge_in(page.first(".stands") or page),
+        messages=list(_messages(page)),
+        older=older.get("href") or None if older else None,
+        says_first=bool(older and "first messages" in older.text),
+    )
+
+
+def _messages(page: Element) -> Iterator[MessageSaid]:
+    day = ""
+    for element in page.walk():
+        if element.tag == "h2" and "day" in element.classes:
+            day = element.text
+        elif element.tag == "ol" and "messages" in element.classes:
+            for item in element.children:
+                if isinstance(item, Element) and item.tag == "li":
+                    yield _message(item, day)
+
+
+def _message(item: Element, day: str) -> MessageSaid:
+    label, kind, body, when = (
+        item.first(".hidden"),
+        item.first(".kind"),
+        item.first(".body"),
+        item.first("time"),
+    )
+    author = (label or kind or item).text.removesuffix(" wrote:").rstrip(":")
+    side = next((one for one in item.classes if one in ("inbound", "outbound", "system")), "")
+    assert when
+    return MessageSaid(author, side, kind.text if kind else "", body.text if body else "", _moment(when), day)
+
+
+def form(html: str) -> FormSaid:
+    """Read the link form's page."""
+    page = main(html)
+    work = page.first(".work") or page
+    about = page.first(".talk") or work
+    heading, head = about.first("h2"), about.first("span.soft")
+    notice, current = work.first(".problem"), work.first(".current")
+    found, choices = page.first("#customers-found"), page.first("#choices")
+    nobody = choices.first(".empty") if choices else None
+    history = page.first(".history")
+    has_list = history is not None and history.first("ol") is not None
+    never = history.first(".empty") if history else None
+    older = next((one.text for one in history.all("p.soft")), "") if history else ""
+    return FormSaid(
+        identifier=identifier(heading.first(".identifier") if heading else None),
+        head=head.text if head else "",
+        first_wrote=_first_moment(head),
+        flashes=[done.text.removesuffix(" Change") for done in page.all(".done")],
+        notice=notice.text if notice and not notice.get("hidden") else "",
+        linked_to=identifier(current.first(".identifier")) if current else None,
+        choices=[_choice(one) for one in choices.all("label.choice")] if choices else [],
+        found=found.text if found else "",
+        nobody=nobody.text if nobody else "",
+        creatable=_creatable(page),
+        events=[_event(line) for line in history.all("li")] if history and (has_list or never) else None,
+        older_events=int((re.findall(r"^\d+", older) or ["0"])[0]),
+        says_never_linked=never is not None,
+        dialog=_dialog(page),
+        stale=_stale(work),
+        desk=_desk(page),
+        talk=list(_messages(about)),
+        forms=_forms(page),
+    )
+
+
+def customers(html: str) -> tuple[list[ChoiceSaid], str, str]:
+    """Read the customers that a search offers: them, how many were found, and what is said if none was."""
+    page = read(html)
+    found, choices = page.first("#customers-found"), page.first("#choices") or page
+    empty = choices.first(".empty")
+    return (
+        [_choice(one) for one in choices.all("label.choice")],
+        found.text if found else "",
+        empty.text if empty else "",
+    )
+
+
+def _choice(label: Element) -> ChoiceSaid:
+    field, note = label.first("input"), label.first(".soft")
+    return ChoiceSaid(
+        field.get("value") if field else "",
+        identifier(label.first(".identifier")),
+        note.text if note else "",
+        _first_moment(label),
+    )
+
+
+def _creatable(page: Element) -> str | None:
+    for label in page.all("label.choice"):
+        field = label.first("input")
+        if field and field.get("name") == "create":
+            return identifier(label.first(".identifier"))
+    return None
+
+
+def _event(line: Element) -> EventSaid:
+    actor, when, reason = line.first("b"), line.first("time"), line.first("q")
+    assert when
+    return EventSaid(
+        actor.text if actor else "",
+        line.text,
+        _identifiers(line),
+        _moment(when),
+        reason.text if reason else "",
+    )
+
+
+def _dialog(page: Element) -> DialogSaid | None:
+    dialog = next((one for one in page.all("dialog") if one.first("#consequence")), None)
+    if dialog is None:
+        return None
+    title, consequence = dialog.first("h2"), dialog.first("#consequence")
+    sides = _sides(dialog)
+    return DialogSaid(
+        title=title.text if title else "",
+        before=sides.get("Linked now", ""),
+        after=sides.get("Will be", ""),
+        consequence=consequence.text if consequence else "",
+        identifiers=_identifiers(consequence) if consequence else (),
+        when=_first_moment(consequence),
+        reasons=tuple(one.text for one in dialog.all("q")),
+    )
+
+
+def _sides(element: Element) -> dict[str, str]:
+    """Return what stands under each heading: an identifier where there is one, else the text."""
+    names, values = element.all("dt"), element.all("dd")
+    return {
+        name.text: identifier(value.first(".identifier")) or value.text
+        for name, value in zip(names, values, strict=False)
+    }
+
+
+def _stale(work: Element) -> StaleSaid | None:
+    change = next((one for one in work.all("dl.change")), None)
+    if change is None or "Now" not in (sides := _sides(change)):
+        return None
+    changed = next((one for one in work.all("p.soft") if one.text.startswith("Changed by")), None)
+    return StaleSaid(sides, changed.text if changed else "", _first_moment(changed))
+
+
+def _queue(page: Element) -> list[RowSaid]:
+    queue = page.first(".queue")
+    rows = queue.all("li") if queue else []
+    return [_row(row, _row_id(row)) for row in rows]
+
+
+def _row_id(row: Element) -> str:
+    link = row.first("a")
+    assert link
+    return link["href"].split("?")[0].rpartition("/")[2]
+
+
+def desk(html: str) -> DeskSaid:
+    """Read the linking desk."""
+    return _desk(main(html))
+
+
+def _desk(page: Element) -> DeskSaid:
+    head, queue = page.first("span.soft"), page.first(".queue")
+    empty, tabs = (queue.first(".empty"), queue.all("a")) if queue else (None, [])
+    return DeskSaid(
+        _queue(page),
+        head.text if head else "",
+        tabs[0].text.removeprefix("Not linked ") if tabs else "",
+        empty.text if empty else "",
+    )
+
+
+def _forms(page: Element) -> dict[str, dict[str, str]]:
+    """Return what each form that posts would send untouched, by its id or address."""
+    found = {}
+    for form in page.all("form"):
+        if form.get("method") == "post":
+            fields = {
+                one["name"]: one.get("value")
+                for one in form.all("input")
+                if "name" in one.attributes
+                and (one.get("type") not in ("radio", "checkbox") or "checked" in one.attributes)
+            }
+            found[form.get("id") or form.get("action")] = {"action": form.get("action"), **fields}
+    return found
+
+
+def failure(html: str) -> tuple[str, str, dict[str, dict[str, str]]]:
+    """Read an error page: its heading, everything it says, and the forms with which to try again."""
+    page = main(html)
+    heading = page.first("h1")
+    return heading.text if heading else "", page.text, _forms(page)
+
+
+def readiness(html: str) -> dict[str, str]:
+    """Read what /readyz says, by name."""
+    page = main(html)
+    return _sides(page)
