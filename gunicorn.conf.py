@@ -57,7 +57,7 @@ worker_class = "gunicorn_worker.Worker"
 
 
 class Line(logging.Formatter):
-    """One of gunicorn's messages as a JSON line, like the console's own (docs/decisions/0070).
+    """One of gunicorn's messages as a JSON line, like the console's own (docs/decisions/0023).
 
     The master speaks of itself. A worker speaks of requests too, and may quote them: of what it says the
     template is kept, as far as the first colon or bracket, and of an exception its kind and its places.

@@ -2,7 +2,7 @@
 
 gunicorn gives a thread to a connection that has sent its first byte. Sixteen clients that send half a request
 then stop a console of sixteen threads. Here a request gets a thread once it has arrived whole, so no thread
-ever waits for the network to bring something (docs/decisions/0160).
+ever waits for the network to bring something (docs/decisions/0024).
 
 This is the one place that overrides methods which gunicorn doesn't promise to keep. pyproject.toml therefore
 pins one release of gunicorn, and tests/serving has a test for each method here.

@@ -41,7 +41,7 @@ class Instructor(Base):
 class User(Base):
     """Somebody who signs in. The e-mail address is kept in lower case.
 
-    A session belongs to an epoch, and ends when the user's is a later one (docs/decisions/0062).
+    A session belongs to an epoch, and ends when the user's is a later one (docs/decisions/0020).
     """
 
     __tablename__ = "users"
@@ -110,7 +110,7 @@ class Conversation(Base):
     last_message_at: Mapped[datetime] = mapped_column(default=now)
     customer_id: Mapped[UUID | None]
     link_version: Mapped[int] = mapped_column(server_default="0")
-    # Only the release before link_operations writes it; it goes with the next one (docs/decisions/0100).
+    # Only the release before link_operations writes it; it goes with the next one (docs/decisions/0012).
     link_operation_id: Mapped[UUID | None]
     audit_outbox: Mapped[list[dict[str, Any]] | None] = mapped_column(Json)
 

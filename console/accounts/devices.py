@@ -1,4 +1,4 @@
-"""Device cookies: which accounts were signed in to on this browser before (docs/decisions/0061).
+"""Device cookies: which accounts were signed in to on this browser before (docs/decisions/0019).
 
 A browser that holds one is counted apart from strangers, so that they can't lock out whom they pretend to be.
 The cookie opens nothing and names nobody. It outlives the session, but not a change of password: for an

@@ -1,4 +1,4 @@
-"""Passwords: which are accepted, and what of them is hashed (docs/decisions/0060)."""
+"""Passwords: which are accepted, and what of them is hashed (docs/decisions/0019)."""
 
 import unicodedata
 

@@ -1,4 +1,4 @@
-"""The OpenID Connect provider that signs people in, asked through Authlib (docs/decisions/0063)."""
+"""The OpenID Connect provider that signs people in, asked through Authlib (docs/decisions/0021)."""
 
 import secrets
 from collections.abc import Iterator

@@ -59,7 +59,7 @@ _MISMATCH = "The e-mail or password is wrong, or the account is disabled."
 def load_user(user_id: str) -> Actor | None:
     """Load the person whom a session names; from here on the request sees their instructors' rows.
 
-    What the session wrote before, it reads (docs/decisions/0022).
+    What the session wrote before, it reads (docs/decisions/0010).
     """
     read_from(session.get("written_until"))
     epoch = sessions.epoch()
@@ -67,7 +67,7 @@ def load_user(user_id: str) -> Actor | None:
     if actor:
         work_for(one.instructor_id for one in actor.memberships)
         structlog.contextvars.bind_contextvars(user_id=user_id)
-        # A fragment's answer may be overtaken by its page's; a form's answer is a page (docs/decisions/0141).
+        # A fragment's answer may be overtaken by its page's; a form's answer is a page (docs/decisions/0007).
         if "HX-Request" not in request.headers or "HX-Boosted" in request.headers:
             sessions.keep_alive()
     return actor

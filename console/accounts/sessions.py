@@ -1,7 +1,7 @@
 """Sessions: signed cookies that begin with a sign-in and end by the clock or with their user's epoch.
 
-What ends them, and how soon, is in docs/decisions/0062. A time that is yet to come counts as now: the clock
-was set back, which signs nobody out (docs/decisions/0045).
+What ends them, and how soon, is in docs/decisions/0020. A time that is yet to come counts as now: the clock
+was set back, which signs nobody out (docs/decisions/0015).
 """
 
 import hashlib
@@ -52,7 +52,7 @@ class Sessions(SecureCookieSessionInterface):
 def begin(user_id: UUID, epoch: int) -> None:
     """Begin a session of this user's epoch, with nothing in it of what this browser's held before.
 
-    But for how far the database had come when the browser wrote (docs/decisions/0022).
+    But for how far the database had come when the browser wrote (docs/decisions/0010).
     """
     written_until = session.get("written_until")
     session.clear()

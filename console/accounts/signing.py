@@ -1,4 +1,4 @@
-"""Signatures of cookies, which count whatever became of the clock since (docs/decisions/0045)."""
+"""Signatures of cookies, which count whatever became of the clock since (docs/decisions/0015)."""
 
 import hashlib
 import hmac

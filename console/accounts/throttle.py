@@ -1,4 +1,4 @@
-"""How often a sign-in may fail before the next one has to wait (docs/decisions/0061).
+"""How often a sign-in may fail before the next one has to wait (docs/decisions/0019).
 
 Failures are counted, in this process or in a Redis that all share; nothing is hashed for who has to wait.
 """

@@ -165,7 +165,7 @@ def _thread(conversation_id: UUID, template: str) -> str:
 def badges_at_once(
     connection: Any, shown: Sequence[queries.ConversationRow | queries.ConversationHead]
 ) -> dict[str, Badge]:
-    """Return the badges that come with a page, for a browser without scripting (docs/decisions/0003)."""
+    """Return the badges that come with a page, for a browser without scripting (docs/decisions/0007)."""
     if not badge_is_on() or "plain" not in request.args:
         return {}
     drawn = badges(connection, [one.subject for one in shown])

@@ -3,8 +3,8 @@
 SQL that differs between SQLite and PostgreSQL is in here and nowhere else.
 
 On PostgreSQL every transaction says for which instructors it works, and row-level security shows it nobody
-else's rows (docs/decisions/0021). Where reading has a database of its own, a standby, a person's own writes
-are never read from one that hasn't replayed them (docs/decisions/0022).
+else's rows (docs/decisions/0009). Where reading has a database of its own, a standby, a person's own writes
+are never read from one that hasn't replayed them (docs/decisions/0010).
 """
 
 from console.database.engines import EVERY_INSTRUCTOR, db, init_app, work_for

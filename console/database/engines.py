@@ -17,7 +17,7 @@ from console.database.types import Base
 
 SQLITE_BUSY_SECONDS = 15
 STANDBY_CONNECT_SECONDS = 2
-# A network that fails is noticed within 25 seconds, whatever the system's own limits are (0161).
+# A network that fails is noticed within 25 seconds, whatever the system's own limits are (0024).
 _TCP_LIMITS = {
     "connect_timeout": 5,
     "keepalives_idle": 10,
@@ -121,7 +121,7 @@ def _prepare_sqlite(engine: Engine, *, read_only: bool) -> None:
 def _close_files() -> None:
     """Let every connection be opened anew: what opens a file that can't be written keeps it so.
 
-    SQLite shares a file's state between all connections of a process, readers too (docs/decisions/0043).
+    SQLite shares a file's state between all connections of a process, readers too (docs/decisions/0015).
     """
     for engine in db.engines.values():
         engine.dispose()

@@ -43,7 +43,7 @@ def owning() -> Iterator[Connection]:
 def append_only_lifted(connection: Connection) -> Iterator[None]:
     """Let this transaction change the rows of `audit_events`; nobody else can write there until it ends.
 
-    The rule is part of the schema again when the transaction ends, however it ends (docs/decisions/0170).
+    The rule is part of the schema again when the transaction ends, however it ends (docs/decisions/0014).
     """
     if connection.dialect.name == "postgresql":
         lift = "ALTER TABLE audit_events DISABLE TRIGGER audit_events_append_only"

@@ -336,6 +336,6 @@ def _address(row: ConversationRow, place: dict[str, Any]) -> str:
 def _own_reasons(events: Iterable[Any]) -> list[str]:
     """Return the reasons that this person gave in a conversation's events, to offer them again.
 
-    They are read from the trail each time, so an erased reason is offered to nobody (docs/decisions/0172).
+    They are read from the trail each time, so an erased reason is offered to nobody (docs/decisions/0007).
     """
     return list(dict.fromkeys(event.reason for event in events if event.actor_id == actor().id))[:MAX_REASONS]

@@ -72,7 +72,7 @@ class OperationReused(LinkError):
 
 
 class _Unchanged(Exception):
-    """The link is so already: nothing is written, the operation id neither (docs/decisions/0101)."""
+    """The link is so already: nothing is written, the operation id neither (docs/decisions/0012)."""
 
 
 _writes = Counter("console_link_writes", "Requests to change a link, and why refused.", ["outcome", "why"])

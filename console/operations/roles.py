@@ -1,4 +1,4 @@
-"""`flask database roles`: who may do what in PostgreSQL, and whose rows they see (docs/decisions/0021).
+"""`flask database roles`: who may do what in PostgreSQL, and whose rows they see (docs/decisions/0009).
 
 The statements can be run again at any time, and are after each upgrade: what a migration adds is open to
 nobody before. Run again they take no lock that anybody waits for.

@@ -3,7 +3,7 @@
 Compressed lengths can give secrets away (BREACH) to a stranger who makes a signed-in browser ask for pages
 that repeat a guess beside the secret, and watches how long the answers are. So no page is compressed whose
 query a stranger may have chosen. Messages are what strangers wrote: a compressed page has a random number of
-bytes added (docs/decisions/0050).
+bytes added (docs/decisions/0018).
 """
 
 import gzip

@@ -1,7 +1,7 @@
 """Escapes what templates show, as Jinja's autoescaping does, in a third of the time.
 
 Jinja escapes each value into a Markup object, only to join it into the page's text at once. A page of fifty
-conversations shows six hundred values (docs/decisions/0132).
+conversations shows six hundred values (docs/decisions/0017).
 """
 
 from typing import Any

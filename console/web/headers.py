@@ -17,7 +17,7 @@ _HEADERS = {
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
 }
-# Two years, and every name beneath: OWASP ASVS 5.0, 3.4.1 (docs/decisions/0067).
+# Two years, and every name beneath: OWASP ASVS 5.0, 3.4.1 (docs/decisions/0022).
 _ONLY_TLS = {"Strict-Transport-Security": "max-age=63072000; includeSubDomains"}
 
 # Control characters that people may write and HTML has no way to say.

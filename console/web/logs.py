@@ -2,7 +2,7 @@
 
 No line carries what a customer or an operator wrote: no number, message, name, reason or cookie. An exception
 is told by its kind and by the places it passed, as its text may quote anything; of a library's line the
-template is kept, and what was put into it is not (docs/decisions/0070).
+template is kept, and what was put into it is not (docs/decisions/0023).
 """
 
 import contextlib
@@ -50,7 +50,7 @@ class _Stderr(logging.StreamHandler):  # type: ignore[type-arg]  # generic in th
 
 
 class _Lines(structlog.PrintLogger):
-    """Writes lines while it can: a disk that is full of them fails no request (docs/decisions/0044)."""
+    """Writes lines while it can: a disk that is full of them fails no request (docs/decisions/0015)."""
 
     def msg(self, message: str) -> None:
         with contextlib.suppress(OSError):

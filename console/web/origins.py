@@ -78,7 +78,7 @@ class _HostCheck:
 
 
 def check_host(app: Flask, settings: Settings) -> None:
-    """Answer 400 for every host but the public one, or loopback where none is set (docs/decisions/0065)."""
+    """Answer 400 for every host but the public one, or loopback where none is set (docs/decisions/0022)."""
     app.wsgi_app = _HostCheck(app.wsgi_app, settings)  # type: ignore[method-assign]  # Flask's own way
 
     @app.before_request
@@ -88,7 +88,7 @@ def check_host(app: Flask, settings: Settings) -> None:
 
 
 def check_changes(app: Flask, settings: Settings) -> None:
-    """Answer 403 for a change from another site, 415 or 411 for one that is no form (docs/decisions/0066).
+    """Answer 403 for a change from another site, 415 or 411 for one that is no form (docs/decisions/0022).
 
     The form's token is another wall: each stands without the other.
     """

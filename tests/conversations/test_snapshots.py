@@ -1,4 +1,4 @@
-"""The snapshot that a request's person is loaded from, which their page reads on in (docs/decisions/0083)."""
+"""The snapshot that a request's person is loaded from, which their page reads on in (docs/decisions/0001)."""
 
 from typing import Any
 from uuid import UUID
