@@ -36,11 +36,6 @@ class Membership:
     instructor_name: str
     role: Role
 
-    @property
-    def author(self) -> str:
-        """Return who the instructor's messages are by, as this reader is told: an operator isn't "You"."""
-        return "You" if self.role is Role.INSTRUCTOR else self.instructor_name
-
 
 @dataclass(frozen=True)
 class Actor:

@@ -109,6 +109,9 @@ const press = (target) => {
     if (element.matches("[role=search]")) {
       find("#list").hidden = true;
       find("#found").textContent = "";
+    } else if (element.id === "customer-search") {
+      for (const other of all("#choices > :not(:has(:checked))")) other.hidden = true;
+      find("#customers-found").textContent = "";
     }
     find("span", notice).textContent = words;
     find("button", notice).textContent = status === 400 ? "Reload" : "Try again";

@@ -40,8 +40,8 @@ def inbox() -> ResponseReturnValue:
 @blueprint.get("/conversations/rows")
 @requires(Permission.CONVERSATIONS_READ)
 def rows() -> ResponseReturnValue:
-    """Show the rows of that list alone, and name the page they belong to for the address bar."""
-    answer = make_response(_inbox("conversations/_rows.html"))
+    """Show the rows of that list alone, with the title and the address of the page they belong to."""
+    answer = make_response(_inbox("conversations/_found.html"))
     shown: dict[str, Any] = {
         name: request.args[name] for name in ("instructor", "q") if request.args.get(name)
     }
@@ -153,7 +153,7 @@ def _thread(conversation_id: UUID, template: str) -> str:
     return render_template(
         template,
         conversation=found,
-        author=membership(Permission.CONVERSATIONS_READ, found.instructor_id).author,
+        author=membership(Permission.CONVERSATIONS_READ, found.instructor_id).instructor_name,
         page=page,
         with_badge=with_badge,
         badges=shown,

@@ -60,10 +60,14 @@ class LinkView:
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """What the form page shows of a conversation: its link, its newest messages, and how much is left."""
+    """What the form page shows of a conversation: its link, its newest messages, and how much is left.
+
+    `statement` is the channel's own newest one (kind `system`): a number or user id may have changed.
+    """
 
     view: LinkView
     thread: Page[MessageRow]
+    statement: MessageRow | None
     left: int
 
 
@@ -79,7 +83,7 @@ class CustomerRow:
 
 @dataclass(frozen=True, slots=True)
 class Choices:
-    """Customers to choose from, how many of them match what was typed, and whether more do."""
+    """Customers to choose from, how many of them match what was typed, and whether there are others."""
 
     rows: list[CustomerRow]
     found: int
@@ -118,19 +122,20 @@ def work(connection: Connection, *, conversation_id: UUID, instructor_ids: Seque
     messages = [MessageRow._make(row[-5:]) for row in rows if row[-5] is not None]
     shown = messages[:PAGE_SIZE]
     older = Cursor(shown[-1].sent_at, shown[-1].id) if len(messages) > PAGE_SIZE else None
-    return Work(LinkView(*view), Page(shown, older), left)
+    statement = next((message for message in messages if message.kind == "system"), None)
+    return Work(LinkView(*view), Page(shown, older), statement, left)
 
 
 @cache
 def _work() -> Executable:
     columns = (Message.id, Message.direction, Message.kind, Message.body, Message.sent_at)
-    newest = (
+    newest_first = (
         select(*columns)
         .where(Message.conversation_id == bindparam("conversation_id"))
         .order_by(Message.sent_at.desc(), Message.id.desc())
-        .limit(PAGE_SIZE + 1)
-        .subquery()
     )
+    statement = newest_first.where(Message.kind == "system").limit(1).subquery()
+    newest = union(select(newest_first.limit(PAGE_SIZE + 1).subquery()), select(statement)).subquery()
     shown = aliased(Conversation)
     its_instructor = select(shown.instructor_id).where(shown.id == bindparam("conversation_id"))
     return (

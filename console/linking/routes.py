@@ -20,7 +20,7 @@ from flask import (
 )
 from flask.typing import ResponseReturnValue
 
-from console.conversations.queries import ConversationRow, Page, inbox
+from console.conversations.queries import ConversationRow, Page, inbox, is_search
 from console.conversations.routes import badge_is_on, badges_at_once, chosen_instructor, cursor
 from console.database import new_id, reading
 from console.identifiers import normalize_identifier
@@ -221,6 +221,7 @@ def _form_page(
         view=view,
         left=work.left,
         thread=work.thread,
+        statement=work.statement,
         instructor=membership(Permission.LINKS_READ, view.instructor_id),
         events=events,
         older=max(0, view.link_version - history.MAX_SHOWN),
@@ -292,6 +293,7 @@ def _queue(connection: Any, instructor_id: UUID, q: str) -> dict[str, Any]:
         "queue": queue,
         "with_badge": badge_is_on(),
         "badges": badges_at_once(connection, queue.rows),
+        "searched": is_search(q),
         "unlinkable": {row.id for row in queue.rows if not linked and not _linkable(row)},
     }
 

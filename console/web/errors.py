@@ -25,7 +25,7 @@ _WORDS = {
     413: ("Too large", "What was sent is larger than the console takes. Nothing was saved."),
     415: ("Not a form", "The console takes what its own forms send, and nothing else. Nothing was saved."),
     500: ("Something failed", "The fault is the console’s and has been logged."),
-    503: ("The database does not answer", "Try again in a moment."),
+    503: ("The database can’t be used right now", "Try again in a moment."),
 }
 # The commit may have been done before the failure. A form that changes something is one operation (CM-2.3).
 _PERHAPS_SAVED = "We can’t tell whether this was saved. Try again: it can’t be saved twice."

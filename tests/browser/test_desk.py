@@ -186,7 +186,7 @@ def test_the_queue_is_searched_and_split_by_what_is_linked(operator: Visit):
     page.keyboard.press("Enter")
     expect(page.locator(".queue li")).to_have_count(2)
     page.get_by_role("link", name="Linked", exact=True).click()
-    expect(page.get_by_text("No number with “4477” in it")).to_be_visible()
+    expect(page.get_by_text("Nothing under “Linked” found for “4477”")).to_be_visible()
     page.get_by_role("link", name="All", exact=True).click()
     expect(page.locator(".queue li")).to_have_count(1)
     expect(page.locator(".queue li")).to_contain_text("+393331234567")

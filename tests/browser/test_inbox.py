@@ -216,7 +216,7 @@ def test_a_search_shows_what_matches_as_one_types_and_one_step_back_undoes_it(op
 def test_a_search_that_finds_nothing_says_so(instructor: Visit):
     page = instructor.open("/conversations")
     page.get_by_role("searchbox").fill("999 999")
-    expect(page.get_by_text("No number with “999 999” in it")).to_be_visible()
+    expect(page.get_by_text("Nothing found for “999 999”")).to_be_visible()
     page.get_by_role("link", name="All conversations").click()
     expect(page.locator(".rows li")).to_have_count(50)
 

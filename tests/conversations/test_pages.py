@@ -344,23 +344,22 @@ def test_what_whatsapp_says_is_shown_as_its_own_words(reader: Browser, anna: Des
     assert preview.text == f"WhatsApp: {said}"
 
 
-def test_who_wrote_is_told_as_the_reader_knows_them(client: Browser, cli: FlaskCliRunner, anna: Desk):
+def test_what_the_instructor_wrote_is_named_as_theirs_whoever_reads(
+    client: Browser, cli: FlaskCliRunner, anna: Desk
+):
     conversation_id = anna.conversation("393331234567")
     reply = anna.conversation("393331234567", text="Yes", at=1_790_000_500)
     assert reply == conversation_id
     execute("UPDATE messages SET direction = 'outbound' WHERE body = 'Yes'")
-    for person, name in (
-        (anna.operator, "Anna Kofler"),
-        (user(cli, anna.instructor_id, "instructor"), "You"),
-    ):
+    for person in (anna.operator, user(cli, anna.instructor_id, "instructor")):
         browser = Browser(client.http.application)
         browser.sign_in(person.email, person.password)
         thread = browser.get_page(f"/conversations/{conversation_id}")
         assert [said.text for said in thread.select(".messages .hidden")] == [
-            "Customer wrote:",
-            f"{name} wrote:",
+            "Customer:",
+            "Anna Kofler:",
         ]
-        assert browser.get_page("/conversations").select(".rows .last")[0].text == f"{name}: Yes"
+        assert browser.get_page("/conversations").select(".rows .last")[0].text == "Anna Kofler: Yes"
 
 
 @pytest.mark.parametrize("q", ["+", "-", "00", "( )", " ", "%00"])
@@ -389,7 +388,7 @@ def test_what_was_found_is_counted_exactly_or_said_to_be_more(reader: Browser, a
     assert len(reader.get_page(older).select(".rows li")) == 1
     assert found(older) == ""
     beyond = reader.get_page(older.replace("q=3933300000", "q=7777"))
-    assert "No older conversations with “7777” in the number" in beyond.text
+    assert "No older conversations found for “7777”" in beyond.text
 
 
 @pytest.mark.parametrize(
@@ -414,3 +413,10 @@ def test_the_number_of_statements_does_not_grow_with_the_rows(
     with statements() as seen:
         assert client.http.get(path.format(one=ids[0], ids=query)).status_code == 200
     assert len(without_control(seen)) <= most
+
+
+def test_the_rows_of_a_search_bring_the_title_of_their_page(reader: Browser, anna: Desk):
+    anna.conversation("393331234567")
+    for q in ("", "39", "77"):
+        rows = Browser.parse(reader.http.get(f"/conversations/rows?q={q}").text)
+        assert rows.title == reader.get_page(f"/conversations?q={q}").title

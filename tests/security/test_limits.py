@@ -100,7 +100,7 @@ def test_a_huge_form_is_answered_while_the_database_is_away(
         engine.dispose()
     file.rename(file.with_suffix(".away"))
     answer = operator.ask("POST", path, data={"reason": "x" * 4_000_000})
-    assert "The database does not answer" in Browser(app).check(answer, 503).text
+    assert "The database can’t be used right now" in Browser(app).check(answer, 503).text
 
 
 @on_sqlite

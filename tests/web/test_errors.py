@@ -28,7 +28,7 @@ def test_a_server_that_is_down_is_503_and_comes_back_without_a_restart(marta: Br
         assert marta.get_page("/healthz")
     finally:
         cluster.start()
-    assert "The database does not answer" in page.text
+    assert "The database can’t be used right now" in page.text
     marta.get_page("/conversations")
     marta.get_page("/readyz")
 
@@ -40,7 +40,7 @@ def test_a_missing_database_is_503_and_comes_back_without_a_restart(marta: Brows
         engine.dispose()
     path.rename(path.with_suffix(".away"))
     page = marta.get_page("/conversations", 503)
-    assert "The database does not answer" in page.text
+    assert "The database can’t be used right now" in page.text
     assert not path.exists()
     marta.get_page("/readyz", 503)
     assert marta.get_page("/healthz")

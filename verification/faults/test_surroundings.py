@@ -59,7 +59,7 @@ class Marta:
         }
         reply = self.visitor.post(self.path(conversation), sent)
         assert reply.status == 503, reply.text
-        assert "The database does not answer" in reply.text
+        assert "The database can’t be used right now" in reply.text
         hidden = re.findall(r'<input type="hidden" name="(\w+)" value="([^"]*)">', reply.text)
         kept = {name: unescape(value) for name, value in hidden}
         assert kept == sent

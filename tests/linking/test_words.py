@@ -1,0 +1,113 @@
+"""What the desk says is true in the cases where it could most easily be false."""
+
+from uuid import UUID
+
+import pytest
+
+from tests.databases import execute
+from tests.factories import Desk
+from tests.pages import Browser
+
+CHANGED = "User Rosa Example changed from 393331234567 to 393339999999"
+
+
+@pytest.fixture
+def marta(client: Browser, anna: Desk) -> Browser:
+    """Return Anna's operator at a browser."""
+    client.sign_in(anna.operator.email, anna.operator.password)
+    return client
+
+
+def said(browser: Browser, path: str, selector: str) -> list[str]:
+    """Return the texts of a page's elements, with single spaces."""
+    return [" ".join(element.text.split()) for element in browser.get_page(path).select(selector)]
+
+
+def state_change(anna: Desk, sender: str, at: int) -> UUID:
+    """Let WhatsApp state a change of number in a conversation."""
+    conversation_id = anna.conversation(sender, text=CHANGED, at=at)
+    execute(f"UPDATE messages SET kind = 'system' WHERE body = '{CHANGED}'")
+    return conversation_id
+
+
+def test_a_statement_of_whatsapp_stands_beside_the_links_date_however_old_it_is(marta: Browser, anna: Desk):
+    conversation_id = state_change(anna, "393331234567", at=1_790_000_000)
+    path = f"/links/{conversation_id}"
+    statement = f"WhatsApp, 21 Sep 2026, 14:13: {CHANGED}"
+    assert said(marta, path, ".work .statement") == [statement]
+    anna.link(conversation_id)
+    for number in range(51):
+        anna.conversation("393331234567", at=1_790_000_001 + number)
+    page = marta.get_page(path)
+    assert CHANGED not in page.select_one(".talk").text  # type: ignore[union-attr]  # it is there
+    current = page.select_one(".current")
+    assert current
+    assert current.select_one("time")
+    assert "since" in current.text
+    assert said(marta, path, ".work .statement") == [statement]
+    assert len(page.select("#messages .messages li")) == 50
+
+
+def test_without_a_statement_or_a_readable_history_the_desk_says_neither(marta: Browser, anna: Desk):
+    conversation_id = anna.conversation("393331234567")
+    anna.link(conversation_id)
+    execute("ALTER TABLE audit_events RENAME TO away")
+    page = marta.get_page(f"/links/{conversation_id}")
+    assert not page.select(".statement")
+    assert "since" not in page.select_one(".current").text  # type: ignore[union-attr]  # it is there
+
+
+def test_an_instructor_without_conversations_is_not_told_that_all_is_done(marta: Browser, anna: Desk):
+    (text,) = said(marta, "/links", ".queue .empty")
+    assert text == "Nothing to link Conversations without a customer show up here."
+    anna.link(anna.conversation("393331234567"))
+    assert said(marta, "/links", ".queue .empty") == [text]
+
+
+@pytest.mark.parametrize("q", ["-", "00", "%2B"])
+def test_a_search_for_nothing_says_that_the_queue_is_not_filtered(marta: Browser, anna: Desk, q: str):
+    conversation_id = anna.conversation("393331234567")
+    for path in (f"/links?q={q}", f"/links/{conversation_id}?find={q}"):
+        assert len(marta.get_page(path).select(".queue li")) == 1
+        (text,) = said(marta, path, ".queue .empty")
+        assert text.startswith("Nothing to search for in")
+        assert text.endswith("This list is not filtered.")
+
+
+def test_a_search_of_one_tab_says_nothing_of_the_other(marta: Browser, anna: Desk):
+    anna.link(anna.conversation("393331234567"))
+    assert said(marta, "/links?q=39333", ".queue .empty") == [
+        "Nothing under “Not linked” found for “39333” Type part of a number."
+    ]
+
+
+def test_a_row_that_next_comes_to_in_the_end_is_not_said_to_be_skipped(marta: Browser, anna: Desk):
+    conversation_id = anna.conversation("40404")
+    page = marta.get_page("/links")
+    assert "Next comes to it last" in page.select_one(".queue li").text  # type: ignore[union-attr]  # it is there
+    (button,) = page.select(".work a.button")
+    assert str(button["href"]) == f"/links/{conversation_id}"
+
+
+def test_customers_shown_beside_those_that_match_are_not_counted_with_them(marta: Browser, anna: Desk):
+    for number in range(19):
+        anna.customer(f"447700900{number:03}")
+    chosen = anna.customer("393330000000")
+    own = anna.conversation("+39 333 123 4567")
+    anna.customer("393331234567")
+
+    def told(q: str) -> tuple[str, int]:
+        page = marta.get_page(f"/links/{own}?q={q}&customer_id={chosen}")
+        (text,) = page.select("#customers-found")
+        return text.text, len(page.select("#choices input[type=radio]"))
+
+    assert told("4477009000") == ("There are more customers than are shown. Type more digits.", 20)
+    assert told("44770090001") == ("9 customers found", 11)
+
+
+def test_a_change_that_the_trail_lacks_is_not_said_never_to_have_happened(marta: Browser, anna: Desk):
+    conversation_id = anna.conversation("393331234567")
+    path = f"/links/{conversation_id}"
+    assert "No one has linked this conversation." in said(marta, path, ".history p")
+    execute("UPDATE conversations SET link_version = 1")
+    assert said(marta, path, ".history p") == ["What was changed is missing from the audit trail."]
