@@ -4,9 +4,9 @@ from uuid import UUID
 
 import pytest
 
-from tests.databases import execute
-from tests.factories import Desk
-from tests.pages import Browser
+from testkit.databases import execute
+from testkit.factories import Desk
+from testkit.pages import Browser
 
 CHANGED = "User Rosa Example changed from 393331234567 to 393339999999"
 

@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo
 
 from verification.truth import pages
 from verification.truth.clock import Clock
+from verification.truth.statements import About, sought
 from verification.truth.truth import (
     CUSTOMER,
     INSTRUCTOR,
@@ -37,7 +38,7 @@ KINDS = {
     "button": "Reply",
     "document": "Document",
     "image": "Photo",
-    "interactive": "Reply",
+    "interactive": "Interactive",
     "location": "Location",
     "sticker": "Sticker",
     "text": "Text",
@@ -93,15 +94,15 @@ class Judge:
                 self.examples.append(example)
         return is_true
 
-    def others(self, said: Iterable[str], rows: int, thread: Thread | None = None) -> None:
-        """Judge what a page says elsewhere; what isn't known can't be judged, and is told in the end."""
-        for text in said:
-            if text == "Nothing to work on here.":
-                self.says(text, rows, 0)
-            elif thread and text.startswith("This is not a number that a customer can have."):
-                self.says("not a number", thread.normalized, None)
-            elif not _KNOWN.fullmatch(text):
-                self.unknown[text] += 1
+    @property
+    def reader_email(self) -> str:
+        """Return the address of the person who reads."""
+        return self.reader.email if self.reader else ""
+
+    @property
+    def hour_now(self) -> str:
+        """Return what the console's clock shows."""
+        return self.hour(self.clock.now)
 
     # Identifiers
 
@@ -140,11 +141,15 @@ class Judge:
         """Return a moment in the console's zone."""
         return moment.astimezone(self.zone)
 
+    def full(self, true: datetime) -> str:
+        """Return a moment as a page tells it in full."""
+        local = self.local(true)
+        return f"{local.day} {MONTHS[local.month - 1]} {local.year}, {self.hour(true)}"
+
     def exact(self, kind: str, said: str, true: datetime) -> None:
         """Judge a moment told in full."""
         found = _EXACT.search(said)
-        local = self.local(true)
-        expected = f"{local.day} {MONTHS[local.month - 1]} {local.year}, {self.hour(true)}"
+        expected = self.full(true)
         self.holds(kind, found is not None and found[0] == expected, said, expected)
 
     def hour(self, moment: datetime) -> str:
@@ -228,8 +233,6 @@ class Judge:
         )
         if term and said.found:
             self.count("found", said.found, len(threads))
-        if said.empty:
-            self.holds("empty", not threads, said.empty, f"{len(threads)} conversations")
         return done
 
     def rows(
@@ -259,7 +262,7 @@ class Judge:
     def preview(self, said: str, thread: Thread) -> None:
         """Judge the last message of a conversation, and who wrote it."""
         last = thread.newest_candidates()
-        self.says("preview", said, *(previewed(one, self.author(thread.instructor)) for one in last))
+        self.says("preview", said, *(previewed(one, thread.instructor.name) for one in last))
 
     def count(self, kind: str, said: str, true: int) -> None:
         """Judge a count, which is exact or says that there are more."""
@@ -277,8 +280,6 @@ class Judge:
         if is_page:
             self.names("heading", said.identifier, thread.identifier)
             self.badge(said.badge, thread)
-            self.holds("zone", self.zone.key in said.head, said.head, self.zone.key)
-            self.holds("head", "WhatsApp" in said.head and "open" in said.head, said.head, "WhatsApp, open")
         end = len(thread.messages) - skip
         begin = max(0, end - PAGE)
         self.says("messages", len(said.messages), end - begin)
@@ -292,14 +293,10 @@ class Judge:
             self.holds("first messages", begin == 0, "The first messages", f"{begin} older messages")
         return end - begin + skip
 
-    def author(self, instructor: Instructor) -> str:
-        """Return what the instructor is called on a page: "You", if that is who reads it."""
-        is_operator = self.reader is not None and instructor in self.reader.operator_of
-        return instructor.name if is_operator else "You"
-
-    def named(self, author: str, instructor: Instructor) -> str:
-        """Return what an author is called on a page for the person who reads it."""
-        return {CUSTOMER: "Customer", WHATSAPP: "WhatsApp"}.get(author) or self.author(instructor)
+    @staticmethod
+    def named(author: str, instructor: Instructor) -> str:
+        """Return what an author is called on a page."""
+        return {CUSTOMER: "Customer", WHATSAPP: "WhatsApp"}.get(author, instructor.name)
 
     def message(self, said: pages.MessageSaid, expected: Message, thread: Thread, used: set[str]) -> None:
         """Judge a message: when, in which place, under which day, by whom, and the words."""
@@ -319,18 +316,13 @@ class Judge:
 
     # The linking desk
 
-    def desk(self, said: pages.DeskSaid, instructor: Instructor, *, linked: bool) -> None:
-        """Judge the first page of the linking desk."""
-        threads = [one for one in by_newest(instructor) if bool(one.link) == linked]
-        self.rows(said.rows, instructor, threads)
+    def desk(self, said: pages.DeskSaid, about: About) -> None:
+        """Judge the first page of the linking desk, or the queue beside a form."""
+        instructor = about.instructor
+        assert instructor
+        self.rows(said.rows, instructor, about.threads)
         self.queue(said.rows)
-        self.holds("zone", self.zone.key in said.head, said.head, self.zone.key)
-        if _COUNT.search(said.left):
-            self.count("left", said.left, sum(one.link is None for one in instructor.threads.values()))
-        if said.empty:
-            self.holds("desk empty", not threads, said.empty, f"{len(threads)} conversations")
-            says_linked = "every" in said.empty.lower()
-            self.holds("all linked", not says_linked or bool(instructor.threads), said.empty, "none")
+        self.count("left", said.left, sum(one.link is None for one in instructor.threads.values()))
 
     def queue(self, rows: Iterable[pages.RowSaid]) -> None:
         """Judge what the desk adds to its rows: badges, and which can't be linked to their number."""
@@ -340,6 +332,8 @@ class Judge:
                 self.badge(row.badge, thread)
             if thread and row.is_skipped:
                 self.holds("skipped", thread.normalized is None, "Not a customer's number", thread.identifier)
+            elif thread and not thread.link:
+                self.holds("skipped", thread.normalized is not None, "nothing", thread.identifier)
 
     def form(self, said: pages.FormSaid, thread: Thread, *, term: str = "") -> None:
         """Judge the link form's page."""
@@ -352,9 +346,19 @@ class Judge:
         used: set[str] = set()
         for one, true in zip(reversed(said.talk), reversed(thread.messages), strict=False):
             self.message(one, true, thread, used)
-        self.desk(said.desk, thread.instructor, linked=False)
+        self.desk(said.desk, About("form", instructor=thread.instructor, linked=False))
+        own_reasons = [one.reason for one in thread.changes if self.reader and one.actor == self.reader.name]
+        for reason in said.recent:
+            self.says("recent reason", reason, *own_reasons)
         link = thread.link
         self.says("linked to", said.linked_to, shown(link.identifier) if link else None)
+        if link and not self.truth.trail_fails:
+            self.says(
+                "linked since",
+                said.linked_since and said.linked_since.shown,
+                self.full(thread.changes[-1].at),
+            )
+        self.statement(said, thread)
         self.unmade += said.linked_to is not None and link is None
         own = thread.instructor.customers.get(thread.normalized or "")
         offered = {choice.identifier for choice in said.choices}
@@ -363,9 +367,15 @@ class Judge:
             self.says("creatable", said.creatable, expected)
             if own:
                 self.holds("own customer", shown(own.identifier) in offered, offered, own.identifier)
-        counts = _COUNT.search(said.desk.left) is not None
-        self.choices(said.choices, said.found if counts else "", said.nobody, thread, term=term)
+        self.choices(said.choices, said.found, said.nobody, thread, term=term)
         self.history(said, thread)
+
+    def statement(self, said: pages.FormSaid, thread: Thread) -> None:
+        """Judge WhatsApp's newest statement beside the link: when and what, or that there is none."""
+        stated = [one for one in thread.messages if one.author == WHATSAPP]
+        newest = [one for one in stated if one.sent_at == stated[-1].sent_at]
+        true = [f"WhatsApp, {self.full(one.sent_at)}: {plain(one.body)}" for one in newest] or [""]
+        self.says("statement", said.statement, *true)
 
     def choices(
         self, choices: Iterable[pages.ChoiceSaid], found: str, nobody: str, thread: Thread, *, term: str = ""
@@ -379,10 +389,13 @@ class Judge:
             self.holds("customer", customer is not None, choice.identifier, "no such customer")
             if customer:
                 self.choice(choice, customer, thread)
-        matching = [one for one in thread.instructor.customers if sought(term) in one]
+        is_search = bool(sought(term)) or not term.strip()
+        matching = [one for one in thread.instructor.customers if is_search and sought(term) in one]
         for text in (found, nobody):
             if "Type more digits" in text:
-                self.holds("more customers", len(matching) > MAX_CUSTOMERS, text, len(matching))
+                offered = {choice.id for choice in choices if choice.id}
+                unseen = [one for one in matching if thread.instructor.customers[one].id not in offered]
+                self.holds("more customers", bool(unseen), text, len(matching))
             elif text.startswith("No customers"):
                 self.holds("no customer", not thread.instructor.customers, text, len(matching))
             elif text.startswith("No customer"):
@@ -440,10 +453,10 @@ class Judge:
         for flash in said.flashes:
             self.holds("done", _is_done(flash, outcome, thread, change), flash, outcome)
         if said.notice:
-            nothing = (
-                "nothing was saved" in said.notice.lower() or "nothing was changed" in said.notice.lower()
-            )
+            nothing = "nothing was saved" in said.notice.lower()
             self.holds("nothing saved", not nothing or outcome not in WRITTEN, said.notice, outcome)
+            changed = said.notice.startswith("Someone changed this link after you opened it.")
+            self.says("notice", changed, outcome == "stale")
         if outcome in WRITTEN:
             self.holds("silence", bool(said.flashes), "nothing", outcome)
         if outcome == "stale":
@@ -451,14 +464,6 @@ class Judge:
 
 
 WRITTEN = ("linked", "relinked", "unlinked")
-
-# Names, and what says only what one can do.
-_KNOWN = re.compile(
-    r"Conversations|Linking desk|(?:Keys )?j k move .*"
-    r"|Next n|Choose a conversation Or begin at the top of the list\."
-    r"|\+[\d ]+|\d{5,6}|IT\.\d+"
-    r"|This is not a number that a customer can have\. Choose a customer only if you know who wrote.*"
-)
 
 _DONE = (
     (re.compile(r"Linked\."), ("linked", "relinked")),
@@ -516,13 +521,9 @@ def changed(change: Change) -> tuple[str, ...]:
 
 def by_newest(instructor: Instructor, term: str = "") -> list[Thread]:
     """Return an instructor's conversations with this in their identifier, newest message first."""
-    found = [one for one in instructor.threads.values() if sought(term) in one.identifier]
+    term = sought(term)
+    found = [one for one in instructor.threads.values() if term.lower() in one.identifier.lower()]
     return sorted(found, key=lambda one: one.newest, reverse=True)
-
-
-def sought(term: str) -> str:
-    """Return what a search looks for: a leading 00 is how some write the + of a number."""
-    return term.removeprefix("00")
 
 
 def _is_shown_as(thread: Thread, said: str) -> bool:

@@ -23,6 +23,8 @@ from console.ingestion import service as ingestion
 from console.ingestion.whatsapp import IncomingMessage
 from console.linking import history, service
 from console.linking import queries as linking
+from console.linking import routes as linking_routes
+from console.web import errors
 from verification.truth.run import Stage
 
 Patch = pytest.MonkeyPatch
@@ -98,7 +100,12 @@ def viewed(alter: Callable[[Any], Any]) -> Callable[[Stage, Patch], None]:
     def alter_view(found: Any) -> Any:
         return replace(found, view=alter(found.view)) if hasattr(found, "view") else found and alter(found)
 
-    return altered(getattr(linking, "work", linking.link_view), alter_view)
+    return altered(linking.work, alter_view)
+
+
+def viewed_work(alter: Callable[[Any], Any]) -> Callable[[Stage, Patch], None]:
+    """Return what alters everything that a link form's page is told of a conversation."""
+    return altered(linking.work, lambda work: work and alter(work))
 
 
 def remembered(alter: Callable[[Any], Any]) -> Callable[[Stage, Patch], None]:
@@ -263,7 +270,7 @@ LIES: dict[str, Lie] = {
         parsed(lambda one: replace(one, sent_at=one.sent_at + timedelta(seconds=1))),
     ),
     "a message is another instructor's": Lie(("conversation", "instructor", *_LIST), _other_instructor),
-    "ingestion links": Lie(("badge", "linked to", *_LIST), _link_by_itself),
+    "ingestion links": Lie(("badge", "linked", "linked to", *_LIST), _link_by_itself),
     # Badges
     "a match is a known customer": Lie(("badge",), _badge_of(Outcome.MATCH, Outcome.LINKED)),
     "a failed lookup is a match": Lie(("badge",), _badge_of(Reason.LOOKUP_FAILED, Outcome.MATCH)),
@@ -285,7 +292,7 @@ LIES: dict[str, Lie] = {
         offered(lambda row: _later(row, created_at=DAY)),
     ),
     "times are another zone's": Lie(
-        ("newest in full", "ago", "sent in full", "clock", "day"),
+        ("loaded at", "newest in full", "ago", "sent in full", "clock", "day"),
         lambda _, patch: patch.setattr(display.Clock, "local", lambda _, then: then.astimezone(UTC)),
     ),
     "first wrote when the row was made": Lie(
@@ -295,6 +302,18 @@ LIES: dict[str, Lie] = {
     # Lists and counts
     "one more was found": Lie(
         ("found", "customers found"), filtered("length", lambda found: [*found, "one more"])
+    ),
+    "one more is left": Lie(("left",), viewed_work(lambda work: replace(work, left=work.left + 1))),
+    "a search for nothing is a search": Lie(
+        ("title", "nothing", "found", "rows"),
+        lambda _, patch: swap(patch, queries.is_search, bool),
+    ),
+    "the zone is another": Lie(
+        ("zone",), lambda stage, patch: patch.setitem(stage.app.jinja_env.globals, "time_zone", "UTC")
+    ),
+    "the list was loaded an hour ago": Lie(
+        ("loaded at",),
+        lambda stage, patch: patch.setitem(stage.app.jinja_env.globals, "now", lambda: now() - HOUR),
     ),
     "the list is upside down": Lie(("order",), listed(lambda rows: rows[::-1])),
     "a row is missing": Lie(("rows", "order"), listed(lambda rows: rows[1:])),
@@ -308,7 +327,7 @@ LIES: dict[str, Lie] = {
         ("rows", "listed", "found", "order"), given(queries.inbox, q=lambda _: "")
     ),
     "nothing is left": Lie(
-        ("rows", "desk empty"),
+        ("rows", "nothing", "skipped", "choose"),
         given(queries.inbox, linked=lambda named: None if named["linked"] is None else True),
     ),
     "a customer has one conversation more": Lie(
@@ -339,8 +358,21 @@ LIES: dict[str, Lie] = {
         ("who linked", "changed by"),
         altered(linking.labels, lambda labels: replace(labels, users=dict.fromkeys(labels.users, "Nobody"))),
     ),
+    "WhatsApp says nothing beside the link": Lie(
+        ("statement",), viewed_work(lambda work: replace(work, statement=None))
+    ),
+    "another's reasons are offered": Lie(
+        ("recent reason",),
+        lambda _, patch: swap(
+            patch, linking_routes._own_reasons, lambda events: [event.reason for event in events]
+        ),
+    ),
+    "nothing was saved, though that is not known": Lie(
+        ("unsure",),
+        lambda _, patch: patch.setattr(errors, "_PERHAPS_SAVED", "Nothing was saved."),
+    ),
     "the history forgets": Lie(
-        ("changes", "never linked", "changed at"),
+        ("changes", "history away", "changed at"),
         remembered(lambda events: events[1:]),
     ),
     "the history has another reason": Lie(

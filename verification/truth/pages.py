@@ -58,7 +58,6 @@ class ListSaid:
 
     rows: list[RowSaid]
     found: str
-    empty: str
     older: str | None
 
 
@@ -67,7 +66,6 @@ class ThreadSaid:
     """A conversation."""
 
     identifier: str
-    head: str
     badge: BadgeSaid | None
     messages: list[MessageSaid]
     older: str | None
@@ -119,12 +117,10 @@ class StaleSaid:
 
 @dataclass(frozen=True, slots=True)
 class DeskSaid:
-    """The linking desk: its rows, how many conversations are left, and what is said where none is."""
+    """The linking desk: its rows, and how many conversations are left."""
 
     rows: list[RowSaid]
-    head: str
     left: str
-    empty: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +128,6 @@ class FormSaid:
     """The link form and everything around it."""
 
     identifier: str
-    head: str
     first_wrote: Moment | None
     flashes: list[str]
     notice: str
@@ -148,6 +143,9 @@ class FormSaid:
     stale: StaleSaid | None
     desk: DeskSaid
     talk: list[MessageSaid]
+    linked_since: Moment | None = None
+    statement: str = ""
+    recent: tuple[str, ...] = ()
     forms: dict[str, dict[str, str]] = field(default_factory=dict)
 
 
@@ -199,47 +197,53 @@ def main(html: str) -> Element:
     return page.first("main") or page
 
 
-_STATEMENTS = ("p", "h1", "h2", "dt")
-# What is read by itself, and what only leads somewhere.
+# What the other functions here read.
 _READ = (
     "#choices",
-    "#consequence",
     "#customers-found",
     "#found",
-    "#older",
-    ".back",
-    ".badge",
-    ".buttons",
     ".change",
-    ".current",
     ".day",
     ".done",
     ".history",
+    ".identifier",
     ".last",
     ".messages",
-    ".more",
-    ".fresh",
-    ".keys",
-    ".problem",
-    ".queue",
-    ".recent",
-    ".rows",
-    ".stands",
+    ".skipped",
+    ".statement",
     ".tabs",
-    "dialog",
+    "#asking",
+    "time",
 )
+# What only leads somewhere, or asks for something.
+_CONTROLS = ("a", "button", "label", "legend", "link", "noscript", "option", "script", "summary")
+_CONTROL_CLASSES = (".keys", ".brand")
+_INLINE = ("b", "bdi", "kbd", "q", "span", "time")
 
 
 def others(html: str) -> list[str]:
-    """Return what a page says in headings and paragraphs that no other function here reads."""
-    page = main(html)
-    read = {id(part) for selector in _READ for one in page.all(selector) for part in one.walk()}
-    hidden = {id(part) for one in page.walk() if "hidden" in one.attributes for part in one.walk()}
-    return [
-        one.text
-        for one in page.walk()
-        if one.tag in _STATEMENTS and id(one) not in read | hidden and one.text
-    ]
+    """Return everything else that a page states: all of its text but commands and hidden parts."""
+    page = read(html)
+    skipped = {id(part) for selector in _READ for one in page.all(selector) for part in one.walk()}
+    for one in page.walk():
+        if (
+            "hidden" in one.attributes
+            or one.tag in _CONTROLS
+            or one.get("id") == "keys-help"
+            or any(name[1:] in one.classes for name in _CONTROL_CLASSES)
+            or _is_there(one)
+        ):
+            skipped |= {id(part) for part in one.walk()}
+    blocks = [one for one in page.walk() if one.tag not in _INLINE and id(one) not in skipped]
+    return [said for one in blocks if (said := " ".join("".join(_own_texts(one, skipped)).split()))]
+
+
+def _own_texts(element: Element, skipped: set[int]) -> Iterator[str]:
+    for child in element.children:
+        if isinstance(child, str):
+            yield child
+        elif child.tag in _INLINE and id(child) not in skipped:
+            yield from _own_texts(child, skipped)
 
 
 def inbox(html: str) -> ListSaid:
@@ -250,8 +254,8 @@ def inbox(html: str) -> ListSaid:
         for row in page.all("li")
         if row.get("id").startswith("row-")
     ]
-    found, empty = page.first("#found"), page.first(".empty")
-    return ListSaid(rows, found.text if found else "", empty.text if empty else "", _link(page, "Older"))
+    found = page.first("#found")
+    return ListSaid(rows, found.text if found else "", _link(page, "Older"))
 
 
 def _row(row: Element, conversation_id: str) -> RowSaid:
@@ -274,11 +278,9 @@ def _link(page: Element, text: str) -> str | None:
 def thread(html: str) -> ThreadSaid:
     """Read a conversation, or a page of older messages of one."""
     page = main(html)
-    heading, head = page.first("h1"), page.first("span.soft")
-    older = page.first("#older-messages")
+    heading, older = page.first("h1"), page.first("#older-messages")
     return ThreadSaid(
         identifier=identifier(heading.first(".identifier") if heading else None),
-        head=head.text if head else "",
         badge=_badge_in(page.first(".stands") or page),
         messages=list(_messages(page)),
         older=older.get("href") or None if older else None,
@@ -304,7 +306,7 @@ def _message(item: Element, day: str) -> MessageSaid:
         item.first(".body"),
         item.first("time"),
     )
-    author = (label or kind or item).text.removesuffix(" wrote:").rstrip(":")
+    author = (label or kind or item).text.rstrip(":")
     side = next((one for one in item.classes if one in ("inbound", "outbound", "system")), "")
     assert when
     return MessageSaid(author, side, kind.text if kind else "", body.text if body else "", _moment(when), day)
@@ -322,10 +324,10 @@ def form(html: str) -> FormSaid:
     history = page.first(".history")
     has_list = history is not None and history.first("ol") is not None
     never = history.first(".empty") if history else None
+    statement = work.first(".statement")
     older = next((one.text for one in history.all("p.soft")), "") if history else ""
     return FormSaid(
         identifier=identifier(heading.first(".identifier") if heading else None),
-        head=head.text if head else "",
         first_wrote=_first_moment(head),
         flashes=[done.text.removesuffix(" Change") for done in page.all(".done")],
         notice=notice.text if notice and not notice.get("hidden") else "",
@@ -341,6 +343,9 @@ def form(html: str) -> FormSaid:
         stale=_stale(work),
         desk=_desk(page),
         talk=list(_messages(about)),
+        linked_since=_first_moment(current),
+        statement=statement.text if statement else "",
+        recent=tuple(one["data-reason"] for one in work.all("button") if one.get("data-reason")),
         forms=_forms(page),
     )
 
@@ -439,14 +444,8 @@ def desk(html: str) -> DeskSaid:
 
 
 def _desk(page: Element) -> DeskSaid:
-    head, queue = page.first("span.soft"), page.first(".queue")
-    empty, tabs = (queue.first(".empty"), queue.all("a")) if queue else (None, [])
-    return DeskSaid(
-        _queue(page),
-        head.text if head else "",
-        tabs[0].text.removeprefix("Not linked ") if tabs else "",
-        empty.text if empty else "",
-    )
+    tabs = page.first("p.tabs")
+    return DeskSaid(_queue(page), tabs.all("a")[0].text.removeprefix("Not linked ") if tabs else "")
 
 
 def _forms(page: Element) -> dict[str, dict[str, str]]:

@@ -31,6 +31,9 @@ from verification.truth.world import Size, World
 ZONE = "Europe/Rome"
 
 INSTRUCTORS = ("Anna Kofler", "Bruno Pichler", "Carla Moser", "Dario Gruber", "Elsa Mair", "Fabio Egger")
+# What people type into a search: parts of an identifier, written in every way, and what no number holds.
+TERMS = ("{0:.4}", "{0}", "{0:.2} {0:.5}", "+{0:.6}", "00{0:.3}", "it.", "39x", "%", "_", "-", "+", "(0)")
+
 OPERATORS = ("Marta Rossi", "Nico Bauer", "Olga d'Alto", "Piero <Lang>")
 
 
@@ -143,9 +146,10 @@ class Stage:
             visitors.work(thread)
             visitors.work(rng.choice(seen))
             visitors.read_thread(thread)
-            some = rng.choice(seen).identifier[-3:]
-            visitors.search_customers(thread, some)
-            visitors.read_inbox(one, term=some)
+            term = rng.choice(TERMS).format(rng.choice(seen).identifier)
+            visitors.search_customers(thread, term)
+            visitors.read_inbox(one, term=term)
+            visitors.read_desk(one, linked=rng.random() < 0.5, term=term)
             if visitors.past:
                 visitors.send_again()
             visitors.stray(rng.choice(self.world.truth.users), thread)

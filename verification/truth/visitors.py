@@ -3,8 +3,9 @@
 import sqlite3
 import uuid
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
+from urllib.parse import quote
 
 from flask import Flask
 from sqlalchemy import Connection, event
@@ -15,6 +16,7 @@ from console.database import db
 from testkit.pages import Client
 from verification.truth import pages
 from verification.truth.judge import PAGE, Judge, by_newest
+from verification.truth.statements import ELSEWHERE, About, judge_statements
 from verification.truth.truth import Change, Customer, Instructor, Thread, Truth, User
 
 REASONS = (
@@ -54,6 +56,11 @@ class Wish:
         return (self.window.user, self.window.thread, customer, self.create, self.reason, self.window.version)
 
 
+def form_of(thread: Thread) -> About:
+    """Return what a link form's page is about."""
+    return About("form", instructor=thread.instructor, thread=thread, linked=False)
+
+
 def _fail(_connection: Connection) -> None:
     raise OperationalError("COMMIT", {}, sqlite3.OperationalError("disk I/O error"))
 
@@ -82,11 +89,17 @@ class Visitors:
             self._browsers[user.email] = client
         return self._browsers[user.email]
 
-    def get(self, user: User, path: str) -> TestResponse:
-        """Fetch a page as a user."""
+    def get(self, user: User, path: str, about: About = ELSEWHERE) -> TestResponse:
+        """Fetch a page as a user, and judge what it states besides what the caller reads."""
         self.fetched += 1
         self.judge.reader = user
-        return self.browser(user).get(path)
+        answer = self.browser(user).get(path)
+        self.overhear(answer, about)
+        return answer
+
+    def overhear(self, answer: TestResponse, about: About) -> None:
+        """Judge what an answer states besides what the caller reads of it."""
+        judge_statements(self.judge, pages.others(answer.text), replace(about, status=answer.status_code))
 
     def reader(self, instructor: Instructor) -> User:
         """Return someone who may read an instructor's conversations."""
@@ -100,17 +113,14 @@ class Visitors:
 
     def read_inbox(self, instructor: Instructor, *, most: int = 1, term: str = "") -> None:
         """Read the first pages of an instructor's list."""
-        user = self.reader(instructor)
-        path: str | None = f"/conversations?instructor={instructor.id}&plain=1" + (
-            f"&q={term}" if term else ""
-        )
-        skip = 0
+        user, skip = self.reader(instructor), 0
+        path: str | None = f"/conversations?instructor={instructor.id}&plain=1&q={quote(term)}"
         while path and most:
-            answer = self.get(user, path)
+            about = About("inbox", instructor=instructor, term=term, older=skip > 0)
+            answer = self.get(user, path, about)
             if not self.expect(answer, 200):
                 return
             said = pages.inbox(answer.text)
-            self.judge.others(pages.others(answer.text), len(said.rows))
             skip = self.judge.inbox(said, instructor, skip=skip, term=term)
             path = said.older and f"{said.older}&plain=1"
             most -= 1
@@ -132,27 +142,27 @@ class Visitors:
         path: str | None = f"/conversations/{thread.id}?plain=1"
         skip = 0
         while path and most:
-            answer = self.get(user, path)
+            answer = self.get(user, path, About("thread", thread=thread))
             if not self.expect(answer, 200):
                 return
             said = pages.thread(answer.text)
-            self.judge.others(pages.others(answer.text), len(said.messages))
             skip = self.judge.thread(said, thread, skip=skip)
             path = said.older and f"{said.older}&plain=1"
             most -= 1
 
-    def read_desk(self, instructor: Instructor, *, linked: bool) -> None:
+    def read_desk(self, instructor: Instructor, *, linked: bool, term: str = "") -> None:
         """Read the first page of the linking desk."""
-        path = f"/links?instructor={instructor.id}&plain=1" + ("&linked=yes" if linked else "")
-        answer = self.get(self.operator(instructor), path)
+        path = f"/links?instructor={instructor.id}&plain=1&q={quote(term)}" + (
+            "&linked=yes" if linked else ""
+        )
+        about = About("desk", instructor=instructor, linked=linked, term=term)
+        answer = self.get(self.operator(instructor), path, about)
         if self.expect(answer, 200):
-            said = pages.desk(answer.text)
-            self.judge.desk(said, instructor, linked=linked)
-            self.judge.others(pages.others(answer.text), len(said.rows))
+            self.judge.desk(pages.desk(answer.text), about)
 
     def search_customers(self, thread: Thread, term: str) -> None:
         """Search the customers that a conversation can be linked to."""
-        path = f"/links/{thread.id}/customers?q={term}"
+        path = f"/links/{thread.id}/customers?q={quote(term)}"
         answer = self.get(self.operator(thread.instructor), path)
         if self.expect(answer, 200):
             self.judge.choices(*pages.customers(answer.text), thread, term=term)
@@ -184,12 +194,11 @@ class Visitors:
 
     def open(self, user: User, thread: Thread, *, term: str = "") -> Window | None:
         """Open the link form of a conversation."""
-        answer = self.get(user, f"/links/{thread.id}?plain=1" + (f"&q={term}" if term else ""))
+        answer = self.get(user, f"/links/{thread.id}?plain=1&q={quote(term)}", form_of(thread))
         if not self.expect(answer, 200):
             return None
         said = pages.form(answer.text)
         self.judge.form(said, thread, term=term)
-        self.judge.others(pages.others(answer.text), len(said.desk.rows), thread)
         return Window(user, thread, said, len(thread.changes))
 
     def send(
@@ -240,6 +249,8 @@ class Visitors:
             again = next((form for form in forms.values() if form["action"] in ("", path)), {})
             kept = all(again.get(name) == value for name, value in post.items() if name != "csrf_token")
             self.judge.holds("kept", kept, again, post)
+            self.judge.reader = user
+            self.overhear(answer, About("failed", typed=post["reason"]))
 
     def hear(
         self, answer: TestResponse, wish: Wish, outcome: str, change: Change | None
@@ -248,11 +259,15 @@ class Visitors:
         if answer.status_code == 503:
             heading, text, _ = pages.failure(answer.text)
             self.judge.holds("unsure", "nothing was saved" not in text.lower(), text, heading)
+            self.overhear(answer, About("failed", typed=wish.reason))
             return None
+        thread, user = wish.window.thread, wish.window.user
+        self.judge.reader = user
         if answer.status_code == 303:
-            answer = self.get(wish.window.user, answer.headers["Location"])
+            answer = self.get(user, answer.headers["Location"], form_of(thread))
+        else:
+            self.overhear(answer, form_of(thread))
         said = pages.form(answer.text)
-        thread = wish.window.thread
         self.judge.holds("answer", answer.status_code in (200, 409), answer.status_code, outcome)
         self.judge.done(said, outcome, thread, change)
         self.judge.history(said, thread)
@@ -424,7 +439,7 @@ class Visitors:
 
     def stray(self, user: User, thread: Thread) -> None:
         """Ask for a conversation of an instructor whose member this person isn't."""
-        answer = self.get(user, f"/conversations/{thread.id}")
+        answer = self.get(user, f"/conversations/{thread.id}", About("thread", thread=thread))
         self.judge.says("not yours", answer.status_code, 200 if thread.instructor in user.reads else 404)
         answer = self.get(user, f"/conversations/{uuid.uuid4()}")
         self.judge.says("not there", answer.status_code, 404)
