@@ -318,7 +318,8 @@ def form(html: str) -> FormSaid:
     work = page.first(".work") or page
     about = page.first(".talk") or work
     heading, head = about.first("h2"), about.first("span.soft")
-    notice, current = work.first(".problem"), work.first(".current")
+    notice = next((one for one in work.all(".problem") if "hidden" not in one.attributes), None)
+    current = work.first(".current")
     found, choices = page.first("#customers-found"), page.first("#choices")
     nobody = choices.first(".empty") if choices else None
     history = page.first(".history")
@@ -330,7 +331,7 @@ def form(html: str) -> FormSaid:
         identifier=identifier(heading.first(".identifier") if heading else None),
         first_wrote=_first_moment(head),
         flashes=[done.text.removesuffix(" Change") for done in page.all(".done")],
-        notice=notice.text if notice and not notice.get("hidden") else "",
+        notice=notice.text if notice else "",
         linked_to=identifier(current.first(".identifier")) if current else None,
         choices=[_choice(one) for one in choices.all("label.choice")] if choices else [],
         found=found.text if found else "",

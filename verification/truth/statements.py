@@ -65,6 +65,12 @@ def _zone(judge: "Judge", found: re.Match[str], about: About) -> bool:
     return found["zone"] == judge.zone.key and (not found["name"] or _named(judge, found, about))
 
 
+def _left(_judge: "Judge", found: re.Match[str], about: About) -> bool:
+    assert about.instructor
+    left = sum(one.link is None for one in about.instructor.threads.values())
+    return left > int(found["number"]) if found["more"] else left == int(found["number"])
+
+
 def _failed(judge: "Judge", _found: re.Match[str], about: About) -> bool:
     return about.status == 503 and (judge.truth.lookups_fail or judge.truth.messages_fail)
 
@@ -82,6 +88,7 @@ STATEMENTS: tuple[tuple[str, str, Check], ...] = (
     ("zone", r"times in (?P<zone>\S+)(?P<name>)", _zone),
     ("signed in as", r"(?P<email>\S+@\S+)", lambda judge, found, _: found[0] == judge.reader_email),
     ("loaded at", r"Loaded at (?P<time>.+)", lambda judge, found, _: found["time"] == judge.hour_now),
+    ("left", r"· (?P<more>more than )?(?P<number>\d+) not linked", _left),
     ("linked", r"Linked to(?: since)?", lambda _j, _f, about: bool(about.thread and about.thread.link)),
     ("first messages", r"The first messages", lambda _j, _f, about: about.part == "thread"),
     ("not there", r"Not found(?: · Customer Memory)?", lambda _j, _f, about: about.status == 404),
