@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help run test test-faults test-ha truth fuzz check audit licences bench bench-migrations screenshots lock clean
+.PHONY: help run test test-faults test-ha truth accept fuzz check audit licences bench bench-migrations screenshots lock clean
 
 PYTHON ?= python3
 
@@ -25,6 +25,10 @@ truth: ## Judge every sentence that the console says of a world whose truth is k
 test-access: ## Walk every route, method, person and tenant on both engines, and print what was counted
 	@$(PYTHON) scripts/bootstrap.py test
 	@.venv/bin/python -m pytest -s tests/security/test_walk.py $(ARGS)
+
+accept: ## Print every rule of docs/design with the tests that show it and their result
+	@$(PYTHON) scripts/bootstrap.py test
+	@.venv/bin/python -m verification.accept
 
 fuzz: ## Fuzz the normalisation and the webhook's parser, and keep what is new (ARGS=--seconds=N: 60 each)
 	@$(PYTHON) scripts/bootstrap.py check

@@ -61,6 +61,7 @@ def rules(app: Flask) -> list[Rule]:
     return sorted(app.url_map.iter_rules(), key=lambda rule: rule.rule)
 
 
+@pytest.mark.shows("Review.Change.2")
 def test_every_route_states_its_permission_or_is_on_the_short_public_list(app: Flask):
     stated = {}
     for rule in rules(app):
@@ -82,12 +83,14 @@ def test_a_view_that_states_nothing_is_open_to_nobody(app: Flask, client: Browse
     client.get_page("/forgotten", 403)
 
 
+@pytest.mark.shows("CM-2.4.3", "Review.T6.1")
 def test_the_reading_part_answers_nothing_but_get(app: Flask):
     for rule in rules(app):
         if rule.endpoint.startswith("conversations."):
             assert rule.methods == {"GET", "HEAD", "OPTIONS"}
 
 
+@pytest.mark.shows("CM-2.1.5", "CM-2.2.12", "Review.T3.2")
 def test_read_pages_run_on_the_read_engine(app: Flask, client: Browser, cli: FlaskCliRunner):
     anna = desk(cli)
     conversation_id = anna.conversation("393331234567")
@@ -109,6 +112,7 @@ def modules() -> Iterator[tuple[str, ast.Module]]:
         yield str(path.relative_to(ROOT)), ast.parse(path.read_text())
 
 
+@pytest.mark.shows("Review.T4.1", "Review.T4.4", "Review.Change.1")
 def test_writes_and_commits_occur_only_where_they_belong():
     means = {"insert", "update", "delete", "writing", "ingesting", "insert_ignoring", "json_append"}
     means |= {"owning", "append_only_lifted"}
@@ -128,6 +132,7 @@ def test_writes_and_commits_occur_only_where_they_belong():
     assert found - {"console/operations/health.py", "console/person/export.py"} == WRITING_MODULES
 
 
+@pytest.mark.shows("CM-2.2.1", "Review.Everywhere.2")
 def test_ingestion_and_accounts_name_no_customer_no_link_and_no_event():
     for name, tree in modules():
         if name.startswith(("console/ingestion", "console/accounts")):
@@ -137,6 +142,7 @@ def test_ingestion_and_accounts_name_no_customer_no_link_and_no_event():
             assert not attributes & {"customer_id", "link_version", "link_operation_id", "audit_outbox"}, name
 
 
+@pytest.mark.shows("CM-2.3.9", "Review.T4.1")
 def test_one_place_writes_a_conversations_customer():
     setters = [
         name
@@ -154,6 +160,7 @@ def test_one_place_writes_a_conversations_customer():
     assert raw == []
 
 
+@pytest.mark.shows("CM-1.5", "Review.T2.3")
 def test_there_is_one_normalisation_and_no_second_variant():
     users = {name for name, tree in modules() if "normalize_identifier" in ast.unparse(tree)}
     assert "console/identifiers.py" in users

@@ -11,6 +11,7 @@ from console.config import ROOT, ConfigurationError, load, sqlite_path
 SECRET = {"CONSOLE_SECRET_KEY": "a key of 32 characters or more, so it is"}
 
 
+@pytest.mark.shows("CM-2.4.5", "Review.T6.5")
 def test_defaults_are_one_file_and_the_badge_off():
     settings = load(SECRET)
     assert sqlite_path(settings.database_url) == ROOT / "instance" / "console.db"

@@ -75,6 +75,7 @@ def damaged_forms(draw: st.DrawFn) -> str:
 # The written forms
 
 
+@pytest.mark.shows("CM-1.7", "CM-1.8", "CM-1.9", "T2.1", "Review.T2.2")
 @pytest.mark.parametrize(
     ("written", "identifier"), [pytest.param(written, answer, id=why) for written, answer, why in FORMS]
 )
@@ -85,6 +86,7 @@ def test_a_written_form_has_its_answer(written: str, identifier: str | None) -> 
 # Every text
 
 
+@pytest.mark.shows("CM-1.6", "CM-1.9", "Review.T2.2")
 @many
 @given(st.one_of(any_text, nasty_text, damaged_forms()))
 def test_every_text_gives_a_phone_number_a_user_id_or_nothing(raw: str) -> None:
@@ -94,6 +96,7 @@ def test_every_text_gives_a_phone_number_a_user_id_or_nothing(raw: str) -> None:
     )
 
 
+@pytest.mark.shows("CM-1.10", "T2.3")
 @many
 @given(st.one_of(any_text, nasty_text, damaged_forms()))
 def test_an_identifier_normalises_to_itself(raw: str) -> None:
@@ -101,6 +104,7 @@ def test_an_identifier_normalises_to_itself(raw: str) -> None:
     assert identifier is None or normalize_identifier(identifier) == identifier
 
 
+@pytest.mark.shows("CM-1.6", "CM-1.7", "CM-1.8", "T2.2", "Review.T2.1")
 @settings(max_examples=4000, deadline=None)
 @given(st.one_of(nasty_text, damaged_forms()))
 @example("+1 (0(0)) 23456789")
@@ -116,12 +120,14 @@ def test_formatting_never_changes_the_identifier(drawn: tuple[str, str]) -> None
     assert normalize_identifier(written) == digits
 
 
+@pytest.mark.shows("CM-1.8", "CM-2.2.4")
 @many
 @given(user_ids, st.text(WHITE_SPACE), st.text(WHITE_SPACE))
 def test_a_user_id_is_kept_to_the_letter(user_id: str, before: str, behind: str) -> None:
     assert normalize_identifier(before + user_id + behind) == user_id
 
 
+@pytest.mark.shows("CM-1.7")
 @some
 @given(phone_numbers, st.data())
 def test_a_digit_of_another_script_is_no_digit(digits: str, data: st.DataObject) -> None:
@@ -132,6 +138,7 @@ def test_a_digit_of_another_script_is_no_digit(digits: str, data: st.DataObject)
     assert normalize_identifier(digits[:place] + foreign + digits[place + 1 :]) is None
 
 
+@pytest.mark.shows("CM-1.6", "T2.4")
 @pytest.mark.parametrize("raw", [None, 393331234567, 3.9, b"393331234567", True, [], {}], ids=repr)
 def test_what_is_no_text_identifies_nobody(raw: object) -> None:
     assert normalize_identifier(raw) is None

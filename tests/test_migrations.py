@@ -191,6 +191,7 @@ def test_a_database_made_before_the_session_epoch_gets_it(empty: Flask):
     assert dump() == before
 
 
+@pytest.mark.shows("T1.2", "Review.Everywhere.4")
 @pytest.mark.parametrize("step", range(len(REVISIONS)))
 def test_each_step_goes_up_and_down_and_up_with_data(empty: Flask, step: int):
     for revision in REVISIONS[:step]:
@@ -207,6 +208,7 @@ def test_each_step_goes_up_and_down_and_up_with_data(empty: Flask, step: int):
     assert dump() == after
 
 
+@pytest.mark.shows("CM-1.1", "CM-1.2", "T1.1", "Review.T1.1", "Review.T1.2", "Review.T1.3")
 def test_customers_have_five_columns_one_unique_constraint_and_no_trigger(empty: Flask):
     upgrade(revision="0002_customers")
     with back_door() as connection:
@@ -220,6 +222,7 @@ def test_customers_have_five_columns_one_unique_constraint_and_no_trigger(empty:
     assert dump()["other things"] == []
 
 
+@pytest.mark.shows("CM-1.2", "CM-2.2.18", "Review.T1.3", "Review.T4.4")
 def test_no_migration_makes_customers_or_links(empty: Flask):
     upgrade(revision="0001_inbox")
     execute(*ROWS["0001_inbox"])
@@ -283,6 +286,7 @@ def test_a_place_that_cannot_be_written_is_refused_in_one_line(tmp_path: Path):
     assert "Traceback" not in stderr
 
 
+@pytest.mark.shows("CM-2.5.10")
 @pytest.mark.parametrize("revision", ["0003_conversation_link", "base"])
 @pytest.mark.parametrize("event", ROWS["0004_audit_events"], ids=["in the trail", "in an outbox"])
 def test_a_downgrade_that_would_drop_events_is_refused_unless_told(

@@ -205,6 +205,7 @@ def get(client: Browser, path: str, ids: list[UUID]) -> list[Statement]:
     return statements
 
 
+@pytest.mark.shows("Review.Everywhere.3")
 @pytest.mark.parametrize("path", PAGES)
 @pytest.mark.parametrize("rows", [1, 50])
 def test_a_page_takes_the_same_few_statements_for_one_row_and_for_fifty(
@@ -239,6 +240,7 @@ def test_no_statement_reads_more_rows_than_it_returns_and_one(client: Browser, a
         assert statement.most_read <= max(statement.returned, counted) + 1, statement.sql
 
 
+@pytest.mark.shows("Review.Everywhere.3")
 @on_sqlite
 @pytest.mark.parametrize("path", PAGES)
 def test_a_page_takes_no_more_steps_when_there_is_ten_times_as_much(client: Browser, anna: Desk, path: str):

@@ -144,6 +144,7 @@ def may(connection: "psycopg.Connection[object]", statement: str) -> bool:
     return True
 
 
+@pytest.mark.shows("CM-2.3.9", "CM-2.1.5", "CM-2.2.20")
 @pytest.mark.parametrize("role", ALLOWED)
 def test_every_role_may_do_what_is_expected_and_nothing_else(
     app: Flask, cluster: Cluster, settings: Settings, role: str
@@ -215,6 +216,7 @@ def both(anna: Desk, bruno: Desk) -> tuple[Desk, Desk]:
     return anna, bruno
 
 
+@pytest.mark.shows("CM-1.3", "Review.Everywhere.1")
 def test_without_a_where_a_request_reads_its_own_instructors_rows(app: Flask, both: tuple[Desk, Desk]):
     anna, bruno = both
     for mine in ([anna.instructor_id], [bruno.instructor_id], [anna.instructor_id, bruno.instructor_id], []):
@@ -366,6 +368,7 @@ def test_an_event_whose_id_another_instructors_event_has_waits_in_its_outbox(
     assert [one["event_id"] for one in link_state(second).outbox or []] == [str(operation_id)]
 
 
+@pytest.mark.shows("CM-2.2.1", "Review.Everywhere.2")
 def test_ingestion_works_for_every_instructor_and_sees_no_link(app: Flask, both: tuple[Desk, Desk]):
     with app.test_request_context(), ingesting() as connection:
         found = set(connection.scalars(select(Conversation.instructor_id)))

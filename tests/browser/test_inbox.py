@@ -43,6 +43,7 @@ def test_somebody_signs_in_and_lands_where_they_wanted_to_go(visitor: Visitor, s
     expect(page.get_by_role("heading", name="Sign in")).to_be_visible()
 
 
+@pytest.mark.shows("CM-2.4.1")
 @pytest.mark.parametrize("size", [DESK, PHONE], ids=["desk", "phone"])
 def test_each_conversation_has_one_badge_after_one_request(
     visitor: Visitor, site: Site, size: tuple[int, int]
@@ -58,6 +59,7 @@ def test_each_conversation_has_one_badge_after_one_request(
     assert len(visit.asked_for("/badges")) == 1
 
 
+@pytest.mark.shows("CM-2.4.1", "T6.1")
 def test_the_conversation_view_has_the_same_badge(operator: Visit):
     page = operator.open_conversation(NEW)
     expect(page.locator(".badge")).to_have_text(WORDS["new"])
@@ -65,6 +67,7 @@ def test_the_conversation_view_has_the_same_badge(operator: Visit):
     assert len(operator.asked_for("/badges")) == 1
 
 
+@pytest.mark.shows("CM-2.4.4", "Review.T6.4")
 @pytest.mark.parametrize("path", ["/conversations", "conversation"])
 def test_nothing_is_asked_for_again_by_itself(visitor: Visitor, site: Site, path: str):
     visit = visitor(site.world.operator)
@@ -115,6 +118,7 @@ def test_nothing_moves_when_the_badges_arrive(
     assert places.evaluate_all(boxes) == before
 
 
+@pytest.mark.shows("CM-2.4.6", "T6.3")
 @pytest.mark.parametrize("size", [DESK, PHONE], ids=["desk", "phone"])
 @pytest.mark.parametrize("alone", [False, True], ids=["list", "conversation"])
 def test_where_badges_do_not_come_each_place_says_so_and_one_can_ask_again(
@@ -180,6 +184,7 @@ def test_a_failed_search_leaves_no_list_under_its_term(instructor: Visit):
     expect(page.get_by_role("alert")).to_be_hidden()
 
 
+@pytest.mark.shows("CM-2.4.3", "Review.T6.4")
 def test_the_whole_row_opens_the_conversation_and_its_badge_does_not(operator: Visit):
     page = operator.open("/conversations")
     row(page, "+447700900123").locator(".badge").click()
@@ -292,6 +297,7 @@ def test_last_messages_follow_the_direction_of_what_they_say(operator: Visit):
     assert row(page, "+393331234567").locator(".last").evaluate(direction) == "ltr"
 
 
+@pytest.mark.shows("CM-2.4.3", "T6.5")
 def test_nothing_an_instructor_sees_offers_or_hints_at_linking(instructor: Visit):
     for path in ("/conversations", f"/conversations/{instructor.world.conversations[NEW]}"):
         page = instructor.open(path)

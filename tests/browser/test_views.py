@@ -107,6 +107,7 @@ def test_who_asks_for_less_motion_gets_none(visitor: Visitor, site: Site):
     assert page.locator("*").evaluate_all(moving) == 0
 
 
+@pytest.mark.shows("CM-2.4.2", "Review.T6.4")
 def test_badges_are_told_apart_without_colours(visitor: Visitor, site: Site):
     page = open_view(visitor, site, VIEWS["conversations"]).page
     marks = """[...document.querySelectorAll('[data-state]')].map((one) => {

@@ -15,6 +15,7 @@ from testkit.factories import desk, run
 from testkit.pages import Browser
 
 
+@pytest.mark.shows("CM-2.1.4", "Review.Everywhere.4")
 @pytest.mark.parametrize("revision", ["0001_inbox", "0002_customers"])
 def test_without_links_pages_work_and_every_badge_is_unlinked(
     settings: Settings,

@@ -3,6 +3,7 @@
 import json
 from uuid import uuid4
 
+import pytest
 from flask.testing import FlaskCliRunner
 
 from testkit.factories import Desk, link_state, run
@@ -20,6 +21,7 @@ def test_identifiers_are_normalised_a_line_each(cli: FlaskCliRunner):
     assert run(cli, "identifier", "normalize", "-39") == "null"
 
 
+@pytest.mark.shows("CM-2.2.13")
 def test_a_badge_is_one_json_line_with_its_basis(cli: FlaskCliRunner, anna: Desk):
     known, new, unlinked = (anna.conversation(sender) for sender in ("393330000001", "393330000002", "40404"))
     anna.link(known)

@@ -180,6 +180,7 @@ def test_badges_come_in_the_order_asked_and_nothing_else_does(reader: Browser, a
     assert "<html" not in answer.text
 
 
+@pytest.mark.shows("CM-1.3", "Review.Everywhere.1")
 def test_badges_of_others_and_of_nothing_are_left_out(reader: Browser, cli: FlaskCliRunner, anna: Desk):
     known, *_ = three(anna)
     foreign = desk(cli, "Bruno Pichler").conversation("393331234567")
@@ -208,6 +209,7 @@ def test_a_hundred_badges_are_answered(reader: Browser, anna: Desk):
     assert reader.http.get(f"/badges?{query}").status_code == 200
 
 
+@pytest.mark.shows("CM-2.4.1", "CM-2.4.2", "T6.1", "Review.T6.2", "Review.T6.3")
 def test_the_badge_says_exactly_what_the_rule_says(reader: Browser, anna: Desk):
     known, new, unlinked = three(anna)
     page = Browser.parse(reader.http.get(f"/badges?id={known}&id={new}&id={unlinked}").text)
@@ -232,6 +234,7 @@ def test_until_it_arrives_a_badge_has_no_state(reader: Browser, anna: Desk, path
     assert loader["hx-trigger"] == "load, again"
 
 
+@pytest.mark.shows("CM-2.4.7", "T6.4")
 @pytest.mark.parametrize("path", ["/conversations?q=3933", "/conversations/{known}?q=3933&page={cursor}"])
 def test_a_browser_without_scripting_is_sent_to_the_same_page_with_its_badges_in_it(
     reader: Browser, anna: Desk, path: str
@@ -251,6 +254,7 @@ def test_a_browser_without_scripting_is_sent_to_the_same_page_with_its_badges_in
     assert not plain.select("noscript meta, [hx-get^='/badges']")
 
 
+@pytest.mark.shows("CM-2.4.5", "T6.2", "Review.T6.5")
 def test_with_the_flag_off_there_is_no_trace_of_a_badge(settings: Settings, cli: FlaskCliRunner, anna: Desk):
     ids = three(anna)
     off = Browser(create_app(replace(settings, customer_badge=False)))
@@ -263,6 +267,7 @@ def test_with_the_flag_off_there_is_no_trace_of_a_badge(settings: Settings, cli:
     assert off.get_page(f"/links/{ids[0]}")
 
 
+@pytest.mark.shows("CM-2.1.7", "CM-2.2.13")
 def test_two_conversations_with_the_same_identifier_have_states_of_their_own(reader: Browser, anna: Desk):
     first = anna.conversation("393331234567")
     anna.link(first)
@@ -271,6 +276,7 @@ def test_two_conversations_with_the_same_identifier_have_states_of_their_own(rea
     assert states(reader.http.get(f"/badges?id={first}&id={second}").text, first, second) == ["known", "new"]
 
 
+@pytest.mark.shows("CM-2.1.4", "T3.4")
 def test_a_failing_lookup_shows_unlinked_and_the_page_works(reader: Browser, anna: Desk):
     known, new, unlinked = three(anna)
     execute("ALTER TABLE customers RENAME TO mislaid")
@@ -280,6 +286,7 @@ def test_a_failing_lookup_shows_unlinked_and_the_page_works(reader: Browser, ann
     assert states(answer.text, known, new, unlinked) == ["known", "unlinked", "unlinked"]
 
 
+@pytest.mark.shows("CM-2.1.5", "Review.T3.2")
 @on_postgresql
 def test_reading_writes_nothing_on_a_server(reader: Browser, anna: Desk):
     ids = three(anna)
@@ -289,6 +296,7 @@ def test_reading_writes_nothing_on_a_server(reader: Browser, anna: Desk):
     assert server_content() == before
 
 
+@pytest.mark.shows("CM-2.1.5", "Review.T3.2")
 @on_sqlite
 def test_reading_writes_nothing(reader: Browser, anna: Desk, settings: Settings):
     ids = three(anna)
@@ -301,6 +309,7 @@ def test_reading_writes_nothing(reader: Browser, anna: Desk, settings: Settings)
     assert [link_state(one) for one in ids] == before
 
 
+@pytest.mark.shows("CM-2.4.3", "T6.5", "Review.T6.1", "Review.T6.4")
 def test_nothing_on_the_instructors_pages_hints_at_linking(reader: Browser, anna: Desk):
     ids = three(anna)
     for path in ("/conversations", f"/conversations/{ids[2]}"):

@@ -41,6 +41,7 @@ def resolution_of(conversation_id: object) -> Resolution:
     return next(one for one in resolve_all() if one.conversation_id == str(conversation_id))
 
 
+@pytest.mark.shows("CM-2.1.1", "T3.1")
 def test_a_linked_conversation_resolves_to_its_customer(anna: Desk):
     conversation_id = anna.conversation("393331234567")
     anna.link(conversation_id)
@@ -49,6 +50,7 @@ def test_a_linked_conversation_resolves_to_its_customer(anna: Desk):
     )
 
 
+@pytest.mark.shows("CM-2.1.1", "T3.1", "Review.T3.1")
 def test_a_link_is_the_answer_whatever_the_identifier_says(anna: Desk):
     other = anna.customer("393330000001")
     conversation_id = anna.conversation("40404")
@@ -56,6 +58,7 @@ def test_a_link_is_the_answer_whatever_the_identifier_says(anna: Desk):
     assert resolution_of(conversation_id).customer_id == str(other)
 
 
+@pytest.mark.shows("CM-2.1.2", "T3.2", "Review.T3.1")
 def test_a_customer_on_record_is_a_match_however_the_number_is_written(anna: Desk):
     customer_id = anna.customer("393331234567")
     conversation_id = anna.conversation("+39 333 123-4567")
@@ -64,6 +67,7 @@ def test_a_customer_on_record_is_a_match_however_the_number_is_written(anna: Des
     )
 
 
+@pytest.mark.shows("CM-2.1.8")
 def test_a_closed_conversation_resolves_like_an_open_one(anna: Desk):
     customer_id = anna.customer("393331234567")
     conversation_id = anna.conversation("+393331234567")
@@ -71,6 +75,7 @@ def test_a_closed_conversation_resolves_like_an_open_one(anna: Desk):
     assert resolution_of(conversation_id).customer_id == str(customer_id)
 
 
+@pytest.mark.shows("CM-2.1.3", "T3.3", "Review.T3.1")
 @pytest.mark.parametrize(
     ("identifier", "reason"),
     [
@@ -88,6 +93,7 @@ def test_nobody_has_a_reason(anna: Desk, identifier: str | None, reason: Reason)
         assert resolve(connection, [subject]) == [Resolution(subject.id, Outcome.NONE, reason=reason)]
 
 
+@pytest.mark.shows("CM-2.1.3", "T3.3")
 def test_without_an_instructor_nobody_is_looked_up(anna: Desk):
     anna.customer("393331234567")
     subject = Subject(str(uuid4()), None, "whatsapp", "393331234567", None)
@@ -96,6 +102,7 @@ def test_without_an_instructor_nobody_is_looked_up(anna: Desk):
     assert resolution.reason == Reason.NO_INSTRUCTOR
 
 
+@pytest.mark.shows("CM-1.3", "CM-2.1.2", "Review.Everywhere.1", "Review.T3.1")
 def test_the_same_person_with_another_instructor_or_channel_is_nobody(cli: FlaskCliRunner, anna: Desk):
     anna.customer("393331234567")
     bruno = desk(cli, "Bruno Pichler")
@@ -124,6 +131,7 @@ UNCONSTRAINED = {
 }
 
 
+@pytest.mark.shows("CM-2.1.3", "T3.3")
 def test_two_customers_for_one_identifier_are_ambiguous(anna: Desk, engine: str):
     anna.customer("393331234567")
     rest = "instructor_id, channel, normalized_identifier, created_at"
@@ -135,6 +143,7 @@ def test_two_customers_for_one_identifier_are_ambiguous(anna: Desk, engine: str)
         ]
 
 
+@pytest.mark.shows("CM-2.1.4", "T3.3", "T3.4")
 def test_a_failing_lookup_is_an_answer_not_an_error(anna: Desk, capfd: pytest.CaptureFixture[str]):
     linked = anna.conversation("393331234567")
     anna.link(linked)
@@ -156,6 +165,7 @@ def populate(anna: Desk, count: int = 40) -> None:
             anna.customer(f"3933312{number:05}")
 
 
+@pytest.mark.shows("CM-2.1.7", "T3.5", "Review.T3.2")
 @on_postgresql
 def test_resolving_everything_writes_nothing_on_a_server_and_answers_the_same(anna: Desk):
     populate(anna)
@@ -167,6 +177,7 @@ def test_resolving_everything_writes_nothing_on_a_server_and_answers_the_same(an
     assert server_content() == before
 
 
+@pytest.mark.shows("CM-2.1.7", "T3.5", "Review.T3.2")
 @on_sqlite
 def test_resolving_everything_leaves_the_file_as_it_was_and_answers_the_same(anna: Desk, settings: Settings):
     populate(anna)
@@ -199,12 +210,14 @@ WRITES = (
 )
 
 
+@pytest.mark.shows("CM-2.1.5", "CM-2.2.12")
 def test_the_engine_it_runs_on_refuses_every_write(app: Flask):
     for statement in WRITES:
         with reading() as connection, pytest.raises(DBAPIError, match=r"readonly database|read-only"):
             connection.execute(text(statement))
 
 
+@pytest.mark.shows("CM-2.1.5")
 @on_postgresql
 def test_it_does_so_whoever_reads(settings: Settings):
     app = create_app(replace(settings, read_database_url=as_owner(settings).database_url))
@@ -214,6 +227,7 @@ def test_it_does_so_whoever_reads(settings: Settings):
                 connection.execute(text(statement))
 
 
+@pytest.mark.shows("CM-2.1.5")
 @on_sqlite
 def test_the_file_itself_is_opened_read_only(app: Flask):
     driver = db.engines["read"].raw_connection().driver_connection
@@ -223,6 +237,7 @@ def test_the_file_itself_is_opened_read_only(app: Flask):
         driver.execute("DELETE FROM customers")
 
 
+@pytest.mark.shows("CM-2.1.6", "T3.6")
 @pytest.mark.parametrize("count", [1, 50, 5000])
 def test_any_number_of_conversations_takes_one_statement(app: Flask, anna: Desk, count: int):
     subjects = [

@@ -275,6 +275,7 @@ EXPECTED = {
 }
 
 
+@pytest.mark.shows("CM-2.2.4", "CM-2.2.6", "CM-2.2.7", "CM-2.2.8", "CM-2.2.9")
 @pytest.mark.usefixtures("accounts")
 @pytest.mark.parametrize(("line", "stored", "ignored", "reason"), EXPECTED.values(), ids=EXPECTED.keys())
 def test_a_sample_lands_where_it_should(line, stored, ignored, reason):
@@ -306,6 +307,7 @@ def test_every_ignored_field_has_a_sample():
     assert all(reason for reason in IGNORED_FIELDS.values())
 
 
+@pytest.mark.shows("T1.4", "CM-2.2.1", "Review.Everywhere.2", "Review.Everywhere.4")
 def test_nothing_depends_on_customer_memory_being_migrated_or_switched_on(
     new_database: Callable[[], Path | URL],
 ):

@@ -69,6 +69,7 @@ def statements() -> Iterator[list[str]]:
         event.remove(engine, "before_cursor_execute", collect)
 
 
+@pytest.mark.shows("CM-2.2.2")
 def test_messages_of_one_identifier_to_one_account_are_one_conversation():
     ingest_payload(payload(message("1"), message("2")))
     ingest_payload(payload(message("3")))
@@ -90,6 +91,7 @@ def test_identifiers_that_differ_in_writing_are_different_conversations():
     assert len(conversations()) == 2
 
 
+@pytest.mark.shows("CM-2.2.11")
 def test_after_a_conversation_is_closed_the_next_message_opens_another():
     ingest_payload(payload(message("1")))
     execute("UPDATE conversations SET status = 'closed'")
@@ -106,6 +108,7 @@ def test_an_old_message_that_comes_again_opens_no_conversation():
     assert rows("SELECT * FROM conversations") == before
 
 
+@pytest.mark.shows("CM-2.2.10")
 def test_a_message_id_is_stored_once_whoever_it_is_said_to_be_from():
     ingest_payload(payload(message("1")))
     assert ingest_payload(payload(message("1", sender="393330000002"))) == Counts(repeated=1)
@@ -137,6 +140,7 @@ def test_a_conversation_is_updated_when_something_was_stored_and_not_otherwise()
     assert abs(datetime.now(UTC) - datetime.fromisoformat(updated_at).replace(tzinfo=UTC)).seconds < 60
 
 
+@pytest.mark.shows("CM-2.2.5")
 def test_an_existing_conversation_keeps_its_link():
     ingest_payload(payload(message("1")))
     execute("UPDATE conversations SET link_version = 7")

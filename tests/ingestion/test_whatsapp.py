@@ -48,6 +48,7 @@ def test_a_message_is_read_with_all_that_is_stored_of_it():
     )
 
 
+@pytest.mark.shows("CM-2.2.3")
 @pytest.mark.parametrize(
     ("fields", "contacts", "identifier"),
     [
@@ -77,6 +78,7 @@ def test_the_identifier_is_the_first_that_there_is(fields, contacts, identifier)
     assert read(message(**{"sender": None, **fields}), contacts=contacts).identifier == identifier
 
 
+@pytest.mark.shows("CM-2.2.3")
 @pytest.mark.parametrize(
     "contacts",
     [
@@ -90,6 +92,7 @@ def test_without_an_identifier_that_is_surely_the_senders_a_message_is_rejected(
     assert only(payload(message(sender=None), contacts=contacts)) == Rejection("no identifier")
 
 
+@pytest.mark.shows("CM-2.2.9")
 @pytest.mark.parametrize(
     ("sender", "own", "direction"),
     [
@@ -140,6 +143,7 @@ def test_every_message_in_the_field_of_echoes_is_the_instructors():
     assert (found.identifier, found.direction) == ("A", "outbound")
 
 
+@pytest.mark.shows("CM-2.2.7")
 @pytest.mark.parametrize(
     ("sender", "system", "item"),
     [

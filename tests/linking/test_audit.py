@@ -52,6 +52,7 @@ def verified(cli: FlaskCliRunner) -> bool:
     return result.exit_code == 0
 
 
+@pytest.mark.shows("CM-2.5.1", "T5.1", "Review.T5.1", "Review.T5.4")
 def test_a_link_is_one_event_with_every_field(anna: Desk):
     conversation_id = anna.conversation("+39 333 123 4567")
     operation_id, before = uuid4(), now()
@@ -83,6 +84,7 @@ def test_a_link_is_one_event_with_every_field(anna: Desk):
     }
 
 
+@pytest.mark.shows("CM-2.5.1", "T5.1", "Review.T5.1")
 def test_the_three_events_follow_one_another(anna: Desk):
     conversation_id = anna.conversation("393331234567")
     anna.link(conversation_id)
@@ -113,6 +115,7 @@ def test_the_time_has_microseconds_and_a_z(anna: Desk):
     assert datetime.strptime(stamp, "%Y-%m-%dT%H:%M:%S.%fZ")
 
 
+@pytest.mark.shows("CM-2.5.8")
 def test_export_writes_one_json_object_a_line_in_order(cli: FlaskCliRunner, anna: Desk):
     bruno = desk(cli, "Bruno Pichler")
     for someone, number in ((anna, "393331234567"), (bruno, "393331234567"), (anna, "393330000000")):
@@ -164,11 +167,13 @@ FORBIDDEN = (
 )
 
 
+@pytest.mark.shows("CM-2.5.3", "T5.2", "Review.T5.3")
 @pytest.mark.parametrize("how", BROKEN)
 def test_a_broken_trail_holds_up_no_write_and_loses_no_event(cli: FlaskCliRunner, anna: Desk, how: str):
     holds_up_no_write_and_loses_no_event(cli, anna, *BROKEN[how])
 
 
+@pytest.mark.shows("CM-2.5.3", "T5.2", "Review.T5.3")
 def test_a_refusing_trail_holds_up_no_write_and_loses_no_event(cli: FlaskCliRunner, anna: Desk, engine: str):
     holds_up_no_write_and_loses_no_event(cli, anna, *REFUSING[engine])
 
@@ -211,6 +216,7 @@ def test_a_locked_trail_holds_up_no_write_on_a_server(cli: FlaskCliRunner, anna:
     assert verified(cli)
 
 
+@pytest.mark.shows("CM-2.5.2")
 def test_a_write_with_its_event_is_one_transaction_and_one_commit(client: Browser, anna: Desk):
     client.sign_in(anna.operator.email, anna.operator.password)
     path = f"/links/{anna.conversation('393331234567')}"
@@ -241,12 +247,14 @@ UNDOING = {
 }
 
 
+@pytest.mark.shows("CM-2.5.3", "T5.2")
 def test_a_trail_that_undoes_the_whole_transaction_holds_up_no_write_and_loses_no_event(
     cli: FlaskCliRunner, anna: Desk, engine: str
 ):
     holds_up_no_write_and_loses_no_event(cli, anna, *UNDOING[engine])
 
 
+@pytest.mark.shows("CM-2.5.4")
 def test_the_next_write_moves_what_waits(anna: Desk):
     conversation_id = anna.conversation("393331234567")
     breaks, mends = BROKEN["missing"]
@@ -350,6 +358,7 @@ def add_raw(anna: Desk, conversation_id: UUID, *, event_id: UUID | None = None, 
     )
 
 
+@pytest.mark.shows("CM-2.5.4")
 def test_an_event_whose_id_or_sequence_is_taken_stays_in_its_outbox(cli: FlaskCliRunner, anna: Desk):
     first, second = anna.conversation("393331234567"), anna.conversation("393330000000")
     operation_id = uuid4()
@@ -364,6 +373,7 @@ def test_an_event_whose_id_or_sequence_is_taken_stays_in_its_outbox(cli: FlaskCl
     assert all(link_state(one).outbox for one in (first, second))
 
 
+@pytest.mark.shows("CM-2.5.4")
 def test_an_event_whose_id_or_sequence_is_taken_is_refused_with_an_error(anna: Desk):
     conversation_id = anna.conversation("393331234567")
     operation_id = uuid4()
@@ -378,6 +388,7 @@ def test_an_event_whose_id_or_sequence_is_taken_is_refused_with_an_error(anna: D
     assert rows("SELECT position FROM audit_events ORDER BY 1") == [(1,), (2,)]
 
 
+@pytest.mark.shows("T5.3")
 @on_sqlite
 def test_a_position_that_is_not_the_next_is_refused(anna: Desk):
     conversation_id = anna.conversation("393331234567")
@@ -398,6 +409,7 @@ def test_whoever_asks_for_a_position_gets_the_next(anna: Desk):
     assert rows("SELECT position FROM audit_events ORDER BY 1") == [(1,), (2,)]
 
 
+@pytest.mark.shows("CM-2.5.5", "T5.4", "Review.T5.2")
 @on_postgresql
 def test_nothing_in_the_trail_can_be_changed_or_removed_on_a_server_by_its_owner(anna: Desk):
     anna.link(anna.conversation("393331234567"))
@@ -417,6 +429,7 @@ def test_nothing_in_the_trail_can_be_changed_or_removed_on_a_server_by_its_owner
     assert trail() == before
 
 
+@pytest.mark.shows("CM-2.5.5", "T5.4", "Review.T5.2")
 @on_sqlite
 def test_nothing_in_the_trail_can_be_changed_or_removed(anna: Desk):
     anna.link(anna.conversation("393331234567"))

@@ -42,6 +42,7 @@ def checkpoint(cli: FlaskCliRunner, anna: Desk, tmp_path: Path) -> Path:
     return path
 
 
+@pytest.mark.shows("CM-2.5.9")
 def test_a_checkpoint_can_be_computed_without_the_console(cli: FlaskCliRunner, checkpoint: Path):
     lines = run(cli, "audit", "export").splitlines()
     said = json.loads(checkpoint.read_text())
@@ -78,6 +79,7 @@ def test_what_is_no_checkpoint_is_refused_in_one_line(cli: FlaskCliRunner, tmp_p
     assert "checkpoint" in result.stderr
 
 
+@pytest.mark.shows("CM-2.5.9", "T5.5")
 def test_every_tampering_below_a_checkpoint_is_found(cli: FlaskCliRunner, checkpoint: Path):
     tamper(cli, checkpoint, CHANGES)
 

@@ -84,6 +84,7 @@ def test_linking_to_a_customer_of_the_list(marta: Browser, anna: Desk):
     assert link_state(conversation_id).customer_id == customer_id
 
 
+@pytest.mark.shows("CM-2.3.7")
 def test_creating_is_offered_only_where_it_can_be_done(marta: Browser, anna: Desk):
     anna.customer("393331234567")
     for identifier, offered in (
@@ -96,6 +97,7 @@ def test_creating_is_offered_only_where_it_can_be_done(marta: Browser, anna: Des
         assert bool(page.select("[name=create]")) == offered, identifier
 
 
+@pytest.mark.shows("CM-2.2.14", "CM-1.3", "Review.Everywhere.1")
 def test_customer_search_is_within_the_instructor_and_at_most_twenty(marta: Browser, anna: Desk, bruno: Desk):
     conversation_id = anna.conversation("40404")
     wanted = anna.customer("393331234567")
@@ -116,6 +118,7 @@ def test_customer_search_is_within_the_instructor_and_at_most_twenty(marta: Brow
         assert found(q) == [], q
 
 
+@pytest.mark.shows("CM-2.3.5", "T4.5", "Review.T4.3")
 def test_a_linked_conversation_asks_before_it_is_overwritten(marta: Browser, anna: Desk):
     conversation_id, other = anna.conversation("393331234567"), anna.customer("393330000000")
     anna.link(conversation_id, reason="first reason")
@@ -134,6 +137,7 @@ def test_a_linked_conversation_asks_before_it_is_overwritten(marta: Browser, ann
     assert [one["reason"] for one in trail(conversation_id)] == ["first reason", TYPED]
 
 
+@pytest.mark.shows("CM-2.5.6", "CM-2.2.15")
 def test_without_the_trail_the_dialog_still_asks_and_the_form_still_works(marta: Browser, anna: Desk):
     conversation_id, other = anna.conversation("393331234567"), anna.customer("393330000000")
     anna.link(conversation_id)
@@ -159,6 +163,7 @@ def test_a_reason_to_unlink_what_is_unlinked_by_now_is_kept(
     assert link_state(conversation_id).link_version == 2
 
 
+@pytest.mark.shows("CM-2.3.5", "T4.5", "Review.T4.3")
 def test_unlinking_asks_first(marta: Browser, anna: Desk):
     conversation_id = anna.conversation("393331234567")
     anna.link(conversation_id)
@@ -181,6 +186,7 @@ def test_a_missing_precondition_is_428_and_keeps_what_was_typed(marta: Browser, 
     assert link_state(conversation_id).link_version == 1
 
 
+@pytest.mark.shows("CM-2.3.4", "T4.4")
 def test_a_link_that_changed_meanwhile_shows_what_it_is_now(marta: Browser, anna: Desk):
     conversation_id, other = anna.conversation("393331234567"), anna.customer("393330000000")
     path = f"/links/{conversation_id}"
@@ -227,6 +233,7 @@ BAD_FIELDS: dict[str, dict[str, Any]] = {
 }
 
 
+@pytest.mark.shows("CM-2.3.3", "T4.3")
 @pytest.mark.parametrize("how", BAD_FIELDS)
 def test_a_bad_field_is_422_with_the_form_and_its_error(marta: Browser, anna: Desk, how: str):
     conversation_id = anna.conversation("393331234567")
@@ -257,6 +264,7 @@ NOT_YES = [
 ]
 
 
+@pytest.mark.shows("CM-2.3.5")
 @pytest.mark.parametrize("value", NOT_YES, ids=ascii)
 @pytest.mark.parametrize("field", ["create", "overwrite", "confirm"])
 def test_only_1_is_yes_and_what_is_neither_yes_nor_no_writes_nothing(
@@ -302,6 +310,7 @@ def test_a_field_with_two_values_writes_nothing(marta: Browser, anna: Desk, fiel
     assert link_state(conversation_id).link_version == 0
 
 
+@pytest.mark.shows("CM-2.3.2", "T4.2")
 def test_another_instructors_customer_is_refused_like_one_of_nothing(marta: Browser, anna: Desk, bruno: Desk):
     conversation_id, foreign = anna.conversation("393331234567"), bruno.customer("393331234567")
     page = marta.check(send(marta, conversation_id, customer_id=str(foreign)), 422)
@@ -310,6 +319,7 @@ def test_another_instructors_customer_is_refused_like_one_of_nothing(marta: Brow
     assert link_state(conversation_id).customer_id is None
 
 
+@pytest.mark.shows("CM-2.3.8", "T4.8")
 def test_a_double_click_is_one_write_and_two_same_answers(marta: Browser, anna: Desk):
     conversation_id = anna.conversation("393331234567")
     path = f"/links/{conversation_id}"
@@ -319,6 +329,7 @@ def test_a_double_click_is_one_write_and_two_same_answers(marta: Browser, anna: 
     assert len(trail(conversation_id)) == 1
 
 
+@pytest.mark.shows("CM-2.3.8", "T4.8")
 def test_a_form_sent_again_with_something_else_is_refused(marta: Browser, anna: Desk):
     conversation_id, other = anna.conversation("393331234567"), anna.customer("393330000000")
     path = f"/links/{conversation_id}"
@@ -329,6 +340,7 @@ def test_a_form_sent_again_with_something_else_is_refused(marta: Browser, anna: 
     assert len(trail(conversation_id)) == 1
 
 
+@pytest.mark.shows("CM-2.3.6", "T4.6")
 def test_linking_to_the_customer_it_has_says_so(marta: Browser, anna: Desk):
     conversation_id = anna.conversation("393331234567")
     anna.link(conversation_id)
@@ -338,6 +350,7 @@ def test_linking_to_the_customer_it_has_says_so(marta: Browser, anna: Desk):
     assert link_state(conversation_id).link_version == 1
 
 
+@pytest.mark.shows("CM-2.3.1", "T4.1")
 def test_every_page_under_links_is_403_for_who_is_no_operator(
     client: Browser, cli: FlaskCliRunner, anna: Desk, bruno: Desk
 ):

@@ -43,6 +43,7 @@ def refused(
     assert (link_state(conversation_id), trail(), customers()) == before
 
 
+@pytest.mark.shows("CM-2.3.7", "CM-2.5.1")
 def test_linking_to_a_customer_on_record(anna: Desk):
     customer_id = anna.customer("393331234567")
     conversation_id = anna.conversation("40404")
@@ -51,6 +52,7 @@ def test_linking_to_a_customer_on_record(anna: Desk):
     assert (state.customer_id, state.link_version, state.outbox) == (customer_id, 1, None)
 
 
+@pytest.mark.shows("CM-2.3.7", "CM-2.2.16", "T4.7")
 def test_creating_the_customer_of_the_conversations_own_identifier(anna: Desk):
     conversation_id = anna.conversation("+39 333 123-4567")
     assert anna.link(conversation_id) == Outcome.LINKED
@@ -64,6 +66,7 @@ def test_creating_the_customer_of_the_conversations_own_identifier(anna: Desk):
     assert link_state(conversation_id).customer_id == row.id
 
 
+@pytest.mark.shows("CM-2.3.10")
 def test_nothing_else_of_the_conversation_changes(anna: Desk):
     conversation_id = anna.conversation("393331234567")
     untouched = [
@@ -83,17 +86,20 @@ def test_nothing_else_of_the_conversation_changes(anna: Desk):
     assert rest() == before
 
 
+@pytest.mark.shows("CM-2.3.7", "T4.7")
 def test_a_customer_is_created_only_where_the_identifier_normalises(anna: Desk):
     conversation_id = anna.conversation("40404")
     refused(service.CustomerNotCreatable, anna.link, conversation_id)
 
 
+@pytest.mark.shows("CM-2.3.7", "CM-1.1", "Review.T1.2", "Review.T1.4")
 def test_a_customer_is_created_only_where_there_is_none(anna: Desk):
     anna.customer("393331234567")
     conversation_id = anna.conversation("+393331234567")
     refused(service.CustomerNotCreatable, anna.link, conversation_id)
 
 
+@pytest.mark.shows("CM-2.3.5", "T4.5", "Review.T4.3")
 def test_replacing_a_link_takes_explicit_intent(anna: Desk):
     conversation_id = anna.conversation("393331234567")
     anna.link(conversation_id)
@@ -103,6 +109,7 @@ def test_replacing_a_link_takes_explicit_intent(anna: Desk):
     assert link_state(conversation_id).customer_id == other
 
 
+@pytest.mark.shows("CM-2.3.5", "T4.5", "Review.T4.3")
 def test_removing_a_link_takes_explicit_intent(anna: Desk):
     conversation_id = anna.conversation("393331234567")
     anna.link(conversation_id)
@@ -111,6 +118,7 @@ def test_removing_a_link_takes_explicit_intent(anna: Desk):
     assert link_state(conversation_id).customer_id is None
 
 
+@pytest.mark.shows("CM-2.3.4", "T4.4")
 def test_a_link_is_changed_only_over_the_version_that_was_seen(anna: Desk):
     conversation_id = anna.conversation("393331234567")
     anna.link(conversation_id)
@@ -119,6 +127,7 @@ def test_a_link_is_changed_only_over_the_version_that_was_seen(anna: Desk):
         refused(service.LinkChanged, anna.link, conversation_id, other, overwrite=True, seen_version=seen)
 
 
+@pytest.mark.shows("CM-2.3.4", "T4.4")
 def test_there_and_back_again_counts_as_changed(anna: Desk):
     conversation_id = anna.conversation("393331234567")
     anna.link(conversation_id)
@@ -136,6 +145,7 @@ def test_there_and_back_again_counts_as_changed(anna: Desk):
     )
 
 
+@pytest.mark.shows("CM-2.3.6", "T4.6")
 def test_linking_to_the_customer_it_has_is_no_write_and_no_event(anna: Desk):
     conversation_id = anna.conversation("393331234567")
     anna.link(conversation_id)
@@ -144,12 +154,14 @@ def test_linking_to_the_customer_it_has_is_no_write_and_no_event(anna: Desk):
     assert (link_state(conversation_id), trail()) == before
 
 
+@pytest.mark.shows("CM-2.3.6")
 def test_removing_no_link_is_no_write_and_no_event(anna: Desk):
     conversation_id = anna.conversation("393331234567")
     assert anna.unlink(conversation_id) == Outcome.UNCHANGED
     assert trail() == []
 
 
+@pytest.mark.shows("CM-2.3.8", "T4.8")
 def test_a_repeat_has_the_effect_of_one_and_the_same_answer(anna: Desk):
     conversation_id = anna.conversation("393331234567")
     once: dict[str, Any] = {"operation_id": uuid4(), "seen_version": 0}
@@ -161,6 +173,7 @@ def test_a_repeat_has_the_effect_of_one_and_the_same_answer(anna: Desk):
     assert len(trail(conversation_id)) == 2
 
 
+@pytest.mark.shows("CM-2.3.8", "T4.8")
 def test_an_operation_id_serves_one_content_only(anna: Desk):
     conversation_id = anna.conversation("393331234567")
     other = anna.customer("393330000000")
@@ -172,6 +185,7 @@ def test_an_operation_id_serves_one_content_only(anna: Desk):
     refused(service.OperationReused, anna.link, conversation_id, **once)
 
 
+@pytest.mark.shows("CM-2.3.8", "T4.8")
 def test_an_operation_id_serves_one_conversation_only(anna: Desk):
     first, second = anna.conversation("393331234567"), anna.conversation("393330000000")
     operation_id = uuid4()
@@ -179,12 +193,14 @@ def test_an_operation_id_serves_one_conversation_only(anna: Desk):
     refused(service.OperationReused, anna.link, second, operation_id=operation_id)
 
 
+@pytest.mark.shows("CM-2.3.3", "T4.3")
 @pytest.mark.parametrize("reason", ["", " ", "\u00a0\n"])
 def test_every_write_takes_a_reason(anna: Desk, reason: str):
     conversation_id = anna.conversation("393331234567")
     refused(service.ReasonMissing, anna.link, conversation_id, reason=reason)
 
 
+@pytest.mark.shows("CM-2.3.1", "T4.1", "Review.T4.2")
 def test_only_an_operator_of_the_conversations_instructor_links(cli: FlaskCliRunner, anna: Desk, bruno: Desk):
     conversation_id = anna.conversation("393331234567")
     reader = user(cli, anna.instructor_id, "instructor")
@@ -197,12 +213,14 @@ def test_only_an_operator_of_the_conversations_instructor_links(cli: FlaskCliRun
         refused(error, anna.link, conversation_id, actor_id=person)
 
 
+@pytest.mark.shows("CM-2.3.1", "T4.1")
 def test_a_disabled_operator_links_nothing(cli: FlaskCliRunner, anna: Desk):
     conversation_id = anna.conversation("393331234567")
     run(cli, "user", "disable", anna.operator.email)
     refused(service.ConversationNotFound, anna.link, conversation_id)
 
 
+@pytest.mark.shows("CM-2.3.2", "T4.2", "Review.T4.2")
 def test_another_instructors_customer_is_no_customer(anna: Desk, bruno: Desk):
     foreign = bruno.customer("393331234567")
     conversation_id = anna.conversation("393331234567")
@@ -210,6 +228,7 @@ def test_another_instructors_customer_is_no_customer(anna: Desk, bruno: Desk):
         refused(service.CustomerNotFound, anna.link, conversation_id, customer_id)
 
 
+@pytest.mark.shows("CM-1.3", "Review.T1.5")
 def test_the_same_number_with_two_instructors_is_two_customers(anna: Desk, bruno: Desk):
     ids = set()
     for someone in (anna, bruno):
@@ -219,6 +238,7 @@ def test_the_same_number_with_two_instructors_is_two_customers(anna: Desk, bruno
     assert len(ids) == 2
 
 
+@pytest.mark.shows("CM-2.3.2", "CM-1.4", "CM-2.2.19", "T1.3", "T4.2", "Review.T4.2")
 @pytest.mark.parametrize(
     "attempt",
     [
@@ -247,6 +267,7 @@ def test_raw_sql_cannot_link_across_instructors_nor_orphan_a_link(anna: Desk, br
     assert (link_state(linked), link_state(conversation_id)) == before
 
 
+@pytest.mark.shows("CM-2.3.4")
 def test_of_many_at_once_one_links_and_the_others_are_told(app: Flask, anna: Desk):
     conversation_id = anna.conversation("40404")
     choices = [anna.customer(f"39333000000{number}") for number in range(8)]
@@ -265,6 +286,7 @@ def test_of_many_at_once_one_links_and_the_others_are_told(app: Flask, anna: Des
     assert len(trail(conversation_id)) == 1
 
 
+@pytest.mark.shows("CM-2.3.8")
 def test_the_same_operation_from_two_tabs_at_once_is_one(app: Flask, anna: Desk):
     conversation_id = anna.conversation("393331234567")
     operation_id = uuid4()
@@ -281,6 +303,7 @@ def test_the_same_operation_from_two_tabs_at_once_is_one(app: Flask, anna: Desk)
     assert len(trail(conversation_id)) == 1
 
 
+@pytest.mark.shows("CM-2.2.11", "Review.T4.4")
 def test_links_survive_a_conversation_that_closes_and_a_new_one_is_not_linked(anna: Desk):
     conversation_id = anna.conversation("393331234567")
     anna.link(conversation_id)
@@ -291,6 +314,7 @@ def test_links_survive_a_conversation_that_closes_and_a_new_one_is_not_linked(an
     assert link_state(conversation_id).customer_id is not None
 
 
+@pytest.mark.shows("CM-2.3.2", "CM-2.2.19")
 @on_sqlite
 def test_on_sqlite_no_link_leaves_its_instructor_even_without_foreign_keys(
     cli: FlaskCliRunner, anna: Desk, settings: Settings

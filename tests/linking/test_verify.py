@@ -69,6 +69,7 @@ TAMPERED: dict[str, tuple[Callable[[UUID], None], str]] = {
 }
 
 
+@pytest.mark.shows("CM-2.5.7", "T5.6", "CM-2.2.20")
 @pytest.mark.parametrize("how", TAMPERED)
 def test_verify_names_every_conversation_that_its_events_do_not_explain(
     cli: FlaskCliRunner, anna: Desk, how: str
@@ -100,6 +101,7 @@ def names_what_its_events_do_not_explain(
     assert said in line
 
 
+@pytest.mark.shows("CM-2.5.7", "CM-2.2.20")
 def test_verify_notices_a_link_without_any_event(cli: FlaskCliRunner, anna: Desk):
     conversation_id, customer_id = anna.conversation("393331234567"), anna.customer("393330000000")
     set_link(conversation_id, f"customer_id = '{customer_id}'")

@@ -267,6 +267,7 @@ def test_the_person_who_writes_to_both_instructors_is_two_customers(cli: FlaskCl
     assert len({badge["customer_id"] for badge in shown}) == 2
 
 
+@pytest.mark.shows("CM-2.2.17")
 def test_events_explain_every_link_and_tell_of_each_kind_of_write(cli: FlaskCliRunner):
     run(cli, "audit", "verify")
     events = [json.loads(line) for line in run(cli, "audit", "export").splitlines()]

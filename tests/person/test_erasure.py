@@ -45,6 +45,7 @@ def kept() -> list[Any]:
     return [json.loads(line) for (line,) in rows("SELECT payload FROM rejected_payloads ORDER BY id")]
 
 
+@pytest.mark.shows("CM-2.5.E1", "CM-2.5.E2", "T5.7")
 def test_each_event_becomes_a_tombstone_in_its_place(anna: Desk, cli: FlaskCliRunner, person: Person):
     own, others = anna.conversation(NUMBER), anna.conversation(OTHER)
     anna.link(own)
@@ -116,6 +117,7 @@ def test_what_was_erased_before_keeps_its_digest_and_its_moment(anna: Desk, pers
     assert str(conversation_id) not in {one["conversation_id"] for one in second}
 
 
+@pytest.mark.shows("CM-2.5.E4")
 def test_another_identifiers_link_is_named_and_stops_it(anna: Desk, cli: FlaskCliRunner, person: Person):
     own, others = anna.conversation(NUMBER), anna.conversation(OTHER)
     anna.link(own)
@@ -235,6 +237,7 @@ def test_the_reason_says_something_and_does_not_name_the_person(anna: Desk, pers
     assert count("conversations") == 1
 
 
+@pytest.mark.shows("CM-2.5.E6")
 def test_it_is_logged_by_whom_and_why(anna: Desk, person: Person, capfd: pytest.CaptureFixture[str]):
     anna.conversation(NUMBER)
     result = person("erase", NUMBER, *ERASE)
@@ -274,6 +277,7 @@ def test_the_trail_is_append_only_again(anna: Desk, person: Person):
             execute(statement)
 
 
+@pytest.mark.shows("CM-2.5.E5")
 def test_a_failure_on_the_way_leaves_everything_as_it_was(settings: Settings, anna: Desk):
     anna.link(anna.conversation(NUMBER))
     before = lines()
@@ -293,6 +297,7 @@ def change_and_fail() -> None:
         raise ZeroDivisionError
 
 
+@pytest.mark.shows("CM-2.5.E5")
 @on_postgresql
 @pytest.mark.parametrize("role", ["console_link", "console_read", "console_ingest"])
 def test_the_consoles_own_roles_erase_nothing(anna: Desk, settings: Settings, role: str):
@@ -336,6 +341,7 @@ FORGED: dict[str, Callable[[dict[str, Any]], Any]] = {
 }
 
 
+@pytest.mark.shows("CM-2.5.E3", "T5.7")
 @pytest.mark.parametrize("how", FORGED)
 def test_verify_takes_nothing_else_for_an_event(anna: Desk, cli: FlaskCliRunner, person: Person, how: str):
     others = anna.conversation(OTHER)

@@ -1,0 +1,71 @@
+"""The rules of docs/design, and the tests that claim to show each with `@pytest.mark.shows`."""
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+DESIGN = ROOT / "docs" / "design"
+
+_ITEM = re.compile(r"(\d+)\. (.+)")
+_ROW = re.compile(r"\| (\d+) \| ([^|]+) \|")
+
+
+def rules() -> dict[str, str]:
+    """Return every rule by its name, such as CM-2.3.4, T4.1 or Review.T4.1, with its first sentence."""
+    named: dict[str, str] = {}
+    for path in sorted(DESIGN.glob("*.md")):
+        for section, number, text in _items(path):
+            named[_name(path.stem, section, number)] = text
+    return {name: re.split(r"(?<=[.:])\s", text)[0] for name, text in named.items() if name}
+
+
+def evidence() -> dict[str, list[str]]:
+    """Return the tests that claim to show each rule, as `path::function`."""
+    found: dict[str, list[str]] = {}
+    for root in ("tests", "verification"):
+        for path in sorted((ROOT / root).rglob("test_*.py")):
+            for test, rule in _claims(path):
+                found.setdefault(rule, []).append(f"{path.relative_to(ROOT)}::{test}")
+    return found
+
+
+def _items(path: Path) -> Iterator[tuple[str, str, str]]:
+    """Give the numbered items of a document as section, number and text."""
+    section, item = "", ("", "", "")
+    for line in path.read_text().splitlines():
+        heading = line.startswith("#")
+        started = _ITEM.match(line) or _ROW.match(line)
+        if heading or started or not line.startswith(" "):
+            if item[1]:
+                yield item
+            item = (section, started[1], started[2].strip()) if started else ("", "", "")
+        elif item[1]:
+            item = (*item[:2], f"{item[2]} {line.strip()}")
+        if heading:
+            section = line.strip("# ")
+    if item[1]:
+        yield item
+
+
+def _name(document: str, section: str, number: str) -> str:
+    """Return the name of an item, empty where the item is no rule."""
+    if document == "acceptance":
+        return f"{section}.{number}"
+    if document == "review-checklist":
+        return f"Review.{section}.{number}"
+    if document == "CM-2.2" or section == "Rules":
+        return f"{document}.{number}"
+    return f"{document}.E{number}" if section == "Erasure" else ""
+
+
+def _claims(path: Path) -> Iterator[tuple[str, str]]:
+    """Give each test of a file with each rule that it claims to show."""
+    for node in ast.parse(path.read_text()).body:
+        if not isinstance(node, ast.FunctionDef):
+            continue
+        for mark in node.decorator_list:
+            if isinstance(mark, ast.Call) and ast.unparse(mark.func) == "pytest.mark.shows":
+                for argument in mark.args:
+                    yield node.name, str(ast.literal_eval(argument))
