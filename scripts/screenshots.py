@@ -1,36 +1,54 @@
 """Draw every view of the console on the demo data: `.venv/bin/python -m scripts.screenshots`.
 
-Writes docs/screenshots/: each view in its states, at a desk and on a phone, light and dark, under 2 MB.
+Writes instance/screenshots/: each view in its states, in every size, light and dark, and as it prints. The
+eight that README.md and docs/ show go to docs/screenshots/ as well. `--only NAME` draws one view.
 """
 
-import io
-import itertools
+import argparse
 import logging
 import os
+import re
 import secrets
 import shutil
 import sys
 import tempfile
 import threading
-from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from flask import Flask
 from flask_migrate import upgrade
-from PIL import Image
 from playwright.sync_api import Browser, Page, sync_playwright
 from werkzeug.serving import make_server
 
 from console import create_app
 from console.config import Settings, database_url, read_only
 
-PICTURES = Path(__file__).resolve().parent.parent / "docs" / "screenshots"
-MOST_BYTES = 2_000_000
-EXACT_COLOURS, OTHER_COLOURS = 48, 48
-SIZES = {"desk": (1440, 900), "phone": (360, 740)}
-THEMES = ("light", "dark")
+ROOT = Path(__file__).resolve().parent.parent
+ALL = ROOT / "instance" / "screenshots"
+SHOWN_DIRECTORY = ROOT / "docs" / "screenshots"
+SHOWN = (
+    "conversations-desk-light",
+    "conversation-desk-light",
+    "confirm-replacing-desk-light",
+    "linking-desk-light",
+    "linking-desk-dark",
+    "conversations-phone-light",
+    "conversation-kinds-phone-dark",
+    "linking-phone-dark",
+)
+SIZES = {
+    "desk": (1440, 900),
+    "phone": (360, 740),
+    "landscape": (740, 360),
+    "tablet": (768, 1024),
+    "wide": (2560, 1300),
+}
+TOUCHED = ("phone", "landscape", "tablet")
+# Further ways to see a page: media that Chromium emulates.
+MEDIA = {"light": {"color_scheme": "light"}, "dark": {"color_scheme": "dark"}}
+DESK_MEDIA = MEDIA | {"forced": {"forced_colors": "active"}, "print": {"media": "print"}}
 
 Lead = Callable[[Page], object]
 
@@ -66,44 +84,33 @@ def fill(app: Flask) -> list[str]:
     return next(line.split()[1:] for line in said.stdout.splitlines() if line.startswith("operator"))
 
 
-def draw(browser: Browser, address: str, sign_in: list[str], size: str, theme: str) -> None:
-    """Draw every view in one size and one theme."""
+def draw(browser: Browser, address: str, sign_in: list[str], size: str, only: str) -> None:
+    """Draw every view in one size, in each theme and medium."""
     width, height = SIZES[size]
-    phone = size == "phone"
     context = browser.new_context(
         base_url=address,
         viewport={"width": width, "height": height},
-        color_scheme="dark" if theme == "dark" else "light",
         reduced_motion="reduce",
-        has_touch=phone,
-        is_mobile=phone,
+        has_touch=size in TOUCHED,
+        is_mobile=size in TOUCHED,
     )
-    page = context.new_page()
+    signed_in = False
     for name, lead in VIEWS.items():
-        if name == "conversations":
+        if only and name != only:
+            continue
+        page = context.new_page()  # Each without another's drafts.
+        if not name.startswith("sign-in") and not signed_in:
             enter(page, sign_in)
+            signed_in = True
         lead(page)
         page.wait_for_load_state("networkidle")
-        save(page.screenshot(), PICTURES / f"{name}-{size}-{theme}.png")
+        for theme, media in (DESK_MEDIA if size == "desk" else MEDIA).items():
+            page.emulate_media(
+                **{"media": "screen", "color_scheme": "light", "forced_colors": "none", **media}
+            )
+            page.screenshot(path=ALL / f"{name}-{size}-{theme}.png", full_page=theme == "print")
+        page.close()
     context.close()
-
-
-def save(picture: bytes, path: Path) -> None:
-    """Write a picture with few colours: the page's own as they are, those of emoji about right."""
-    drawn = Image.open(io.BytesIO(picture)).convert("RGB")
-    raw = drawn.tobytes()
-    pixels = [raw[place : place + 3] for place in range(0, len(raw), 3)]
-    colours = [colour for colour, _ in Counter(pixels).most_common()]
-    exact, others = colours[:EXACT_COLOURS], colours[EXACT_COLOURS:]
-    index = {colour: place for place, colour in enumerate(exact)}
-    palette = b"".join(exact)
-    if others:
-        swatch = Image.frombytes("RGB", (len(others), 1), b"".join(others)).quantize(OTHER_COLOURS)
-        index |= {colour: len(exact) + near for colour, near in zip(others, swatch.tobytes(), strict=True)}
-        palette += bytes(swatch.getpalette() or [])
-    page = Image.frombytes("P", drawn.size, bytes(index[colour] for colour in pixels))
-    page.putpalette(palette)
-    page.save(path, optimize=True)
 
 
 def enter(page: Page, sign_in: list[str]) -> None:
@@ -118,17 +125,17 @@ def enter(page: Page, sign_in: list[str]) -> None:
 def refuse(page: Page) -> None:
     """Be refused at the door."""
     page.goto("/login")
-    page.get_by_label("E-mail").fill("somebody@example.org")
+    page.get_by_label("E-mail").fill("guest@example.org")
     page.get_by_label("Password").fill("a guess")
     page.get_by_role("button", name="Sign in").click()
-    page.locator(".error").wait_for()
+    page.get_by_text("is wrong").wait_for()
 
 
 def unanswered(page: Page) -> None:
     """Open the list while badges get no answer."""
     page.route("**/badges?*", lambda route: route.abort())
     page.goto("/conversations")
-    page.get_by_role("alert").wait_for()
+    page.get_by_text("Not every badge was loaded").wait_for()
     page.unroute("**/badges?*")
 
 
@@ -143,10 +150,10 @@ def conversation(preview: str) -> Lead:
     return lead
 
 
-def work(page: Page, identifier: str, linked: bool = False) -> None:
-    """Open a conversation of the queue."""
+def work(page: Page, text: str, linked: bool = False) -> None:
+    """Open the first conversation of the queue whose row has this text in it."""
     page.goto("/links?linked=yes" if linked else "/links")
-    address = page.locator(".queue li a", has_text=identifier).first.get_attribute("href")
+    address = page.locator(".queue li", has_text=text).first.locator(".who").get_attribute("href")
     page.goto(str(address))
 
 
@@ -191,7 +198,7 @@ def confirm_removing(page: Page) -> None:
     """Be asked before a link is removed."""
     work(page, "Noted", linked=True)
     page.get_by_text("Remove the link").click()
-    page.locator("[name=reason]:visible").fill("Was somebody else")
+    page.locator("[name=reason]:visible").fill("This was another person")
     page.get_by_role("button", name="Remove link").click()
     page.get_by_role("dialog").wait_for()
 
@@ -241,22 +248,26 @@ VIEWS: dict[str, Lead] = {
 
 
 def main() -> None:
-    """Draw them all; exit 1 where they take more room than they may."""
+    """Draw them, and copy those that are shown."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--only", choices=VIEWS, help="draw this view alone, and copy nothing")
+    parser.add_argument("--size", choices=SIZES, action="append", help="draw in this size alone")
+    asked = parser.parse_args()
     chromium = os.environ.get("CHROMIUM") or shutil.which("chromium")
     if not chromium:
         sys.exit("Chromium is needed to draw the pictures: CHROMIUM= names one, make test installs one.")
-    shutil.rmtree(PICTURES, ignore_errors=True)
-    PICTURES.mkdir(parents=True)
+    ALL.mkdir(parents=True, exist_ok=True)
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-gpu"])
-        for size, theme in itertools.product(SIZES, THEMES):
+        for size in asked.size or SIZES:
             with tempfile.TemporaryDirectory() as directory, serving(Path(directory)) as (address, sign_in):
-                draw(browser, address, sign_in, size, theme)
-    taken = sum(path.stat().st_size for path in PICTURES.iterdir())
-    print(f"{len(list(PICTURES.iterdir()))} pictures in {PICTURES}, {taken / 1e6:.2f} MB.")
-    if taken > MOST_BYTES:
-        sys.exit(f"They may take {MOST_BYTES / 1e6:.0f} MB: lower EXACT_COLOURS.")
+                draw(browser, address, sign_in, size, asked.only or "")
+    if not (asked.only or asked.size):
+        for path in SHOWN_DIRECTORY.glob("*.png"):
+            path.unlink()
+        for name in SHOWN:
+            shutil.copy(ALL / f"{name}.png", SHOWN_DIRECTORY)
 
 
 if __name__ == "__main__":
