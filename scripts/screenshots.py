@@ -7,7 +7,6 @@ eight that README.md and docs/ show go to docs/screenshots/ as well. `--only NAM
 import argparse
 import logging
 import os
-import re
 import secrets
 import shutil
 import sys
