@@ -54,9 +54,9 @@ bench-migrations: ## Migrate 10 million conversations while messages come (ARGS=
 	@$(PYTHON) scripts/bootstrap.py check
 	@.venv/bin/python -m benchmarks.migrations $(ARGS)
 
-screenshots: ## Draw every view in its states to docs/screenshots/
-	@$(PYTHON) scripts/bootstrap.py test
-	@.venv/bin/python -m scripts.screenshots
+screenshots: ## Draw every view in its states to instance/screenshots/, and those that the docs show
+	@$(PYTHON) scripts/bootstrap.py screenshots
+	@.venv/bin/python -m scripts.screenshots $(ARGS)
 
 lock: ## Make the lock files again (ARGS=--upgrade takes newer versions)
 	@$(PYTHON) scripts/lock.py $(ARGS)

@@ -1,6 +1,6 @@
 """Make what the console needs to run, to be checked, tested or measured; quick where nothing has changed.
 
-Needs Python 3.11 and nothing else: `python3 scripts/bootstrap.py run|check|test|bench`.
+Needs Python 3.11 and nothing else: `python3 scripts/bootstrap.py run|check|test|screenshots|bench`.
 """
 
 import argparse
@@ -40,6 +40,9 @@ NODE_STAMP = NODE_MODULES / ".installed"
 
 # Pages are tested in Hebrew and Arabic, which DejaVu covers, and with emoji.
 CHROMIUM_PACKAGES = ("chromium", "fonts-dejavu-core", "fonts-noto-color-emoji")
+
+# The pictures also show Japanese. The smallest of Debian's fonts that covers Chinese, Japanese and Korean.
+CJK_FONT_PACKAGE = "fonts-wqy-microhei"
 
 # Playwright carries a Node.js of its own, which is linked against libatomic.
 PLAYWRIGHT_PACKAGE = "libatomic1"
@@ -93,13 +96,16 @@ def exclusive() -> Iterator[None]:
 
 
 def bootstrap(target: str) -> None:
-    """Make the environment for `target`: run, check, test or bench."""
-    dev = target in ("check", "test")
+    """Make the environment for `target`: run, check, test, screenshots or bench."""
+    dev = target in ("check", "test", "screenshots")
     prepare_python(dev=dev)
     prepare_front_end(dev=dev)
     if target == "test":
         prepare_browser()
         prepare_servers()
+    if target == "screenshots":
+        prepare_browser()
+        prepare_fonts()
     if target == "bench":
         prepare_venv(BENCH_VENV, BENCH_LOCK)
 
@@ -226,6 +232,12 @@ def prepare_browser() -> None:
         apt_install(*missing, need="The browser tests need Chromium (CHROMIUM may name one) and libatomic.")
 
 
+def prepare_fonts() -> None:
+    """Install a font for Japanese where fontconfig finds none; elsewhere the system brings one."""
+    if shutil.which("fc-list") and not attempt("fc-list", ":lang=ja").stdout.strip():
+        apt_install(CJK_FONT_PACKAGE, need="The pictures show Japanese, for which there is no font.")
+
+
 def prepare_servers() -> None:
     """Get what the tests of serving need and this machine lacks: servers, and systemd's check of units."""
     if sys.platform != "linux":
@@ -298,7 +310,7 @@ def apt_install(*packages: str, need: str) -> None:
 def main() -> None:
     """Read the command line and prepare the checkout."""
     parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
-    parser.add_argument("target", choices=("run", "check", "test", "bench"))
+    parser.add_argument("target", choices=("run", "check", "test", "screenshots", "bench"))
     target = parser.parse_args().target
     with exclusive():
         bootstrap(target)

@@ -15,6 +15,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Literal
 
 from flask import Flask
 from flask_migrate import upgrade
@@ -45,9 +46,7 @@ SIZES = {
     "wide": (2560, 1300),
 }
 TOUCHED = ("phone", "landscape", "tablet")
-# Further ways to see a page: media that Chromium emulates.
-MEDIA = {"light": {"color_scheme": "light"}, "dark": {"color_scheme": "dark"}}
-DESK_MEDIA = MEDIA | {"forced": {"forced_colors": "active"}, "print": {"media": "print"}}
+THEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
 
 Lead = Callable[[Page], object]
 
@@ -84,7 +83,7 @@ def fill(app: Flask) -> list[str]:
 
 
 def draw(browser: Browser, address: str, sign_in: list[str], size: str, only: str) -> None:
-    """Draw every view in one size, in each theme and medium."""
+    """Draw every view in one size, in each theme, and at a desk in forced colours and on paper."""
     width, height = SIZES[size]
     context = browser.new_context(
         base_url=address,
@@ -103,11 +102,14 @@ def draw(browser: Browser, address: str, sign_in: list[str], size: str, only: st
             signed_in = True
         lead(page)
         page.wait_for_load_state("networkidle")
-        for theme, media in (DESK_MEDIA if size == "desk" else MEDIA).items():
-            page.emulate_media(
-                **{"media": "screen", "color_scheme": "light", "forced_colors": "none", **media}
-            )
-            page.screenshot(path=ALL / f"{name}-{size}-{theme}.png", full_page=theme == "print")
+        for theme in THEMES:
+            page.emulate_media(color_scheme=theme)
+            page.screenshot(path=ALL / f"{name}-{size}-{theme}.png")
+        if size == "desk":
+            page.emulate_media(color_scheme="light", forced_colors="active")
+            page.screenshot(path=ALL / f"{name}-{size}-forced.png")
+            page.emulate_media(media="print", color_scheme="light", forced_colors="none")
+            page.screenshot(path=ALL / f"{name}-{size}-print.png", full_page=True)
         page.close()
     context.close()
 
