@@ -1,7 +1,7 @@
 """What the linking desk shows besides the conversations themselves."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime
 from functools import cache
 from typing import Any
@@ -11,6 +11,7 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     Executable,
+    Row,
     ScalarSelect,
     Select,
     String,
@@ -104,12 +105,11 @@ def link_view(
     """Return one conversation of these instructors with its link, None for every other."""
     asked = {"conversation_id": conversation_id, "instructor_ids": instructor_ids}
     row = connection.execute(_link_view(), asked).one_or_none()
-    return LinkView(*row) if row else None
+    return _view(row) if row else None
 
 
-@cache
-def _link_view() -> Executable:
-    return _view_columns()
+def _view(row: Row[Any]) -> LinkView:
+    return LinkView(**{field.name: row._mapping[field.name] for field in fields(LinkView)})
 
 
 def work(connection: Connection, *, conversation_id: UUID, instructor_ids: Sequence[UUID]) -> Work | None:
@@ -118,19 +118,22 @@ def work(connection: Connection, *, conversation_id: UUID, instructor_ids: Seque
     rows = connection.execute(_work(), asked).all()
     if not rows:
         return None
-    *view, left = rows[0][:-5]
-    messages = [MessageRow._make(row[-5:]) for row in rows if row[-5] is not None]
+    messages = [
+        MessageRow(row.message_id, row.direction, row.kind, row.body, row.sent_at)
+        for row in rows
+        if row.message_id is not None
+    ]
     shown = messages[:PAGE_SIZE]
     older = Cursor(shown[-1].sent_at, shown[-1].id) if len(messages) > PAGE_SIZE else None
     statement = next((message for message in messages if message.kind == "system"), None)
-    return Work(LinkView(*view), Page(shown, older), statement, left)
+    return Work(_view(rows[0]), Page(shown, older), statement, rows[0].left)
 
 
 @cache
 def _work() -> Executable:
-    columns = (Message.id, Message.direction, Message.kind, Message.body, Message.sent_at)
+    message_id = Message.id.label("message_id")
     newest_first = (
-        select(*columns)
+        select(message_id, Message.direction, Message.kind, Message.body, Message.sent_at)
         .where(Message.conversation_id == bindparam("conversation_id"))
         .order_by(Message.sent_at.desc(), Message.id.desc())
     )
@@ -139,13 +142,15 @@ def _work() -> Executable:
     shown = aliased(Conversation)
     its_instructor = select(shown.instructor_id).where(shown.id == bindparam("conversation_id"))
     return (
-        _view_columns(_left(its_instructor.scalar_subquery()), *newest.c)
+        _link_view(_left(its_instructor.scalar_subquery()).label("left"), *newest.c)
         .outerjoin(newest, true())
-        .order_by(newest.c.sent_at.desc(), newest.c.id.desc())
+        .order_by(newest.c.sent_at.desc(), newest.c.message_id.desc())
     )
 
 
-def _view_columns(*others: Any) -> Select[*tuple[Any, ...]]:
+@cache
+def _link_view(*others: ColumnElement[Any]) -> Select[*tuple[Any, ...]]:
+    """Build the columns of a LinkView, named as its fields, and `others`."""
     return (
         select(
             Conversation.id,
@@ -153,12 +158,12 @@ def _view_columns(*others: Any) -> Select[*tuple[Any, ...]]:
             Conversation.channel,
             Conversation.customer_identifier,
             Conversation.status,
-            first_message_at(),
+            first_message_at().label("first_message_at"),
             Conversation.last_message_at,
             Conversation.customer_id,
-            Customer.normalized_identifier,
+            Customer.normalized_identifier.label("linked_identifier"),
             Conversation.link_version,
-            cast(Conversation.audit_outbox, String),
+            cast(Conversation.audit_outbox, String).label("outbox"),
             *others,
         )
         .select_from(Conversation)
@@ -213,7 +218,7 @@ def customers(
         "chosen": chosen,
         "pattern": containing(term),
     }
-    found = [CustomerRow(*row) for row in connection.execute(statement, asked)]
+    found = [CustomerRow(**row._mapping) for row in connection.execute(statement, asked)]
     shown = found[:MAX_CUSTOMERS]
     matching = sum(sought and term.lower() in row.normalized_identifier.lower() for row in shown)
     return Choices(shown, matching, len(found) > MAX_CUSTOMERS)
@@ -221,18 +226,18 @@ def customers(
 
 @cache
 def _customers(*, own: bool, chosen: bool, sought: bool, narrowed: bool) -> Executable:
-    one = select(Customer.id, Customer.normalized_identifier, Customer.created_at).where(
+    customer = select(Customer.id, Customer.normalized_identifier, Customer.created_at).where(
         Customer.instructor_id == bindparam("instructor_id"), Customer.channel == bindparam("channel")
     )
     # Each has an index of its own. Asked for with OR, an instructor's customers would all be read.
     parts = []
     if own:
-        parts.append(one.where(Customer.normalized_identifier == bindparam("own")))
+        parts.append(customer.where(Customer.normalized_identifier == bindparam("own")))
     if chosen:
-        parts.append(one.where(Customer.id == bindparam("chosen")))
+        parts.append(customer.where(Customer.id == bindparam("chosen")))
     if sought:
         matches = Customer.normalized_identifier.ilike(bindparam("pattern"), escape="/")
-        first = (one.where(matches) if narrowed else one).order_by(Customer.normalized_identifier)
+        first = (customer.where(matches) if narrowed else customer).order_by(Customer.normalized_identifier)
         parts.append(select(first.limit(MAX_CUSTOMERS + 1).subquery()))
     found = union(*parts).subquery()
     linked = (
@@ -242,7 +247,7 @@ def _customers(*, own: bool, chosen: bool, sought: bool, narrowed: bool) -> Exec
         )
         .scalar_subquery()
     )
-    return select(found, linked).order_by(
+    return select(found, linked.label("conversations")).order_by(
         (found.c.normalized_identifier == bindparam("own")).desc(),
         (found.c.id == bindparam("chosen")).desc(),
         found.c.normalized_identifier,

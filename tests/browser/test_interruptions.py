@@ -1,4 +1,4 @@
-"""Nothing typed is ever lost: random interruptions of the whole flow, against a server that is really killed."""
+"""Nothing typed is ever lost: random interruptions of the whole flow, with a server that is really killed."""
 
 import os
 import random
@@ -13,12 +13,12 @@ from uuid import UUID
 
 import pytest
 from playwright.sync_api import Browser as Chromium
-from playwright.sync_api import Error, Page, Route, expect
+from playwright.sync_api import Page, Route, expect
 
 from console.config import Settings
+from testkit.factories import PASSWORD, link_state, trail
 from tests.browser.conftest import DESK, PATIENCE_MS, Site
 from tests.browser.world import KNOWN, NEW, OTHER_CUSTOMER, THREAD, UNLINKED, USER_ID
-from tests.factories import PASSWORD, link_state, trail
 from tests.serving import server
 
 SEED = 13
@@ -176,7 +176,7 @@ class Operator:
             self.server.start()
 
     def save(self) -> None:
-        """Send the form until it is saved, whatever comes of it, and expect no field to lose what was typed."""
+        """Send the form until it is saved; expect no field to lose what was typed."""
         deadline = time.monotonic() + 120
         while not self.is_done():
             assert time.monotonic() < deadline, "never saved"
@@ -185,7 +185,7 @@ class Operator:
             self.settle()
 
     def is_done(self) -> bool:
-        """Return whether it is saved, or nothing is left to save; note how many events it must have written."""
+        """Return whether it is saved or nothing is left to save; note how many events there must be."""
         told = " ".join(self.page.locator(".done, #restored:visible").all_inner_texts())
         self.writes = len(re.findall("(?:Linked|Replaced|Removed) |What you sent before was saved", told))
         gone = self.removing and not self.page.locator(".current").count()
@@ -230,7 +230,9 @@ def a_second_window_changes_the_link(operator: Operator) -> None:
         if link_state(operator.conversation_id).customer_id:
             desk.unlink(operator.conversation_id, reason="in a second window")
         else:
-            desk.link(operator.conversation_id, operator.site.world.customer_ids[KNOWN], reason="in a second window")
+            desk.link(
+                operator.conversation_id, operator.site.world.customer_ids[KNOWN], reason="in a second window"
+            )
 
 
 def a_second_window_types_and_leaves(operator: Operator) -> None:
