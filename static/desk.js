@@ -24,7 +24,7 @@
     if (!kept) return;
     if (kept.sent && find(`[data-operation="${kept.sent}"]`)) {
       discard();
-      return say("What you sent before was saved.");
+      return find(".done") ?? say("What you sent before was saved.");
     }
     const { version } = find("#work").dataset;
     const changed = kept.seen_version !== version;

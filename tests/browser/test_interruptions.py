@@ -187,7 +187,7 @@ class Operator:
     def is_done(self) -> bool:
         """Return whether it is saved or nothing is left to save; note how many events there must be."""
         told = " ".join(self.page.locator(".done, #restored:visible").all_inner_texts())
-        self.writes = len(re.findall("(?:Linked|Replaced|Removed) |What you sent before was saved", told))
+        self.writes = int(bool(re.search("(Linked|Replaced|Removed) |What you sent before was saved", told)))
         gone = self.removing and not self.page.locator(".current").count()
         return bool(self.writes) or "Nothing was changed" in told or gone
 
