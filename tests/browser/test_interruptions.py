@@ -36,8 +36,8 @@ class Server:
 
     def start(self) -> None:
         """Start it and wait until it answers."""
-        how = {"options": ("--bind", self.address), "extra": {"WEB_CONCURRENCY": "1"}}
-        self._console = server.start(self._settings, self._directory, **how)
+        options, extra = ("--bind", self.address), {"WEB_CONCURRENCY": "1"}
+        self._console = server.start(self._settings, self._directory, options=options, extra=extra)
         self._console.wait_until_up()
         self.up = True
 
@@ -298,8 +298,7 @@ def operator(
     """Return an operator in front of a server that can be killed."""
     running = Server(site_settings, tmp_path)
     url = f"http://{running.address}"
-    size = {"width": DESK[0], "height": DESK[1]}
-    context = chromium.new_context(base_url=url, viewport=size)
+    context = chromium.new_context(base_url=url, viewport={"width": DESK[0], "height": DESK[1]})
     context.set_default_timeout(PATIENCE_MS)
     context.add_cookies([{"name": "session", "value": sessions[site.world.operator.email], "url": url}])
     page = context.new_page()
