@@ -17,7 +17,7 @@ from console.identifiers import normalize_identifier
 _LIST = """
 SELECT c.id, c.customer_identifier, c.last_message_at, substr(m.body, 1, 160)
 FROM (SELECT id, customer_identifier, last_message_at FROM conversations WHERE instructor_id = ?
-      ORDER BY last_message_at DESC, id DESC LIMIT 50) c
+      AND (last_message_at, id) < (?, ?) ORDER BY last_message_at DESC, id DESC LIMIT 50) c
 LEFT JOIN messages m ON m.id = (
   SELECT id FROM messages WHERE conversation_id = c.id ORDER BY sent_at DESC, id DESC LIMIT 1)
 ORDER BY c.last_message_at DESC, c.id DESC
@@ -47,15 +47,15 @@ def application(database: Path) -> Callable[[dict[str, Any], StartResponse], Ite
         if environ["PATH_INFO"] == "/badges":
             body = _badges(connection, query["id"])
         else:
-            body = _list(connection, query["instructor"][0])
+            body = _list(connection, [query[name][0] for name in ("instructor", "moment", "id")])
         start_response("200 OK", [("Content-Type", "text/html; charset=utf-8")])
         return [body.encode()]
 
     return answer
 
 
-def _list(connection: sqlite3.Connection, instructor_id: str) -> str:
-    rows = connection.execute(_LIST, [instructor_id])
+def _list(connection: sqlite3.Connection, asked: list[str]) -> str:
+    rows = connection.execute(_LIST, asked)
     return _PAGE % "".join(
         _ROW % (one, one, escape(identifier or ""), escape(body or ""), moment)
         for one, identifier, moment, body in rows

@@ -1,10 +1,11 @@
 """How moments, identifiers and kinds of message read to a person. Decides nothing."""
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, tzinfo
 from functools import cache
 from itertools import groupby
+from typing import NamedTuple
 from urllib.parse import urlencode
 from zoneinfo import ZoneInfo
 
@@ -40,7 +41,6 @@ _KINDS = {
     "video": "Video",
     "voice": "Voice message",
 }
-_DIGITS = re.compile("[0-9]+")
 _CHANNELS = {"whatsapp": "WhatsApp"}
 # strftime would take a fifth of a list's time.
 _WEEKDAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
@@ -54,14 +54,13 @@ def init_app(app: Flask, zone: ZoneInfo) -> None:
     filters = (
         query,
         kind_name,
-        preview,
         channel_name,
         identifier_groups,
         listed_identifier,
         short_identifier,
         with_links,
+        clock.listed,
         clock.ago,
-        clock.stamp,
         clock.moment,
         clock.date,
         clock.time,
@@ -105,9 +104,9 @@ def identifier_groups(identifier: str) -> tuple[str, ...]:
     For the eye alone: the library's answers change between releases, so nothing may be decided from them.
     """
     country_code, national = split_country_code(identifier) or ("", "")
-    for leading_digits, pattern, written in _formats(country_code) if national else ():
-        if leading_digits.match(national) and pattern.fullmatch(national):
-            parts = _DIGITS.findall(pattern.sub(written, national))
+    for number in _formats(country_code) if national else ():
+        if found := number.match(national):
+            parts = found.groups()
             if "".join(parts) == national:
                 return (f"+{country_code}", *parts)
             break
@@ -115,8 +114,8 @@ def identifier_groups(identifier: str) -> tuple[str, ...]:
 
 
 @cache
-def _formats(country_code: str) -> list[tuple[re.Pattern[str], re.Pattern[str], str]]:
-    """Return how numbers of a country are written abroad: leading digits, whole number, replacement.
+def _formats(country_code: str) -> list[re.Pattern[str]]:
+    """Return a country's kinds of number as patterns, whose groups are those in which it is written abroad.
 
     The library's own format_number looks all of this up again for each number, ten times as long.
     """
@@ -127,7 +126,7 @@ def _formats(country_code: str) -> list[tuple[re.Pattern[str], re.Pattern[str], 
     metadata = PhoneMetadata.metadata_for_region_or_calling_code(code, region_code_for_country_code(code))
     formats = (metadata.intl_number_format or metadata.number_format) if metadata else []
     return [
-        (re.compile((each.leading_digits_pattern or [""])[-1]), re.compile(each.pattern), each.format)
+        re.compile(f"(?={(each.leading_digits_pattern or [''])[-1]})(?:{each.pattern})\\Z")
         for each in formats
         if each.pattern and each.format
     ]
@@ -160,6 +159,23 @@ def short_identifier(identifier: str) -> str:
     return f"{identifier[:12]}…{identifier[-TAIL:]}" if len(identifier) > 24 else identifier
 
 
+class Listed(NamedTuple):
+    """A conversation as a list shows it: nothing but text that a template writes as it is."""
+
+    id: str
+    parts: Sequence[str]
+    """The identifier's, see `listed_identifier`."""
+    cut: bool
+    by: str | None
+    """Who wrote the last message, unless it was the customer."""
+    kind: str | None
+    """The last message's kind, unless it is a text."""
+    said: str
+    ago: str
+    moment: str
+    iso: str
+
+
 class Clock:
     """Says moments and days in one time zone; its public methods are filters."""
 
@@ -170,28 +186,30 @@ class Clock:
         """Return a moment in this zone: every moment that a page shows passes here."""
         return then.astimezone(self.zone)
 
-    def stamp(self, then: datetime) -> tuple[str, str, str]:
-        """Say how long ago, exactly when, and the same for machines."""
-        return self.ago(then), self.moment(then), isoformat(then)
+    def listed(self, rows: Iterable[ConversationRow], author: str) -> Iterator[Listed]:
+        """Prepare the rows of a list; `author` is who the instructor's messages are by."""
+        at = now()
+        today = self.local(at)
+        for row in rows:
+            parts, cut = listed_identifier(row.customer_identifier)
+            by, kind, said = preview(row, author)
+            there = self.local(row.last_message_at)
+            yield Listed(
+                id=row.id,
+                parts=parts,
+                cut=cut,
+                by=by,
+                kind=kind,
+                said=said,
+                ago=_ago((at - row.last_message_at).total_seconds(), there, today),
+                moment=f"{_date(there)}, {_time(there)}",
+                iso=isoformat(row.last_message_at),
+            )
 
     def ago(self, then: datetime, at: datetime | None = None) -> str:
         """Say how long ago, as short as a list allows: 2 min, 3 h, yesterday, Sat, 3 Nov, 3 Nov 2025."""
         at = at or now()
-        today, there = self.local(at), self.local(then)
-        days = today.toordinal() - there.toordinal()
-        if days < 7:
-            seconds = (at - then).total_seconds()
-            if 0 <= seconds < 60:
-                return "now"
-            if 0 <= seconds < 3600:
-                return f"{int(seconds / 60)} min"
-            if days == 0 and seconds > 0:
-                return f"{int(seconds / 3600)} h"
-            if days == 1:
-                return "yesterday"
-            if days > 1:
-                return _WEEKDAYS[there.weekday()]
-        return f"{there.day} {_MONTHS[there.month]}" if there.year == today.year else _date(there)
+        return _ago((at - then).total_seconds(), self.local(then), self.local(at))
 
     def moment(self, then: datetime) -> str:
         """Say exactly when: 24 Nov 2026, 09:14."""
@@ -216,6 +234,22 @@ class Clock:
         """Put messages, newest first, into days, oldest first, each with a moment of its day."""
         days = groupby(reversed(messages), key=lambda message: self.local(message.sent_at).date())
         return [(sent[0].sent_at, sent) for sent in (list(group) for _, group in days)]
+
+
+def _ago(seconds: float, there: datetime, today: datetime) -> str:
+    days = today.toordinal() - there.toordinal()
+    if days < 7:
+        if 0 <= seconds < 60:
+            return "now"
+        if 0 <= seconds < 3600:
+            return f"{int(seconds / 60)} min"
+        if days == 0 and seconds > 0:
+            return f"{int(seconds / 3600)} h"
+        if days == 1:
+            return "yesterday"
+        if days > 1:
+            return _WEEKDAYS[there.weekday()]
+    return f"{there.day} {_MONTHS[there.month]}" if there.year == today.year else _date(there)
 
 
 def _date(there: datetime) -> str:
