@@ -1,11 +1,11 @@
-"""`make bench`: measure, print the table, draw the charts, and exit 1 where a budget is missed."""
+"""`make bench`: measure, print the table, and exit 1 where a budget is missed."""
 
 import argparse
 import sys
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 
-from benchmarks import charts, delivery, identifiers, load, on_postgres, pages, writes
+from benchmarks import delivery, identifiers, load, on_postgres, pages, writes
 from benchmarks.clock import ROUNDS
 from benchmarks.databases import postgres_database, quiet, say, sqlite_copy, sqlite_file, sqlite_url
 from benchmarks.report import Result, table
@@ -52,9 +52,7 @@ def measure(size: int, *, full: bool, quick: bool) -> list[Result]:
     url = sqlite_url(files[size])
     with quiet():
         say("Pages.")
-        results, timings = pages.measure(files, rounds)
-        if not quick:
-            charts.draw(sizes, timings)
+        results = pages.measure(files, rounds)
         results += pages.statements(url, size)
         say("Identifiers.")
         results += identifiers.measure()

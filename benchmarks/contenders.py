@@ -1,4 +1,4 @@
-"""The applications that are compared, each as something that gets a page of fifty conversations by its number."""
+"""The applications that are compared, each as something that gets a page of fifty conversations by number."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -67,6 +67,14 @@ def console_pages(url: URL, size: int) -> Pages:
     console, ends = Console(url), places(size)
     addresses = ["/conversations", *(f"/conversations?before={Cursor(*end)}" for end in ends)]
     return lambda page: console.page_and_badges(addresses[page])
+
+
+def link_form(url: URL, size: int) -> Pages:
+    """Return what gets the link form of another conversation each time, beside its page of the queue."""
+    desk = Console(url, dataset.operator_email(0))
+    ends = places(size)
+    addresses = [f"/links/{end[1]}?before={Cursor(*end)}" for end in ends]
+    return lambda page: desk.visitor.get(addresses[page])
 
 
 def flask_admin(url: URL) -> Pages:

@@ -153,7 +153,8 @@ def moment(number: int, conversations: int) -> datetime:
     return _NEWEST - timedelta(seconds=conversations - number)
 
 
-def _identifier(number: int) -> str:
+def identifier(number: int) -> str:
+    """Return the identifier that a conversation has."""
     return f"39{3_000_000_000 + number}"
 
 
@@ -182,7 +183,7 @@ def _customer(number: int, conversations: int) -> Row:
         _id(_CUSTOMER, number),
         _id(_INSTRUCTOR, _owner(number)),
         "whatsapp",
-        _identifier(number),
+        identifier(number),
         moment(number, conversations),
     )
 
@@ -194,7 +195,7 @@ def _conversation(number: int, conversations: int) -> Row:
         _id(_CONVERSATION, number),
         _id(_INSTRUCTOR, _owner(number)),
         "whatsapp",
-        _identifier(number),
+        identifier(number),
         "open",
         *(when, when, when),
         _id(_CUSTOMER, number) if linked else None,

@@ -1,58 +1,72 @@
-"""The inbox page and its badges: against peers and the floor, deep in the list, and as the data grows."""
+"""The inbox page with its badges, and the link form: beside peers and a floor, deep in a list, as data grows.
+
+Cold: every run gets the next older page, of rows that were not asked for before. Warm: the newest page, again
+and again.
+"""
 
 from collections.abc import Callable, Mapping
-from itertools import cycle, islice
+from functools import partial
+from itertools import count
 from pathlib import Path
 
 from sqlalchemy.engine import URL
 
 from benchmarks import contenders, dataset
 from benchmarks.clock import ROUNDS, Timing, interleave
-from benchmarks.contenders import Console
+from benchmarks.contenders import Console, Pages
 from benchmarks.databases import sqlite_url
-from benchmarks.report import Result, against, milliseconds
-from console.conversations.cursors import Cursor
-from console.conversations.queries import PAGE_SIZE
+from benchmarks.report import Result, against
 from testkit.statements import statements as noted
 from testkit.statements import without_control
 
 SMALL, MEDIUM, LARGE = 10_000, 1_000_000, 10_000_000
 DEEP_PAGE = 1000
+MAX_STATEMENTS = {"list": 3, "badges": 3, "detail": 4, "link form": 6}
 
-_PEERS = {"Flask-Admin": 12, "Django admin": 16}
-_PEERS_AT_LARGE = 50
-_TIMES_THE_FLOOR = 15
+_PEERS = {"Flask-Admin": 16, "Django admin": 28}
+_PEERS_AT_LARGE = 60
+_TIMES_THE_FLOOR = 6
+_COLD = 1.15
+_LINK_FORM = 1
 _DEEP = 1.1
-_GROWTH = 1.2
+_GROWTH = 1.1
 
 
-def measure(files: Mapping[int, Path], rounds: int = ROUNDS) -> tuple[list[Result], dict[str, Timing]]:
-    """Measure on SQLite at all sizes, interleaved; return the lines and every timing by its name."""
+def measure(files: Mapping[int, Path], rounds: int = ROUNDS) -> list[Result]:
+    """Measure on SQLite at all sizes, interleaved; return the lines."""
     urls = {size: sqlite_url(path) for size, path in files.items()}
+    middle = max(size for size in files if size <= MEDIUM)
     runs: dict[str, Callable[[], object]] = {}
     for size, url in urls.items():
-        runs[f"console at {size:,}"] = Console(url).page_and_badges
-    middle = max(size for size in files if size <= MEDIUM)
-    runs[f"page {DEEP_PAGE}"] = _deep_page(urls[middle], middle)
-    runs["new pages"] = _new_pages(urls[middle], middle)
-    runs.update(_peers({str(size): url for size, url in urls.items()}))
-    runs["floor"] = contenders.floor(files[middle])
-    timings = interleave(runs, rounds)
-    return _results(sorted(files), middle, timings), timings
+        console = contenders.console_pages(url, size)
+        runs[f"console at {size:,}"] = _warm(console)
+        if size >= middle:
+            runs[f"console at {size:,}, cold"] = _cold(console)
+        if size == middle:
+            deep = min(DEEP_PAGE, len(contenders.places(size))) - 1
+            runs["deep page"] = partial(console, deep)
+    runs["link form, cold"] = _cold(contenders.link_form(urls[middle], middle))
+    floor = contenders.floor(files[middle], middle)
+    runs["floor"], runs["floor, cold"] = _warm(floor), _cold(floor)
+    for name, peer in _peers({size: url for size, url in urls.items() if size >= middle}).items():
+        runs[name], runs[f"{name}, cold"] = _warm(peer), _cold(peer)
+    return _results(sorted(files), middle, interleave(runs, rounds))
 
 
 def measure_postgres(url: URL, size: int, rounds: int = ROUNDS) -> list[Result]:
     """Measure on PostgreSQL at one size, in wall time: CPU time would leave out the server's."""
-    runs = {"console": Console(url).page_and_badges, **_peers({str(size): url})}
-    timings = interleave(runs, rounds)
-    ours = timings["console"]
-    results = []
-    for name in _PEERS:
-        other = timings[f"{name} at {size:,}"]
-        made_from = against(ours, other, name)
-        times = other.wall_ms / ours.wall_ms
-        results.append(Result(f"PostgreSQL: {name} takes, wall time", times, "×", made_from=made_from))
-    return results
+    contending = {"console": contenders.console_pages(url, size), **_peers({size: url})}
+    timings = interleave({name: _cold(pages) for name, pages in contending.items()}, rounds)
+    ours = timings.pop("console")
+    return [
+        Result(
+            f"PostgreSQL: {name} takes, cold, wall time",
+            other.wall_ms / ours.wall_ms,
+            "×",
+            made_from=against(ours, other, name),
+        )
+        for name, other in timings.items()
+    ]
 
 
 def statements(url: URL, size: int) -> list[Result]:
@@ -60,103 +74,89 @@ def statements(url: URL, size: int) -> list[Result]:
     console = Console(url)
     desk = Console(url, dataset.operator_email(0))
     number = next(dataset.of_largest(size))
-    one = dataset.conversation_id(number)
-    badges = contenders.badges_address(console.visitor.get("/conversations"))
+    conversation_id = dataset.conversation_id(number)
     pages = [
-        ("list of 50", console, "/conversations", 3),
-        ("badges of 50", console, badges, 3),
-        ("badge of 1", console, f"/badges?id={one}", 3),
-        ("detail", console, f"/conversations/{one}", 4),
-        ("link form", desk, f"/links/{one}", 6),
+        ("list", "50", console, "/conversations"),
+        ("list", "1", console, f"/conversations?q={dataset.identifier(number)}"),
+        ("badges", "50", console, contenders.badges_address(console.visitor.get("/conversations"))),
+        ("badges", "1", console, f"/badges?id={conversation_id}"),
+        ("detail", "1", console, f"/conversations/{conversation_id}"),
+        ("link form", "50", desk, f"/links/{conversation_id}"),
+        ("link form", "1", desk, f"/links/{conversation_id}?find={dataset.identifier(number)}"),
     ]
     return [
-        Result(f"SQL statements: {name}", _count(visitor, address), "", at_most=most)
-        for name, visitor, address, most in pages
+        Result(
+            f"SQL statements: {name}, {rows} rows",
+            _count(visitor, address),
+            "",
+            at_most=MAX_STATEMENTS[name],
+        )
+        for name, rows, visitor, address in pages
     ]
 
 
-def _peers(databases: Mapping[str, URL]) -> dict[str, Callable[[], object]]:
-    django = contenders.django_admin(databases)
-    runs: dict[str, Callable[[], object]] = {}
-    for name, url in databases.items():
-        runs[f"Flask-Admin at {int(name):,}"] = contenders.flask_admin(url)
-        runs[f"Django admin at {int(name):,}"] = django[name]
-    return runs
+def _warm(pages: Pages) -> Callable[[], object]:
+    return lambda: pages(0)
 
 
-def _deep_page(url: URL, size: int) -> Callable[[], object]:
-    """Get page 1000, or the last full one of a small data set, by the cursor the page before it ends with."""
-    numbers = list(islice(dataset.of_largest(size), (DEEP_PAGE - 1) * PAGE_SIZE))
-    last = numbers[len(numbers) - 1 if len(numbers) == (DEEP_PAGE - 1) * PAGE_SIZE else -2 * PAGE_SIZE]
-    cursor = Cursor(dataset.moment(last, size), dataset.conversation_id(last))
-    console = Console(url)
-    return lambda: console.page_and_badges(f"/conversations?before={cursor}")
+def _cold(pages: Pages) -> Callable[[], object]:
+    # From the second page on: the first is the one that is asked for again and again.
+    numbers = count(1)
+    return lambda: pages(next(numbers))
 
 
-def _new_pages(url: URL, size: int) -> Callable[[], object]:
-    """Get another page each time, so that none of its rows was drawn before."""
-    console = Console(url)
-    lasts = islice(dataset.of_largest(size), PAGE_SIZE - 1, None, PAGE_SIZE)
-    # Round and round only where the data set has fewer pages than there are runs.
-    cursors = cycle(Cursor(dataset.moment(last, size), dataset.conversation_id(last)) for last in lasts)
-    return lambda: console.page_and_badges(f"/conversations?before={next(cursors)}")
+def _peers(databases: Mapping[int, URL]) -> dict[str, Pages]:
+    django = contenders.django_admin({str(size): url for size, url in databases.items()})
+    pages = {f"Flask-Admin at {size:,}": contenders.flask_admin(url) for size, url in databases.items()}
+    return pages | {f"Django admin at {size:,}": django[str(size)] for size in databases}
 
 
 def _results(sizes: list[int], middle: int, timings: dict[str, Timing]) -> list[Result]:
-    ours = timings[f"console at {middle:,}"]
+    cold, warm = timings[f"console at {middle:,}, cold"], timings[f"console at {middle:,}"]
+
+    def times(what: str, part: Timing, whole: Timing, name: str, **budget: float) -> Result:
+        return Result(what, part.cpu_ms / whole.cpu_ms, "×", made_from=against(part, whole, name), **budget)
+
     results = []
-    for name, times in _PEERS.items():
-        for size in sizes:
-            other, here = timings[f"{name} at {size:,}"], timings[f"console at {size:,}"]
-            results.append(
-                Result(
-                    f"{name} takes, at {size:,}",
-                    other.cpu_ms / here.cpu_ms,
-                    "×",
-                    at_least={MEDIUM: times, LARGE: _PEERS_AT_LARGE}.get(size),
-                    made_from=against(here, other, name),
+    for size in (size for size in sizes if size >= middle):
+        for name, at_least in _PEERS.items():
+            for state, budget in (
+                (", cold", {MEDIUM: at_least, LARGE: _PEERS_AT_LARGE}.get(size)),
+                ("", None),
+            ):
+                other, ours = timings[f"{name} at {size:,}{state}"], timings[f"console at {size:,}{state}"]
+                made_from = against(ours, other, name)
+                what = f"{name} takes at {size:,}{state or ', warm'}"
+                results.append(
+                    Result(what, other.cpu_ms / ours.cpu_ms, "×", at_least=budget, made_from=made_from)
                 )
-            )
-    results.append(
-        Result(
-            "page and badges, times the bare function",
-            ours.cpu_ms / timings["floor"].cpu_ms,
-            "×",
-            at_most=_TIMES_THE_FLOOR,
-            made_from=against(ours, timings["floor"], "bare"),
+    floor, floor_warm, deep = timings["floor, cold"], timings["floor"], timings["deep page"]
+    results += [
+        times(
+            "page and badges, cold, times the bare function", cold, floor, "bare", at_most=_TIMES_THE_FLOOR
+        ),
+        times("page and badges, warm, times a bare function", warm, floor_warm, "bare"),
+        times("page and badges, cold, times warm", cold, warm, "warm", at_most=_COLD),
+        times(
+            "link form, times page and badges, both cold",
+            timings["link form, cold"],
+            cold,
+            "page and badges",
+            at_most=_LINK_FORM,
+        ),
+        times(f"page {DEEP_PAGE}, times page 1", deep, warm, "page 1", at_most=_DEEP),
+    ]
+    least = timings[f"console at {sizes[0]:,}"]
+    return results + [
+        times(
+            f"{size:,} conversations, times {sizes[0]:,}",
+            timings[f"console at {size:,}"],
+            least,
+            f"{sizes[0]:,}",
+            at_most=_GROWTH,
         )
-    )
-    deep = timings[f"page {DEEP_PAGE}"]
-    results.append(
-        Result(
-            f"page {DEEP_PAGE}, times page 1",
-            deep.cpu_ms / ours.cpu_ms,
-            "×",
-            at_most=_DEEP,
-            made_from=milliseconds(deep),
-        )
-    )
-    new = timings["new pages"]
-    results.append(
-        Result(
-            "pages not drawn before, times page 1",
-            new.cpu_ms / ours.cpu_ms,
-            "×",
-            made_from=milliseconds(new),
-        )
-    )
-    for size in sizes[1:]:
-        here, least = timings[f"console at {size:,}"], timings[f"console at {sizes[0]:,}"]
-        results.append(
-            Result(
-                f"{size:,} conversations, times {sizes[0]:,}",
-                here.cpu_ms / least.cpu_ms,
-                "×",
-                at_most=_GROWTH,
-                made_from=against(here, least, f"{sizes[0]:,}"),
-            )
-        )
-    return results
+        for size in sizes[1:]
+    ]
 
 
 def _count(console: Console, address: str) -> int:
