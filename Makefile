@@ -22,13 +22,11 @@ truth: ## Judge every sentence that the console says of a world whose truth is k
 	@$(PYTHON) scripts/bootstrap.py test
 	@.venv/bin/python -m verification.truth $(ARGS)
 
-test-access: ## Walk every route, method, person and tenant on both engines, and print what was counted
+test-access: ## Send every route, method and person, and hostile SQL as each role on PostgreSQL 18 and 15
 	@$(PYTHON) scripts/bootstrap.py test
-	@.venv/bin/python -m pytest -s tests/security/test_walk.py $(ARGS)
-
-accept: ## Print every rule of docs/design with the tests that show it and their result
-	@$(PYTHON) scripts/bootstrap.py test
-	@.venv/bin/python -m verification.accept
+	@.venv/bin/python -m pytest -s tests/security/test_walk.py tests/security/test_hostile_sql.py $(ARGS)
+	@settings=$$($(PYTHON) scripts/bootstrap.py access) && \
+		env $$settings .venv/bin/python -m pytest -s tests/security/test_hostile_sql.py $(ARGS)
 
 fuzz: ## Fuzz the normalisation and the webhook's parser, and keep what is new (ARGS=--seconds=N: 60 each)
 	@$(PYTHON) scripts/bootstrap.py check

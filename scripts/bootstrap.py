@@ -1,6 +1,6 @@
 """Make what the console needs to run, to be checked, tested or measured; quick where nothing has changed.
 
-Needs Python 3.11 and nothing else: `python3 scripts/bootstrap.py run|check|test|screenshots|bench`.
+Needs Python 3.11 and nothing else: `python3 scripts/bootstrap.py run|check|test|access|screenshots|bench`.
 """
 
 import argparse
@@ -48,7 +48,15 @@ CJK_FONT_PACKAGE = "fonts-wqy-microhei"
 PLAYWRIGHT_PACKAGE = "libatomic1"
 
 # The tests' own servers. Their packages are unpacked, as installing them would start servers on this machine.
-UNPACKED = {"nginx": ("nginx",), "pgbouncer": ("pgbouncer", "libc-ares2", "libevent-2.1-7")}
+UNPACKED = {
+    "nginx": ("nginx",),
+    "pgbouncer": ("pgbouncer", "libc-ares2", "libevent-2.1-7"),
+    "postgres": (
+        *("postgresql-15", "libpq5", "libicu72", "libxml2", "libldap-2.5-0", "libsasl2-2", "libkeyutils1"),
+        *("libgssapi-krb5-2", "libkrb5-3", "libk5crypto3", "libkrb5support0"),
+    ),
+}
+POSTGRESQL_15 = Path("usr", "lib", "postgresql", "15", "bin")
 
 
 class SetupError(Exception):
@@ -97,7 +105,7 @@ def exclusive() -> Iterator[None]:
 
 def bootstrap(target: str) -> None:
     """Make the environment for `target`: run, check, test, screenshots or bench."""
-    dev = target in ("check", "test", "screenshots")
+    dev = target in ("check", "test", "access", "screenshots")
     prepare_python(dev=dev)
     prepare_front_end(dev=dev)
     if target == "test":
@@ -106,6 +114,8 @@ def bootstrap(target: str) -> None:
     if target == "screenshots":
         prepare_browser()
         prepare_fonts()
+    if target == "access":
+        prepare_postgresql_15()
     if target == "bench":
         prepare_venv(BENCH_VENV, BENCH_LOCK)
 
@@ -244,12 +254,28 @@ def prepare_servers() -> None:
         return  # where these tests are left out
     if not shutil.which("systemd-analyze"):
         apt_install("systemd", need="The systemd units are checked by systemd-analyze.")
-    for server in UNPACKED:
+    for server in ("nginx", "pgbouncer"):
         if not (shutil.which(server, path="/usr/sbin:/usr/bin") or (INSTANCE / server).exists()):
-            unpack(server)
+            unpack(server, Path("usr", "sbin"))
 
 
-def unpack(server: str) -> None:
+def prepare_postgresql_15() -> None:
+    """Get PostgreSQL 15, and print the variables with which the tests run on it."""
+    if (installed := "/" / POSTGRESQL_15).is_dir():
+        print(f"PG_BIN={installed}")
+        return
+    if not (INSTANCE / "postgres").exists():
+        unpack("postgres", POSTGRESQL_15)
+    print(f"PG_BIN={INSTANCE / 'postgres' / POSTGRESQL_15}")
+    print(f"LD_LIBRARY_PATH={libraries(INSTANCE / 'postgres')}")
+
+
+def libraries(unpacked: Path) -> str:
+    """Return where the libraries of an unpacked server are, as the loader takes it."""
+    return ":".join(map(str, unpacked.glob("usr/lib/*-linux-gnu")))
+
+
+def unpack(server: str, directory_of_program: Path) -> None:
     """Unpack one of Debian's servers, whole or not at all, or stop with the line to type."""
     need = f"The tests of serving need {server}."
     if not shutil.which("apt-get"):
@@ -271,9 +297,9 @@ def unpack(server: str) -> None:
         unpacked = Path(directory) / "unpacked"
         for package in Path(directory).glob("*.deb"):
             run("dpkg-deb", "--extract", package, unpacked, failure=f"{need} dpkg-deb's message is above.")
-        libraries = ":".join(map(str, unpacked.glob("usr/lib/*-linux-gnu")))
+        program = unpacked / directory_of_program / server
         run(
-            *("env", f"LD_LIBRARY_PATH={libraries}", unpacked / "usr" / "sbin" / server, "-V"),
+            *("env", f"LD_LIBRARY_PATH={libraries(unpacked)}", program, "-V"),
             failure=f"{need} As root: apt-get install libpcre2-8-0 libssl3 libpam0g libsystemd0",
         )
         unpacked.rename(INSTANCE / server)
@@ -310,7 +336,7 @@ def apt_install(*packages: str, need: str) -> None:
 def main() -> None:
     """Read the command line and prepare the checkout."""
     parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
-    parser.add_argument("target", choices=("run", "check", "test", "screenshots", "bench"))
+    parser.add_argument("target", choices=("run", "check", "test", "access", "screenshots", "bench"))
     target = parser.parse_args().target
     with exclusive():
         bootstrap(target)

@@ -15,10 +15,10 @@ from flask.testing import FlaskCliRunner
 
 from console import create_app
 from console.config import Settings
-from tests import postgres
-from tests.databases import POSTGRESQL, rows
-from tests.factories import desk, run
-from tests.postgres import Cluster
+from testkit import postgres
+from testkit.databases import POSTGRESQL, rows
+from testkit.factories import desk, run
+from testkit.postgres import Cluster
 from tests.security.hostile import ROLES, Target, attacks
 
 READ, LINK, INGEST = ROLES
