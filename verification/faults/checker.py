@@ -7,7 +7,8 @@ is so already" while version `seen` stood, "somebody changed it" once a later ve
 is a bound from below or above on the moment of one write, so one pass, earliest moments first, decides.
 
 Besides, the events have to explain the row, and have to be what was asked for: each the effect of one
-operation, over the version that its person saw.
+operation, over the version that its person saw. And positions have to be 1, 2, 3 … in the order in which
+events become visible, so that a reader who goes on from its last position gets each event once.
 """
 
 import math
@@ -24,7 +25,7 @@ def check(history: History) -> list[str]:
         calls[call.conversation].append(call)
     for event in history.events:
         events[event.conversation].append(event)
-    problems = []
+    problems = [f"trail: {problem}" for problem in _positions(history)]
     for conversation in sorted({*calls, *events, *history.links}):
         trail = sorted(events[conversation], key=lambda event: event.sequence)
         link = history.links.get(conversation, Link())
@@ -35,9 +36,18 @@ def check(history: History) -> list[str]:
     return problems
 
 
+def _positions(history: History) -> Iterator[str]:
+    """Check the positions, and what the reader of the trail got."""
+    events = sorted(history.events, key=lambda event: event.position)
+    if [event.position for event in events] != list(range(1, len(events) + 1)):
+        yield "positions are missing or there twice"
+    if history.followed is not None and history.followed != [event.operation for event in events]:
+        yield "the reader missed an event, or got one twice or in another order"
+
+
 def _fold(trail: Sequence[Event], link: Link) -> Iterator[str]:
     """Check that the events explain the row."""
-    customer = None
+    customer, position = None, 0
     for sequence, event in enumerate(trail, start=1):
         if event.sequence != sequence:
             yield f"event {sequence} is missing or there twice"
@@ -46,6 +56,9 @@ def _fold(trail: Sequence[Event], link: Link) -> Iterator[str]:
             yield f"event {sequence} replaces {event.previous}, but {customer} was there"
         if event.new == event.previous:
             yield f"event {sequence} changes nothing"
+        if event.position <= position:
+            yield f"event {sequence} is at position {event.position}, after position {position}"
+        position = event.position
         customer = event.new
     if (customer, len(trail)) != (link.customer, link.version):
         yield f"the events lead to {customer} in version {len(trail)}, the row has {link}"

@@ -47,6 +47,7 @@ class Event:
     sequence: int
     previous: str | None
     new: str | None
+    position: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,3 +65,5 @@ class History:
     calls: list[Call] = field(default_factory=list)
     events: list[Event] = field(default_factory=list)
     links: dict[str, Link] = field(default_factory=dict)
+    followed: list[str] | None = None
+    """What a reader of the trail got, if there was one, who went on from its last position each time."""

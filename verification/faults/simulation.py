@@ -1,23 +1,47 @@
 """A link store in memory that many use at once: right, or with a bug that the checker has to catch."""
 
 import random
+from collections.abc import Iterable
 from dataclasses import replace
 
 from verification.faults.history import Answer, Call, Event, History, Link
 
 CUSTOMERS = ("a", "b", "c", None)
 LOST_ANSWERS = 0.1
+READS = 0.3
+"""How often the reader of the trail looks, by calls."""
+
+Content = tuple[str, str, str | None, str, int]
+
+
+class Database:
+    """What all conversations share: operation ids and their content, positions, a reader of the trail."""
+
+    def __init__(self) -> None:
+        self.contents: dict[str, Content] = {}
+        self.position = 0
+        self.followed: list[Event] = []
+
+    def follow(self, visible: Iterable[Event]) -> None:
+        """Let the reader continue from its last position."""
+        last = self.followed[-1].position if self.followed else 0
+        self.followed += sorted(
+            (event for event in visible if event.position > last), key=lambda event: event.position
+        )
 
 
 class Store:
-    """One conversation's link, as CM-2.3 has it."""
+    """One conversation's link, as CM-2.3 has it. Now and then the trail fails, and the event waits."""
 
-    def __init__(self, name: str, chance: random.Random) -> None:
+    trail_failures = 0.1
+
+    def __init__(self, name: str, chance: random.Random, database: Database) -> None:
         self.name = name
         self.chance = chance
+        self.database = database
         self.versions = [Link()]
-        self.operation: str | None = None
         self.events: list[Event] = []
+        self.outbox: list[Event] = []
 
     @property
     def link(self) -> Link:
@@ -30,7 +54,7 @@ class Store:
 
     def change(self, call: Call) -> Answer:
         """Do what was asked, if it is to be done."""
-        if call.operation == self.operation:
+        if call.operation in self.database.contents:
             return self.repeat(call)
         if call.seen != self.link.version:
             return self.stale(call)
@@ -41,19 +65,36 @@ class Store:
 
     def repeat(self, call: Call) -> Answer:
         """Answer what was done already."""
-        same = (call.wanted, call.seen + 1) == (self.link.customer, self.link.version)
-        return Answer.DONE if same else Answer.REUSED
+        return Answer.DONE if self.database.contents[call.operation] == content(call) else Answer.REUSED
 
     def stale(self, _call: Call) -> Answer:
         """Refuse what was asked over another version."""
         return Answer.STALE
 
     def write(self, call: Call) -> None:
-        """Change the row and add the event."""
+        """Change the row and record the event."""
         event = self.event(call)
         self.versions.append(Link(call.wanted, event.sequence))
-        self.operation = call.operation
-        self.events.append(event)
+        self.database.contents[call.operation] = content(call)
+        if self.chance.random() < self.trail_failures:
+            self.wait(event)
+        else:
+            self.move(event)
+
+    def wait(self, event: Event) -> None:
+        """Keep the event in the row, as the trail failed."""
+        self.outbox.append(event)
+
+    def move(self, *new: Event) -> None:
+        """Put what waits into the trail, and new events after it."""
+        events, self.outbox = [*self.outbox, *new], []
+        for event in events:
+            self.record(event)
+
+    def record(self, event: Event) -> None:
+        """Put an event into the trail."""
+        self.database.position += 1
+        self.events.append(replace(event, position=self.database.position))
 
     def event(self, call: Call) -> Event:
         """Return the event of a write that is about to be."""
@@ -65,7 +106,13 @@ class Store:
             sequence=self.link.version + 1,
             previous=self.link.customer,
             new=call.wanted,
+            position=0,
         )
+
+
+def content(call: Call) -> Content:
+    """Return what an operation id belongs to (CM-2.3)."""
+    return call.actor, call.conversation, call.wanted, call.reason, call.seen
 
 
 class LostUpdate(Store):
@@ -79,10 +126,9 @@ class LostUpdate(Store):
 class LostEvent(Store):
     """Changes the row without an event."""
 
-    def write(self, call: Call) -> None:
-        super().write(call)
-        if self.strikes():
-            self.events.pop()
+    def record(self, event: Event) -> None:
+        if not self.strikes():
+            super().record(event)
 
 
 class StaleOverwrite(Store):
@@ -96,12 +142,12 @@ class StaleOverwrite(Store):
 
 
 class DuplicateEvent(Store):
-    """Moves an event twice."""
+    """Records an event twice."""
 
-    def write(self, call: Call) -> None:
-        super().write(call)
+    def record(self, event: Event) -> None:
+        super().record(event)
         if self.strikes():
-            self.events.append(self.events[-1])
+            super().record(event)
 
 
 class SecondEffect(Store):
@@ -117,11 +163,9 @@ class SecondEffect(Store):
 class Gap(Store):
     """Skips a number."""
 
-    def write(self, call: Call) -> None:
-        super().write(call)
-        if self.strikes():
-            self.versions.append(replace(self.link, version=self.link.version + 1))
-            self.events[-1] = replace(self.events[-1], sequence=self.link.version)
+    def event(self, call: Call) -> Event:
+        event = super().event(call)
+        return replace(event, sequence=event.sequence + 1) if self.strikes() else event
 
 
 class Phantom(Store):
@@ -136,10 +180,8 @@ class Phantom(Store):
 class WrongPrevious(Store):
     """Notes another customer as the one that was there."""
 
-    def write(self, call: Call) -> None:
-        super().write(call)
-        if self.strikes():
-            self.events[-1] = replace(self.events[-1], previous="d")
+    def record(self, event: Event) -> None:
+        super().record(replace(event, previous="d") if self.strikes() else event)
 
 
 class UnlinkIgnored(Store):
@@ -162,10 +204,54 @@ class OtherCustomer(Store):
 class OtherConversation(Store):
     """Notes a write as another conversation's."""
 
+    def record(self, event: Event) -> None:
+        super().record(replace(event, conversation=f"not {self.name}") if self.strikes() else event)
+
+
+class ReusedOperation(Store):
+    """Remembers the last operation id only; the event of an older one is refused, as its id is taken."""
+
+    def change(self, call: Call) -> Answer:
+        last = self.events[-1].operation if self.events else None
+        if call.operation != last and call.seen == self.link.version and call.wanted != self.link.customer:
+            self.write(call)
+            return Answer.DONE
+        return super().change(call)
+
     def write(self, call: Call) -> None:
+        taken = call.operation in self.database.contents
         super().write(call)
-        if self.strikes():
-            self.events[-1] = replace(self.events[-1], conversation=f"not {self.name}")
+        if taken and self.events[-1].operation == call.operation:
+            self.events.pop()
+
+
+class DroppedEvent(Store):
+    """Drops the event where the savepoint fails."""
+
+    def wait(self, event: Event) -> None:
+        """Keep nothing."""
+
+
+class LaterEventFirst(Store):
+    """Gives a new event its position before those that wait."""
+
+    def move(self, *new: Event) -> None:
+        for event in new:
+            self.record(event)
+        super().move()
+
+
+class VisibleLate(Store):
+    """Gives an event its position before it can be seen."""
+
+    trail_failures = 0.0
+
+    def move(self, *new: Event) -> None:
+        self.events += self.outbox
+        self.outbox = []
+        super().move(*new)
+        if new and self.strikes():
+            self.outbox.append(self.events.pop())
 
 
 class OtherActor(Store):
@@ -177,6 +263,8 @@ class OtherActor(Store):
 
 class Reordered(Store):
     """Numbers two writes the wrong way round."""
+
+    trail_failures = 0.0
 
     def write(self, call: Call) -> None:
         super().write(call)
@@ -225,6 +313,10 @@ BUGS: tuple[type[Store], ...] = (
     OtherCustomer,
     OtherConversation,
     OtherActor,
+    ReusedOperation,
+    DroppedEvent,
+    LaterEventFirst,
+    VisibleLate,
     Reordered,
     RefusedButDone,
     OldRead,
@@ -233,15 +325,20 @@ BUGS: tuple[type[Store], ...] = (
 
 
 def simulate(kind: type[Store], seed: int, *, calls: int = 400, conversations: int = 3) -> History:
-    """Let many call at once: calls overlap, answers get lost, people repeat and come late."""
-    chance = random.Random(seed)
-    stores = [kind(f"conversation {number}", chance) for number in range(conversations)]
+    """Let many call at once: calls overlap, answers get lost, people repeat, reuse a form, and come late."""
+    chance, database = random.Random(seed), Database()
+    stores = [kind(f"conversation {number}", chance, database) for number in range(conversations)]
     history = History()
     for number in range(calls):
         history.calls.append(_call(number, chance.choice(stores), chance, history.calls))
+        if chance.random() < READS:
+            database.follow(event for store in stores for event in store.events)
     for store in stores:
+        store.move()
         history.events += store.events
         history.links[store.name] = store.link
+    database.follow(history.events)
+    history.followed = [event.operation for event in database.followed]
     return history
 
 
@@ -251,6 +348,9 @@ def _call(number: int, store: Store, chance: random.Random, earlier: list[Call])
     start, end = number - chance.uniform(0, 20), number + chance.uniform(0, 20)
     if own and chance.random() < 0.2:
         asked = replace(chance.choice(own[-3:]), start=start, end=end, shown=None)
+    elif earlier and chance.random() < 0.1:
+        reused = replace(chance.choice(earlier), conversation=store.name, wanted=chance.choice(CUSTOMERS))
+        asked = replace(reused, seen=store.link.version, start=start, end=end, shown=None)
     else:
         late = chance.choice([0, 0, 0, 0, 1, 2])
         asked = Call(

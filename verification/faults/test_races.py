@@ -1,5 +1,6 @@
 """Many operators at once, over HTTP, with processes killed and paused: is what happened linearizable."""
 
+import json
 import random
 import threading
 from collections import Counter
@@ -10,8 +11,9 @@ from flask import Flask
 from sqlalchemy import select
 
 from console.database import reading
+from console.linking.history import export
 from console.models import Conversation
-from testkit.factories import heal, trail
+from testkit.factories import heal
 from verification.faults.checker import check
 from verification.faults.databases import Database
 from verification.faults.figures import Figures, sizes
@@ -67,18 +69,22 @@ def test_what_many_operators_do_at_once_is_linearizable(
 ):
     world = populate(conversations=size.conversations, operators=size.operators, customers=5)
     with serve(database.settings, tmp_path, workers=WORKERS) as server:
-        chaos = Chaos(server, size)
-        chaos.start()
+        chaos, follower = Chaos(server, size), Follower(app)
+        for thread in (chaos, follower):
+            thread.start()
         try:
             calls = operate(server.port, world, processes=size.processes, calls=size.calls)
         finally:
-            chaos.over.set()
-            chaos.join()
+            for thread in (chaos, follower):
+                thread.over.set()
+                thread.join()
     heal()
+    follower.read()
     answers = Counter(call.answer for call in calls)
-    assert check(history(calls)) == []
+    assert check(history(calls, follower.operations)) == []
     assert answers[Answer.UNAVAILABLE] == 0
     assert min(answers[Answer.DONE], answers[Answer.STALE]) > size.calls / 20
+    figures("events, each of them read once by a reader who went on from its last position", follower.last)
     figures("calls by 0 of which the history stops being linearizable", len(calls))
     for answer, count in answers.most_common():
         figures(f"answered {answer}", count)
@@ -86,8 +92,31 @@ def test_what_many_operators_do_at_once_is_linearizable(
         figures(what, count)
 
 
-def history(calls: list[Call]) -> History:
-    """Put together what was called and what the database holds."""
+class Follower(threading.Thread):
+    """Reads the trail again and again, each time from the last position that it has."""
+
+    def __init__(self, app: Flask) -> None:
+        super().__init__()
+        self.app = app
+        self.over = threading.Event()
+        self.last = 0
+        self.operations: list[str] = []
+
+    def run(self) -> None:
+        with self.app.app_context():
+            while not self.over.wait(0.05):
+                self.read()
+
+    def read(self) -> None:
+        """Read what came since."""
+        for position, line in export(after=self.last):
+            self.last = position
+            self.operations.append(json.loads(line)["event_id"])
+
+
+def history(calls: list[Call], followed: list[str] | None = None) -> History:
+    """Put together what was called, what a reader of the trail got, and what the database holds."""
+    positions = {position: json.loads(line) for position, line in export()}
     with reading() as connection:
         assert (
             connection.execute(select(Conversation.id).where(Conversation.audit_outbox.is_not(None))).all()
@@ -105,10 +134,11 @@ def history(calls: list[Call]) -> History:
             sequence=one["sequence"],
             previous=one["previous_customer_id"],
             new=one["new_customer_id"],
+            position=position,
         )
-        for one in trail()
+        for position, one in positions.items()
     ]
     links = {
         str(row.id): Link(str(row.customer_id) if row.customer_id else None, row.link_version) for row in rows
     }
-    return History(calls, events, links)
+    return History(calls, events, links, followed)
