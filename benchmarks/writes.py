@@ -176,13 +176,15 @@ def _link(conversations: int) -> Callable[[], None]:
 
 def link(number: int) -> None:
     """Link one conversation to the customer that its identifier matches."""
-    service.link(
-        conversation_id=dataset.conversation_id(number),
-        customer_id=dataset.customer_id(number),
-        actor_id=dataset.operator_id(0),
-        reason="the benchmark says so",
-        seen_version=0,
-        operation_id=uuid4(),
+    service.change(
+        service.Request(
+            conversation_id=dataset.conversation_id(number),
+            customer_id=dataset.customer_id(number),
+            actor_id=dataset.operator_id(0),
+            reason="the benchmark says so",
+            seen_version=0,
+            operation_id=uuid4(),
+        )
     )
 
 

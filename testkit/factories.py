@@ -95,30 +95,22 @@ class Desk:
 
     def link(self, conversation_id: UUID, customer_id: UUID | None = None, **changes: Any) -> service.Outcome:
         """Link as the operator, creating the customer if none is given."""
-        version = link_state(conversation_id).link_version
-        arguments: dict[str, Any] = {
-            "customer_id": customer_id,
-            "create": customer_id is None,
-            "actor_id": self.operator.id,
-            "reason": "said so on the phone",
-            "seen_version": version,
-            "operation_id": uuid4(),
-            **changes,
-        }
-        return service.link(conversation_id=conversation_id, **arguments)
+        asked = {"customer_id": customer_id, "create": customer_id is None}
+        return self._change(conversation_id, {"reason": "said so on the phone", **asked, **changes})
 
     def unlink(self, conversation_id: UUID, **changes: Any) -> service.Outcome:
         """Unlink as the operator."""
-        version = link_state(conversation_id).link_version
-        arguments: dict[str, Any] = {
+        return self._change(
+            conversation_id, {"reason": "was another", "unlink": True, "confirmed": True, **changes}
+        )
+
+    def _change(self, conversation_id: UUID, asked: dict[str, Any]) -> service.Outcome:
+        default = {
             "actor_id": self.operator.id,
-            "reason": "was somebody else",
-            "seen_version": version,
+            "seen_version": link_state(conversation_id).link_version,
             "operation_id": uuid4(),
-            "confirm": True,
-            **changes,
         }
-        return service.unlink(conversation_id=conversation_id, **arguments)
+        return service.change(service.Request(conversation_id=conversation_id, **{**default, **asked}))
 
     def customer(self, sender: str) -> UUID:
         """Put somebody on record, not linked to anything in the end: there is no other way to create one."""
@@ -141,11 +133,11 @@ def checkpointed(cli: FlaskCliRunner, desk: Desk, path: Path) -> Path:
     customers = [desk.customer(f"39333000000{number}") for number in range(3)]
     conversations = [desk.conversation(f"39333123456{number}") for number in range(3)]
     for number in range(12):
-        desk.link(conversations[number % 3], customers[(number // 3) % 3], overwrite=True)
+        desk.link(conversations[number % 3], customers[(number // 3) % 3], confirmed=True)
     heal()  # on a busy machine the trail may have been too slow
     path.write_text(run(cli, "audit", "checkpoint") + "\n")
     for conversation_id in conversations[:2]:
-        desk.link(conversation_id, customers[1], overwrite=True)
+        desk.link(conversation_id, customers[1], confirmed=True)
     heal()
     return path
 

@@ -10,7 +10,7 @@ are never read from one that hasn't replayed them (docs/decisions/0010).
 from console.database.engines import EVERY_INSTRUCTOR, db, init_app, work_for
 from console.database.ownership import NotOwner, NotScrubbed, append_only_lifted, owning, scrub
 from console.database.probes import missing_columns, take_room
-from console.database.statements import insert_ignoring, json_append, json_rows, json_text
+from console.database.statements import insert_ignoring, insert_numbered, json_append, json_rows, json_text
 from console.database.transactions import (
     TransactionLost,
     ingesting,
@@ -37,6 +37,7 @@ __all__ = [
     "ingesting",
     "init_app",
     "insert_ignoring",
+    "insert_numbered",
     "json_append",
     "json_rows",
     "json_text",

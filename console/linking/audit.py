@@ -7,19 +7,17 @@ conversation's outbox, in the same transaction, and is moved later. Nothing here
 import json
 import random
 import time
-from dataclasses import dataclass
-from datetime import UTC, datetime
-from enum import StrEnum
 from functools import cache
 from typing import Any
 from uuid import UUID
 
 import structlog
 from prometheus_client import Counter
-from sqlalchemy import Connection, Executable, String, bindparam, cast, insert, select, update
+from sqlalchemy import Connection, Executable, String, bindparam, cast, select, update
 from sqlalchemy.exc import IntegrityError
 
-from console.database import TransactionLost, json_append, savepoint, writing
+from console.database import TransactionLost, insert_numbered, json_append, savepoint, writing
+from console.linking.events import UNREADABLE, Event
 from console.models import AuditCounter, AuditEvent, Conversation
 
 log = structlog.get_logger()
@@ -34,73 +32,11 @@ MAX_FAILING_SECONDS = 10
 _failed_moves = Counter("console_audit_move_failures", "Audit events that stayed in their outbox for now.")
 
 
-class EventName(StrEnum):
-    """What happened to a conversation's link."""
-
-    LINKED = "conversation.customer_linked"
-    RELINKED = "conversation.customer_relinked"
-    UNLINKED = "conversation.customer_unlinked"
-
-    @property
-    def change(self) -> str:
-        """Return what was done, in one word."""
-        return self.removeprefix("conversation.customer_")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Event:
-    """One link write, in the order its JSON line has."""
-
-    event_id: UUID
-    event_name: EventName
-    conversation_id: UUID
-    instructor_id: UUID
-    sequence: int
-    actor_type: str = "human"
-    actor_id: UUID
-    timestamp: datetime
-    previous_customer_id: UUID | None
-    new_customer_id: UUID | None
-    reason: str
-    context: dict[str, Any]
-
-    @property
-    def customer_ids(self) -> list[UUID]:
-        """Return the customers that the event names."""
-        return [id_ for id_ in (self.previous_customer_id, self.new_customer_id) if id_]
-
-    def to_json(self) -> str:
-        """Return the event as one JSON object on one line, in ASCII: nothing in it reads as a line's end."""
-        return json.dumps({name: _plain(getattr(self, name)) for name in FIELDS})
-
-    @classmethod
-    def from_dict(cls, fields: dict[str, Any]) -> "Event":
-        """Read an event back; one of UNREADABLE for anything else."""
-        return cls(
-            event_id=UUID(fields["event_id"]),
-            event_name=EventName(fields["event_name"]),
-            conversation_id=UUID(fields["conversation_id"]),
-            instructor_id=UUID(fields["instructor_id"]),
-            sequence=int(fields["sequence"]),
-            actor_type=fields["actor_type"],
-            actor_id=UUID(fields["actor_id"]),
-            timestamp=datetime.fromisoformat(fields["timestamp"]),
-            previous_customer_id=_id(fields["previous_customer_id"]),
-            new_customer_id=_id(fields["new_customer_id"]),
-            reason=fields["reason"],
-            context=fields["context"],
-        )
-
-
-FIELDS = tuple(Event.__dataclass_fields__)
-UNREADABLE = (AttributeError, KeyError, TypeError, ValueError)
-"""What reading anything but an event raises."""
-
-
 class NotRecorded(Exception):
     """The trail passed over an event without an error."""
 
 
+# Built once: building them anew would be half the cost of a write.
 _WAITING = (
     select(cast(Conversation.audit_outbox, String))
     .where(Conversation.id == bindparam("asked_id"), Conversation.audit_outbox.is_not(None))
@@ -113,6 +49,18 @@ _KEEP = (
 )
 
 
+@cache
+def _insert(dialect: str) -> Executable:
+    next_position = select(AuditCounter.position + 1).scalar_subquery()
+    return insert_numbered(dialect, AuditEvent, position=next_position)
+
+
+@cache
+def _append(dialect: str) -> Executable:
+    outbox = json_append(dialect, Conversation.audit_outbox, bindparam("event", type_=String()))
+    return update(Conversation).where(Conversation.id == bindparam("asked_id")).values(audit_outbox=outbox)
+
+
 def record(connection: Connection, event: Event, *, waiting: str | None) -> None:
     """Put a write's event into the trail, after the events that wait in its conversation's outbox.
 
@@ -123,7 +71,7 @@ def record(connection: Connection, event: Event, *, waiting: str | None) -> None
         with savepoint(connection, wait_ms=MAX_WAIT_MS):
             if waiting is not None:
                 _move(connection, event.conversation_id, waiting)
-            _insert(connection, event)
+            _record(connection, event)
     except TransactionLost:
         raise
     except Exception as error:  # whatever it is, the write stands and its event waits (CM-2.5)
@@ -151,8 +99,8 @@ def move(conversation_id: UUID) -> bool:
 def drain() -> tuple[int, int]:
     """Move all waiting events; return how many conversations' outboxes were emptied, and how many not.
 
-    Each conversation is a transaction of its own, and none has a place in the order: a bad one holds back no
-    other. Gives up once moves have failed for MAX_FAILING_SECONDS: a locked trail may have many waiting.
+    Each conversation has a transaction of its own, and the order is random, so a bad one holds back no other.
+    Gives up once moves have failed for MAX_FAILING_SECONDS: a locked trail may have many waiting.
     """
     waiting = select(Conversation.id).where(Conversation.audit_outbox.is_not(None))
     with writing(wait_ms=MAX_MOVE_MS) as connection:
@@ -170,17 +118,12 @@ def drain() -> tuple[int, int]:
     return moved, len(conversation_ids) - moved
 
 
-def read_outbox(outbox: str) -> Any:
-    """Read an outbox as it is stored: a list of events, unless it is damaged."""
-    try:
-        return json.loads(outbox)
-    except ValueError:
-        return outbox
-
-
 def _move(connection: Connection, conversation_id: UUID, outbox: str) -> list[Any]:
-    """Insert what an outbox holds, in its order, and empty it; return what has to stay in it."""
-    held = read_outbox(outbox)
+    """Record what an outbox holds, in its order, and empty it; return what has to stay in it."""
+    try:
+        held = json.loads(outbox)
+    except ValueError:
+        held = outbox  # damaged: it stays as it is, in a list
     items = held if isinstance(held, list) else [held]
     stuck = [item for item in items if not _moved(connection, conversation_id, item)]
     if stuck != held or not stuck:
@@ -189,7 +132,7 @@ def _move(connection: Connection, conversation_id: UUID, outbox: str) -> list[An
 
 
 def _moved(connection: Connection, conversation_id: UUID, item: Any) -> bool:
-    """Insert an item of an outbox; say whether it is in the trail now. What can't be read stays out of it."""
+    """Record an item of an outbox; say whether it is in the trail now. Anything but an event stays out."""
     try:
         event = Event.from_dict(item)
     except UNREADABLE:
@@ -198,13 +141,18 @@ def _moved(connection: Connection, conversation_id: UUID, item: Any) -> bool:
         return False
     try:
         with connection.begin_nested():
-            _insert(connection, event)
-    except IntegrityError:
-        return _is_there(connection, event)
+            _record(connection, event)
+    except IntegrityError:  # it is there already, or another has its id or sequence
+        same = (
+            AuditEvent.event_id == event.event_id,
+            AuditEvent.conversation_id == event.conversation_id,
+            AuditEvent.sequence == event.sequence,
+        )
+        return connection.scalar(select(AuditEvent.event_id).where(*same)) is not None
     return True
 
 
-def _insert(connection: Connection, event: Event) -> None:
+def _record(connection: Connection, event: Event) -> None:
     row = {
         "event_id": event.event_id,
         "conversation_id": event.conversation_id,
@@ -214,51 +162,11 @@ def _insert(connection: Connection, event: Event) -> None:
     }
     # The drivers count the rows; SQLAlchemy keeps the count of an INSERT only when asked.
     options = {"preserve_rowcount": True}
-    inserted = connection.execute(_insertion(connection.dialect.name), row, execution_options=options)
-    if inserted.rowcount != 1:
+    if connection.execute(_insert(connection.dialect.name), row, execution_options=options).rowcount != 1:
         raise NotRecorded
-
-
-@cache
-def _insertion(dialect: str) -> Executable:
-    """Return the INSERT of an event. On PostgreSQL a trigger gives the position, on SQLite it checks it."""
-    statement = insert(AuditEvent).inline()
-    if dialect == "postgresql":
-        return statement
-    return statement.values(position=select(AuditCounter.position + 1).scalar_subquery())
-
-
-@cache
-def _append(dialect: str) -> Executable:
-    event = bindparam("event", type_=String())
-    return (
-        update(Conversation)
-        .where(Conversation.id == bindparam("asked_id"))
-        .values(audit_outbox=json_append(dialect, Conversation.audit_outbox, event))
-    )
-
-
-def _is_there(connection: Connection, event: Event) -> bool:
-    """Say whether the trail has this event already, and not another with its id or sequence."""
-    found = select(AuditEvent.event_id).where(
-        AuditEvent.event_id == event.event_id,
-        AuditEvent.conversation_id == event.conversation_id,
-        AuditEvent.sequence == event.sequence,
-    )
-    return connection.scalar(found) is not None
 
 
 def _not_moved(conversation_id: UUID, why: str) -> bool:
     _failed_moves.inc()
     log.error("audit_move_failed", conversation_id=str(conversation_id), why=why)
     return False
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, datetime):
-        return value.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
-    return str(value) if isinstance(value, UUID) else value
-
-
-def _id(value: str | None) -> UUID | None:
-    return None if value is None else UUID(value)

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
-from console.linking.tombstones import line_digest
+from console.linking.events import line_digest
 
 DIGEST_CHARACTERS = 64
 
@@ -19,25 +19,35 @@ class Checkpoint:
     sha256: str
 
 
+class _Trail:
+    """Lines that are read one after the other, and their digest so far."""
+
+    def __init__(self, lines: Iterable[str]) -> None:
+        self._lines = iter(lines)
+        self._position = 0
+        self._digest = hashlib.sha256()
+
+    def read(self, until: int | None = None) -> Checkpoint:
+        """Read up to a position, or to the end, and return the checkpoint there."""
+        for line in islice(self._lines, None if until is None else until - self._position):
+            self._digest.update(f"{line_digest(line)}\n".encode())
+            self._position += 1
+        return Checkpoint(self._position, self._digest.hexdigest())
+
+
 def take(lines: Iterable[str]) -> Checkpoint:
     """Return the checkpoint of a trail that consists of these lines."""
-    position, digest = 0, hashlib.sha256()
-    for line in lines:
-        digest.update(_entry(line))
-        position += 1
-    return Checkpoint(position, digest.hexdigest())
+    return _Trail(lines).read()
 
 
 def problems(lines: Iterable[str], checkpoints: Sequence[Checkpoint]) -> Iterator[str]:
     """Give what is wrong for each checkpoint that the trail's lines don't agree with."""
-    position, digest, rest = 0, hashlib.sha256(), iter(lines)
+    trail = _Trail(lines)
     for checkpoint in sorted(checkpoints, key=lambda checkpoint: checkpoint.position):
-        for line in islice(rest, checkpoint.position - position):
-            digest.update(_entry(line))
-            position += 1
-        if position < checkpoint.position:
-            yield f"checkpoint {checkpoint.position}: the trail has only {position} events"
-        elif digest.hexdigest() != checkpoint.sha256:
+        found = trail.read(checkpoint.position)
+        if found.position < checkpoint.position:
+            yield f"checkpoint {checkpoint.position}: the trail has only {found.position} events"
+        elif found != checkpoint:
             yield (
                 f"checkpoint {checkpoint.position}: an event up to it was changed, removed, inserted or moved"
             )
@@ -45,10 +55,10 @@ def problems(lines: Iterable[str], checkpoints: Sequence[Checkpoint]) -> Iterato
 
 def read(text: str) -> list[Checkpoint]:
     """Read checkpoints, one JSON object a line, as the command prints them; ValueError for anything else."""
-    lines = [line for line in text.splitlines() if line.strip()]
-    if not lines:
+    checkpoints = [_read(line) for line in text.splitlines() if line.strip()]
+    if not checkpoints:
         raise ValueError("there is no checkpoint in it")
-    return [_read(line) for line in lines]
+    return checkpoints
 
 
 def _read(line: str) -> Checkpoint:
@@ -60,7 +70,3 @@ def _read(line: str) -> Checkpoint:
     if type(position) is not int or position < 0 or len(sha256) != DIGEST_CHARACTERS:
         raise ValueError("a checkpoint takes a position of 0 or more and 64 hex digits")
     return Checkpoint(position, sha256)
-
-
-def _entry(line: str) -> bytes:
-    return f"{line_digest(line)}\n".encode()

@@ -13,8 +13,8 @@ import click
 from console.commands import UUID_PARAM, Failure, Group
 from console.database import now
 from console.linking import audit, checkpoints, history, verification
+from console.linking.events import MOMENT
 
-MOMENT = "%Y-%m-%dT%H:%M:%S.%fZ"
 T = TypeVar("T")
 
 audit_group = Group("audit", help="The audit trail.")
@@ -41,9 +41,7 @@ def drain() -> None:
     moved, failed = audit.drain()
     click.echo(f"moved {moved}")
     if failed:
-        raise Failure(
-            f"{failed} conversations keep their events for now: see the log, mend it, and drain again"
-        )
+        raise Failure(f"{failed} conversations keep their events: fix what the log says, and drain again")
 
 
 @audit_group.command("checkpoint")

@@ -1,4 +1,4 @@
-"""What reads the audit trail (CM-2.5): to show it, to export it, and to tell how much of it waits."""
+"""What reads the audit trail (CM-2.5): to show it, to export it, and to say how much of it waits."""
 
 import json
 from collections.abc import Iterator
@@ -10,8 +10,7 @@ from sqlalchemy import Connection, bindparam, func, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from console.database import json_text, reading
-from console.linking.audit import UNREADABLE, Event
-from console.linking.tombstones import Tombstone, read_tombstone
+from console.linking.events import UNREADABLE, Event, Tombstone, read
 from console.models import AuditEvent, Conversation
 
 log = structlog.get_logger()
@@ -52,9 +51,9 @@ def export(*, after: int = 0, instructor_id: UUID | None = None) -> Iterator[tup
 
 
 def size() -> int:
-    """Return how many events the trail has."""
+    """Return how many events the trail has, to judge how long reading it takes."""
     with reading() as connection:
-        return connection.scalars(select(func.count()).select_from(AuditEvent)).one()
+        return connection.scalar(select(func.max(AuditEvent.position))) or 0
 
 
 def history(
@@ -68,8 +67,7 @@ def history(
     sequences = {*range(max(1, version - MAX_SHOWN + 1), version + 1), seen or version}
     try:
         asked = {"conversation_id": conversation_id, "sequences": sorted(sequences)}
-        lines = connection.scalars(_HISTORY, asked)
-        events = [read_tombstone(line) or Event.from_dict(json.loads(line)) for line in lines]
+        events = [read(line) for line in connection.scalars(_HISTORY, asked)]
         events += [Event.from_dict(fields) for fields in json.loads(outbox or "[]")]
     except (SQLAlchemyError, *UNREADABLE) as error:
         connection.rollback()

@@ -1,8 +1,7 @@
 """The linking desk: the pages and forms through which people link, relink and unlink."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -147,13 +146,10 @@ def link(conversation_id: UUID) -> ResponseReturnValue:
     form = LinkForm()
     if "search" in request.form:
         return _form_page(conversation_id, form, Answer(keep_precondition=True))
-    change = partial(
-        service.link,
-        customer_id=as_uuid(form.customer_id.data),
-        create=form.create.data,
-        overwrite=form.overwrite.data,
+    customer_id, create = as_uuid(form.customer_id.data), form.create.data
+    return _write(
+        conversation_id, form, customer_id=customer_id, create=create, confirmed=form.overwrite.data
     )
-    return _write(conversation_id, form, change)
 
 
 @blueprint.post("/links/<id:conversation_id>/unlink")
@@ -161,25 +157,20 @@ def link(conversation_id: UUID) -> ResponseReturnValue:
 def unlink(conversation_id: UUID) -> ResponseReturnValue:
     """Take the customer away, as the person asked."""
     form = UnlinkForm()
-    return _write(conversation_id, form, partial(service.unlink, confirm=form.confirm.data))
+    return _write(conversation_id, form, unlink=True, confirmed=form.confirm.data)
 
 
-def _write(conversation_id: UUID, form: WriteForm, change: Callable[..., Outcome]) -> ResponseReturnValue:
+def _write(conversation_id: UUID, form: WriteForm, **asked: Any) -> ResponseReturnValue:
     """Check what came, ask the service, and show what came of it; what was typed is never lost."""
     if form.lacks_precondition:
         return _form_page(conversation_id, form, Answer(428, _WITHOUT_PRECONDITION))
     if not form.validate():
         notice = _DAMAGED if form.damaged else None
         return _form_page(conversation_id, form, Answer(422, notice, keep_precondition=not form.damaged))
+    asked |= {"seen_version": form.seen, "operation_id": as_uuid(form.operation_id.data)}
+    asked |= {"actor_id": actor().id, "reason": form.reason.data, "context": {"request_id": g.request_id}}
     try:
-        outcome = change(
-            conversation_id=conversation_id,
-            actor_id=actor().id,
-            reason=form.reason.data,
-            seen_version=form.seen,
-            operation_id=as_uuid(form.operation_id.data),
-            context={"request_id": g.request_id},
-        )
+        outcome = service.change(service.Request(conversation_id=conversation_id, **asked))
     except service.ConversationNotFound:
         abort(404)
     except service.NotAllowed:

@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 from uuid import UUID
@@ -15,13 +15,13 @@ from sqlalchemy.exc import IntegrityError
 
 from console.database import TransactionLost, insert_ignoring, new_id, now, writing
 from console.linking import audit
+from console.linking.events import Event, EventName
 from console.linking.state import State, read_state
 from console.models import Conversation, Customer, LinkOperation
 from console.permissions import GRANTS, Permission, Role
 from console.text import reason_fault
 
 log = structlog.get_logger()
-
 
 FOREIGN_KEY_VIOLATION = "23503"
 """PostgreSQL's SQLSTATE."""
@@ -60,7 +60,7 @@ class ReasonMissing(LinkError):
 
 
 class LinkChanged(LinkError):
-    """Somebody changed the link since the version that the actor saw."""
+    """The link was changed since the version that the actor saw."""
 
 
 class NotConfirmed(LinkError):
@@ -78,24 +78,36 @@ class _Unchanged(Exception):
 _writes = Counter("console_link_writes", "Requests to change a link, and why refused.", ["outcome", "why"])
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """What somebody asks for: a customer, one to be created, or (neither) no customer."""
+    """What an operator asks for: a customer, `create` one, or `unlink`; exactly one of the three."""
 
     conversation_id: UUID
-    customer_id: UUID | None
-    create: bool
+    customer_id: UUID | None = None
+    create: bool = False
+    unlink: bool = False
     actor_id: UUID
     reason: str
     seen_version: int
     operation_id: UUID
-    confirmed: bool
-    context: Mapping[str, Any]
+    confirmed: bool = False
+    """Whether a customer that is linked may be replaced or removed."""
+    context: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Refuse a request for anything but one of the three."""
+        if (self.customer_id is not None) + self.create + self.unlink != 1:
+            raise ValueError("a customer, create or unlink")
+
+    @property
+    def outcome(self) -> Outcome:
+        """Return what it comes to where it is done."""
+        return Outcome.UNLINKED if self.unlink else Outcome.LINKED
 
     @property
     def digest(self) -> str:
         """Return the SHA-256 of the content that the operation id belongs to (CM-2.3)."""
-        kind = "create" if self.create else "link" if self.customer_id else "unlink"
+        kind = "create" if self.create else "unlink" if self.unlink else "link"
         customer_id = self.customer_id and str(self.customer_id)
         content = [str(self.actor_id), str(self.conversation_id), kind, customer_id, self.reason]
         return hashlib.sha256(json.dumps([*content, self.seen_version]).encode()).hexdigest()
@@ -109,112 +121,60 @@ _CHANGE_LINK = (
 _DIGEST = select(LinkOperation.digest).where(LinkOperation.operation_id == bindparam("operation_id"))
 
 
-def link(
-    *,
-    conversation_id: UUID,
-    customer_id: UUID | None,
-    create: bool = False,
-    actor_id: UUID,
-    reason: str,
-    seen_version: int,
-    operation_id: UUID,
-    overwrite: bool = False,
-    context: Mapping[str, Any] | None = None,
-) -> Outcome:
-    """Link a conversation to a customer of its instructor, or with `create` to one made from its identifier.
+def change(request: Request) -> Outcome:
+    """Link a conversation to a customer of its instructor, or unlink it (CM-2.3).
 
     One transaction, one compare-and-set on `seen_version`, one event. A repeat of the same operation answers
     as the first did. Raises a LinkError where nothing was written.
     """
-    if create == (customer_id is not None):
-        raise ValueError("either a customer or create")
-    return _counted(
-        Request(
-            conversation_id,
-            customer_id,
-            create,
-            actor_id,
-            reason,
-            seen_version,
-            operation_id,
-            overwrite,
-            context or {},
-        )
-    )
-
-
-def unlink(
-    *,
-    conversation_id: UUID,
-    actor_id: UUID,
-    reason: str,
-    seen_version: int,
-    operation_id: UUID,
-    confirm: bool = False,
-    context: Mapping[str, Any] | None = None,
-) -> Outcome:
-    """Take a conversation's customer away; as `link` in everything else."""
-    return _counted(
-        Request(
-            conversation_id, None, False, actor_id, reason, seen_version, operation_id, confirm, context or {}
-        )
-    )
-
-
-def _counted(request: Request) -> Outcome:
     try:
         if reason_fault(request.reason):
             raise ReasonMissing
-        outcome, counted_as = _change(request)
+        try:
+            done = _write(request)
+        except TransactionLost as lost:  # by the trail, which may fail without stopping a write (CM-2.5)
+            done = _write(request, past_the_trail=str(lost))
     except LinkError as error:
         _count("refused", type(error).__name__)
         raise
-    _count(counted_as, "")
-    return outcome
+    except _Unchanged:
+        _count("unchanged")
+        return Outcome.UNCHANGED
+    _count(done)
+    return request.outcome
 
 
-def _count(outcome: str, why: str) -> None:
+def _count(outcome: str, why: str = "") -> None:
     try:
         _writes.labels(outcome, why).inc()
     except Exception as error:  # a write that is committed is answered as one, whatever fails after it
         log.error("write_not_counted", kind=type(error).__name__)
 
 
-def _change(request: Request) -> tuple[Outcome, str]:
-    """Make the change; return what is said of it, and what it counts as."""
-    try:
-        try:
-            return _write(request)
-        except TransactionLost as lost:  # by the trail, which may fail without stopping a write (CM-2.5)
-            return _write(request, past_the_trail=str(lost))
-    except _Unchanged:
-        return Outcome.UNCHANGED, "unchanged"
-
-
-def _write(request: Request, *, past_the_trail: str = "") -> tuple[Outcome, str]:
-    """Check and write in one transaction, of which nothing stays where the request is refused."""
+def _write(request: Request, *, past_the_trail: str = "") -> str:
+    """Check and write in one transaction, and return what was done; nothing stays where it is refused."""
     with writing() as connection:
         state = _load(connection, request)
         if not _claim(connection, state, request):
-            return _repeated(connection, request), "repeated"
+            if connection.scalar(_DIGEST, {"operation_id": request.operation_id}) != request.digest:
+                raise OperationReused
+            return "repeated"
         if state.link_version != request.seen_version:
             raise LinkChanged
         if request.customer_id == state.customer_id and not request.create:
             raise _Unchanged
         if request.customer_id != state.asked_customer_id:
             raise CustomerNotFound
-        if state.customer_id and not request.confirmed:
-            if request.create:
-                _require_creatable(connection, state)
-            raise NotConfirmed
         customer_id = _create_customer(connection, state) if request.create else request.customer_id
+        if state.customer_id and not request.confirmed:
+            raise NotConfirmed
         event = _event(state, request, customer_id)
         _set_customer(connection, event)
         if past_the_trail:
             audit.append(connection, event, why=past_the_trail)
         else:  # the last statement, as it holds the trail's counter until the commit
             audit.record(connection, event, waiting=state.outbox)
-    return _outcome(request), event.event_name.change
+    return event.event_name.change
 
 
 def _load(connection: Connection, request: Request) -> State:
@@ -243,34 +203,6 @@ def _claim(connection: Connection, state: State, request: Request) -> bool:
     return insert_ignoring(connection, LinkOperation, [operation], ["operation_id"]).rowcount == 1
 
 
-def _repeated(connection: Connection, request: Request) -> Outcome:
-    """Answer a repeat as its first was answered; refuse the id of another content (CM-2.3)."""
-    if connection.scalar(_DIGEST, {"operation_id": request.operation_id}) != request.digest:
-        raise OperationReused
-    return _outcome(request)
-
-
-def _outcome(request: Request) -> Outcome:
-    return Outcome.LINKED if request.create or request.customer_id else Outcome.UNLINKED
-
-
-def _require_creatable(connection: Connection, state: State) -> None:
-    if state.normalized_identifier is None or _own_customer(connection, state):
-        raise CustomerNotCreatable
-
-
-def _own_customer(connection: Connection, state: State) -> UUID | None:
-    """Return the customer who has the conversation's own identifier, if there is one."""
-    found: UUID | None = connection.scalar(
-        select(Customer.id).where(
-            Customer.instructor_id == state.instructor_id,
-            Customer.channel == state.channel,
-            Customer.normalized_identifier == state.normalized_identifier,
-        )
-    )
-    return found
-
-
 def _create_customer(connection: Connection, state: State) -> UUID:
     """Create the customer of the conversation's own identifier; the constraint settles a race."""
     if state.normalized_identifier is None:
@@ -289,7 +221,7 @@ def _create_customer(connection: Connection, state: State) -> UUID:
     return customer_id
 
 
-def _set_customer(connection: Connection, event: audit.Event) -> None:
+def _set_customer(connection: Connection, event: Event) -> None:
     """Set the customer and raise the version, if it is still the one that the person saw (CM-2.3)."""
     change = {
         "asked_id": event.conversation_id,
@@ -302,17 +234,17 @@ def _set_customer(connection: Connection, event: audit.Event) -> None:
     except IntegrityError as error:
         if getattr(error.orig, "sqlstate", None) != FOREIGN_KEY_VIOLATION:
             raise
-        raise CustomerNotFound from None  # erased after it was read; SQLite lets nobody write in between
+        raise CustomerNotFound from None  # erased after it was read; SQLite has one writer at a time
     if changed != 1:
         raise LinkChanged
 
 
-def _event(state: State, request: Request, customer_id: UUID | None) -> audit.Event:
+def _event(state: State, request: Request, customer_id: UUID | None) -> Event:
     if customer_id is None:
-        name = audit.EventName.UNLINKED
+        name = EventName.UNLINKED
     else:
-        name = audit.EventName.RELINKED if state.customer_id else audit.EventName.LINKED
-    return audit.Event(
+        name = EventName.RELINKED if state.customer_id else EventName.LINKED
+    return Event(
         event_id=request.operation_id,
         event_name=name,
         conversation_id=state.id,

@@ -41,9 +41,9 @@ _STATE = (
         Conversation.customer_identifier,
         Conversation.customer_id,
         Conversation.link_version,
-        cast(Conversation.audit_outbox, String),
+        cast(Conversation.audit_outbox, String).label("outbox"),
         Membership.role,
-        Customer.id,
+        Customer.id.label("asked_customer_id"),
     )
     .join(Membership, Membership.instructor_id == Conversation.instructor_id)
     .join(User, and_(User.id == Membership.user_id, User.active.is_(True)))
@@ -69,4 +69,4 @@ def read_state(
     """
     asked = {"asked_id": conversation_id, "asked_customer_id": customer_id, "actor_id": actor_id}
     row = connection.execute(_STATE, asked).one_or_none()
-    return State(*row) if row else None
+    return State(**row._mapping) if row else None

@@ -3,7 +3,6 @@
 import json
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -11,11 +10,12 @@ from uuid import UUID
 from sqlalchemy import CompoundSelect, Connection, Row, String, cast, func, or_, select, union
 
 from console.database import reading
-from console.linking.audit import UNREADABLE, Event
-from console.linking.tombstones import Tombstone, read_tombstone
+from console.linking.events import UNREADABLE, Event, Tombstone, read, read_tombstone
 from console.models import AuditCounter, AuditEvent, Conversation
 
 CHUNK = 500
+
+AnyRow = Row[*tuple[Any, ...]]
 
 
 def verify() -> Iterator[tuple[UUID, str | None]]:
@@ -46,15 +46,6 @@ def gaps() -> Iterator[str]:
             yield f"the trail ends at position {last}, and the last position given is {given}"
 
 
-def _concerned() -> CompoundSelect[Any]:
-    touched = or_(
-        Conversation.link_version != 0,
-        Conversation.customer_id.is_not(None),
-        Conversation.audit_outbox.is_not(None),
-    )
-    return union(select(Conversation.id).where(touched), select(AuditEvent.conversation_id))
-
-
 def tombstones() -> Iterator[tuple[int, datetime]]:
     """Give each tombstone's position, and when its event was erased."""
     statement = select(AuditEvent.position, AuditEvent.event).where(AuditEvent.event.like('{"erased"%'))
@@ -62,6 +53,15 @@ def tombstones() -> Iterator[tuple[int, datetime]]:
         for row in connection.execute(statement.order_by(AuditEvent.position)):
             if tombstone := read_tombstone(row.event):
                 yield row.position, tombstone.erased
+
+
+def _concerned() -> CompoundSelect[Any]:
+    touched = or_(
+        Conversation.link_version != 0,
+        Conversation.customer_id.is_not(None),
+        Conversation.audit_outbox.is_not(None),
+    )
+    return union(select(Conversation.id).where(touched), select(AuditEvent.conversation_id))
 
 
 def _verify(connection: Connection, conversation_ids: Sequence[UUID]) -> Iterator[tuple[UUID, str | None]]:
@@ -75,77 +75,79 @@ def _verify(connection: Connection, conversation_ids: Sequence[UUID]) -> Iterato
     found = connection.execute(select(*columns).where(Conversation.id.in_(conversation_ids)))
     conversations = {row.id: row for row in found}
     trail = defaultdict(list)
-    for row in connection.execute(
-        select(AuditEvent.__table__).where(AuditEvent.conversation_id.in_(conversation_ids))
-    ):
+    events = select(AuditEvent.__table__).where(AuditEvent.conversation_id.in_(conversation_ids))
+    for row in connection.execute(events):
         trail[row.conversation_id].append(row)
-    taken = _in_trail(connection, [row.outbox for row in conversations.values() if row.outbox])
+    waiting = {row.id: _read_outbox(row.outbox) for row in conversations.values()}
+    taken = _in_trail(connection, [event.event_id for outbox in waiting.values() for event in outbox or ()])
     for conversation_id in conversation_ids:
-        yield conversation_id, _problem(conversations.get(conversation_id), trail[conversation_id], taken)
+        conversation, outbox = conversations.get(conversation_id), waiting.get(conversation_id, [])
+        yield conversation_id, _problem(conversation, trail[conversation_id], outbox, taken)
 
 
-def _in_trail(connection: Connection, outboxes: Sequence[str]) -> dict[UUID, tuple[UUID, int]]:
-    """Return the conversation and sequence that the trail has for each id of the waiting events."""
-    ids = []
-    for outbox in outboxes:
-        with suppress(*UNREADABLE):  # named where its conversation is looked at
-            ids += [Event.from_dict(fields).event_id for fields in json.loads(outbox)]
+def _read_outbox(outbox: str | None) -> list[Event] | None:
+    """Read what waits; None where that isn't events."""
+    try:
+        return [Event.from_dict(fields) for fields in json.loads(outbox or "[]")]
+    except UNREADABLE:
+        return None
+
+
+def _in_trail(connection: Connection, event_ids: Sequence[UUID]) -> dict[UUID, tuple[UUID, int]]:
+    """Return the conversation and sequence that the trail has for each of these ids."""
     columns = (AuditEvent.event_id, AuditEvent.conversation_id, AuditEvent.sequence)
     return {
         row.event_id: (row.conversation_id, row.sequence)
-        for start in range(0, len(ids), CHUNK)
+        for start in range(0, len(event_ids), CHUNK)
         for row in connection.execute(
-            select(*columns).where(AuditEvent.event_id.in_(ids[start : start + CHUNK]))
+            select(*columns).where(AuditEvent.event_id.in_(event_ids[start : start + CHUNK]))
         )
     }
 
 
 def _problem(
-    conversation: Row[*tuple[Any, ...]] | None,
-    trail: Sequence[Row[*tuple[Any, ...]]],
+    conversation: AnyRow | None,
+    trail: Sequence[AnyRow],
+    waiting: Sequence[Event] | None,
     taken: Mapping[UUID, tuple[UUID, int]],
 ) -> str | None:
-    outbox = conversation.outbox if conversation else None
     try:
-        moved = [read_tombstone(row.event) or Event.from_dict(json.loads(row.event)) for row in trail]
-        waiting = [Event.from_dict(fields) for fields in json.loads(outbox or "[]")]
+        moved = [read(row.event) for row in trail]
     except UNREADABLE:
+        waiting = None
+    if waiting is None:
         return "an event can't be read"
     sequences = {row.sequence: row.event_id for row in trail}
     for event in waiting:
-        if taken.get(event.event_id, (event.conversation_id, event.sequence)) != (
-            event.conversation_id,
-            event.sequence,
-        ):
+        place = (event.conversation_id, event.sequence)
+        if taken.get(event.event_id, place) != place:
             return f"the trail holds the id of the waiting event {event.event_id} for another event"
         if sequences.get(event.sequence, event.event_id) != event.event_id:
             return f"the trail holds the sequence of the waiting event {event.event_id} for another event"
     if not all(map(_agree, trail, moved)):
         return "an event's row and its JSON line disagree"
     # An event may still wait in the outbox though it was moved: the next move clears it.
-    there = {event.event_id for event in moved if isinstance(event, Event)}
-    events = [*moved, *(event for event in waiting if event.event_id not in there)]
-    events.sort(key=lambda event: event.sequence)
+    there = {row.event_id for row in trail}
+    events = sorted(
+        [*moved, *(event for event in waiting if event.event_id not in there)],
+        key=lambda event: event.sequence,
+    )
     if conversation is None and not all(isinstance(event, Tombstone) for event in events):
         return "there are events, but no such conversation"
     return _fold(conversation, events)
 
 
-def _fold(conversation: Row[*tuple[Any, ...]] | None, events: Sequence[Event | Tombstone]) -> str | None:
-    """Follow the events in their order. What an erased event left can't be told, and is taken as it was."""
+def _fold(conversation: AnyRow | None, events: Sequence[Event | Tombstone]) -> str | None:
+    """Follow the events in their order. What an erased event left isn't known, and is taken as it was."""
     customer_id, is_known = None, True
     for sequence, event in enumerate(events, start=1):
-        if (
-            isinstance(event, Event)
-            and conversation
-            and _owner(event) != (conversation.id, conversation.instructor_id)
-        ):
-            return f"event {event.sequence} is about another conversation or instructor"
         if event.sequence != sequence:
             return f"event {sequence} is missing or there twice"
         if isinstance(event, Tombstone):
             is_known = False
             continue
+        if conversation and _owner(event) != (conversation.id, conversation.instructor_id):
+            return f"event {sequence} is about another conversation or instructor"
         if is_known and event.previous_customer_id != customer_id:
             return f"event {sequence} replaces a customer that the event before it didn't leave"
         customer_id, is_known = event.new_customer_id, True
@@ -158,7 +160,7 @@ def _fold(conversation: Row[*tuple[Any, ...]] | None, events: Sequence[Event | T
     return None
 
 
-def _agree(row: Row[*tuple[Any, ...]], event: Event | Tombstone) -> bool:
+def _agree(row: AnyRow, event: Event | Tombstone) -> bool:
     """Say whether a row's columns are what its line says."""
     if isinstance(event, Tombstone):
         return (row.conversation_id, row.sequence) == (event.conversation_id, event.sequence)

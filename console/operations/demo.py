@@ -235,19 +235,21 @@ def _link(conversations: list[_Conversation], operators: list[UUID]) -> None:
 def _take_step(conversation: _Conversation, version: int, actor_id: UUID) -> None:
     """Do what operators do with a conversation when its link has `version`."""
     target, reason = conversation.links[version]
-    request: Data = {
-        "conversation_id": conversation.id,
-        "actor_id": actor_id,
-        "reason": reason,
-        "seen_version": version,
-        "operation_id": uuid5(conversation.id, f"link {version + 1}"),
-    }
+    unlink = target == "none"
+    customer_id = None if unlink else _customer(conversation, target)
+    request = service.Request(
+        conversation_id=conversation.id,
+        customer_id=customer_id,
+        create=not (unlink or customer_id),
+        unlink=unlink,
+        actor_id=actor_id,
+        reason=reason,
+        seen_version=version,
+        operation_id=uuid5(conversation.id, f"link {version + 1}"),
+        confirmed=True,
+    )
     try:
-        if target == "none":
-            service.unlink(confirm=True, **request)
-        else:
-            customer_id = _customer(conversation, target)
-            service.link(customer_id=customer_id, create=customer_id is None, overwrite=True, **request)
+        service.change(request)
     except (service.LinkChanged, service.OperationReused):
         return  # A person, or another `flask demo`, was quicker.
     except service.LinkError as error:

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, String, bindparam, case, cast, delete, func, 
 
 from console.database import append_only_lifted, now, owning
 from console.linking import audit
-from console.linking.tombstones import Tombstone, line_digest, read_tombstone
+from console.linking.events import Tombstone, line_digest, read_tombstone
 from console.models import AuditEvent, Conversation, Customer, LinkOperation, Message, RejectedPayload
 from console.person import records
 from console.person.identity import Person

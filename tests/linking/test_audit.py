@@ -88,7 +88,7 @@ def test_the_three_events_follow_one_another(anna: Desk):
     anna.link(conversation_id)
     first = link_state(conversation_id).customer_id
     other = anna.customer("393330000000")
-    anna.link(conversation_id, other, overwrite=True)
+    anna.link(conversation_id, other, confirmed=True)
     anna.unlink(conversation_id)
     told = [
         (

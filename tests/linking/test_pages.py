@@ -415,7 +415,7 @@ def test_the_form_says_when_the_first_message_was_sent_not_when_a_row_was_made(m
 def test_the_history_reads_as_sentences_newest_first(marta: Browser, anna: Desk):
     conversation_id, other = anna.conversation("393331234567"), anna.customer("393330000000")
     anna.link(conversation_id, reason="one")
-    anna.link(conversation_id, other, overwrite=True, reason="two")
+    anna.link(conversation_id, other, confirmed=True, reason="two")
     anna.unlink(conversation_id, reason="three")
     items = marta.get_page(f"/links/{conversation_id}").select(".history li")
     told = [" ".join(item.get_text(" ").split()) for item in items]
@@ -434,7 +434,7 @@ def test_of_a_long_history_the_newest_are_shown_and_what_somebody_saw_long_ago_i
     path = f"/links/{conversation_id}"
     opened = marta.get_page(path)
     for number in range(history.MAX_SHOWN + 2):
-        anna.link(conversation_id, others[(number + 1) % 2], overwrite=True, reason=f"change {number}")
+        anna.link(conversation_id, others[(number + 1) % 2], confirmed=True, reason=f"change {number}")
     page = marta.get_page(path)
     told = [item.get_text(" ") for item in page.select(".history li")]
     assert len(told) == history.MAX_SHOWN

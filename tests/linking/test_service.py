@@ -81,7 +81,7 @@ def test_nothing_else_of_the_conversation_changes(anna: Desk):
 
     before = rest()
     anna.link(conversation_id)
-    anna.link(conversation_id, anna.customer("393330000000"), overwrite=True)
+    anna.link(conversation_id, anna.customer("393330000000"), confirmed=True)
     anna.unlink(conversation_id)
     assert rest() == before
 
@@ -105,7 +105,7 @@ def test_replacing_a_link_takes_explicit_intent(anna: Desk):
     anna.link(conversation_id)
     other = anna.customer("393330000000")
     refused(service.NotConfirmed, anna.link, conversation_id, other)
-    assert anna.link(conversation_id, other, overwrite=True) == Outcome.LINKED
+    assert anna.link(conversation_id, other, confirmed=True) == Outcome.LINKED
     assert link_state(conversation_id).customer_id == other
 
 
@@ -113,7 +113,7 @@ def test_replacing_a_link_takes_explicit_intent(anna: Desk):
 def test_removing_a_link_takes_explicit_intent(anna: Desk):
     conversation_id = anna.conversation("393331234567")
     anna.link(conversation_id)
-    refused(service.NotConfirmed, anna.unlink, conversation_id, confirm=False)
+    refused(service.NotConfirmed, anna.unlink, conversation_id, confirmed=False)
     assert anna.unlink(conversation_id) == Outcome.UNLINKED
     assert link_state(conversation_id).customer_id is None
 
@@ -124,7 +124,7 @@ def test_a_link_is_changed_only_over_the_version_that_was_seen(anna: Desk):
     anna.link(conversation_id)
     other = anna.customer("393330000000")
     for seen in (0, 2, 99):
-        refused(service.LinkChanged, anna.link, conversation_id, other, overwrite=True, seen_version=seen)
+        refused(service.LinkChanged, anna.link, conversation_id, other, confirmed=True, seen_version=seen)
 
 
 @pytest.mark.shows("CM-2.3.4", "T4.4")
@@ -133,14 +133,14 @@ def test_there_and_back_again_counts_as_changed(anna: Desk):
     anna.link(conversation_id)
     first = link_state(conversation_id)
     other = anna.customer("393330000000")
-    anna.link(conversation_id, other, overwrite=True)
-    anna.link(conversation_id, first.customer_id, overwrite=True)
+    anna.link(conversation_id, other, confirmed=True)
+    anna.link(conversation_id, first.customer_id, confirmed=True)
     refused(
         service.LinkChanged,
         anna.link,
         conversation_id,
         other,
-        overwrite=True,
+        confirmed=True,
         seen_version=first.link_version,
     )
 
@@ -150,7 +150,7 @@ def test_linking_to_the_customer_it_has_is_no_write_and_no_event(anna: Desk):
     conversation_id = anna.conversation("393331234567")
     anna.link(conversation_id)
     before = link_state(conversation_id), trail()
-    assert anna.link(conversation_id, before[0].customer_id, overwrite=True) == Outcome.UNCHANGED
+    assert anna.link(conversation_id, before[0].customer_id, confirmed=True) == Outcome.UNCHANGED
     assert (link_state(conversation_id), trail()) == before
 
 

@@ -91,7 +91,7 @@ def names_what_its_events_do_not_explain(
     whole, tampered = anna.conversation("393330000000"), anna.conversation("393331234567")
     for conversation_id in (whole, tampered):
         anna.link(conversation_id)
-    anna.link(tampered, anna.customer("393332222222"), overwrite=True)
+    anna.link(tampered, anna.customer("393332222222"), confirmed=True)
     assert verified(cli)
     tamper(tampered)
     result = cli.invoke(args=["audit", "verify"])

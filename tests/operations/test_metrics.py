@@ -152,7 +152,7 @@ def test_link_writes_are_counted_by_what_came_of_them(app: Flask, cli: FlaskCliR
         anna.link(conversation_id, operation_id=first_operation, seen_version=0)
         created = link_state(conversation_id).customer_id
         anna.link(conversation_id, created)
-        anna.link(conversation_id, second, overwrite=True)
+        anna.link(conversation_id, second, confirmed=True)
         anna.unlink(conversation_id)
         for refused, where, changes in (
             (service.ConversationNotFound, conversation_id, {"actor_id": uuid4()}),
@@ -167,7 +167,7 @@ def test_link_writes_are_counted_by_what_came_of_them(app: Flask, cli: FlaskCliR
                 anna.link(where, **changes)
         anna.link(other, second)
         with pytest.raises(service.NotConfirmed):
-            anna.unlink(other, confirm=False)
+            anna.unlink(other, confirmed=False)
     name = "console_link_writes_total"
     refusals = {(name, "refused", kind.__name__): 1.0 for kind in service.LinkError.__subclasses__()}
     done = {(name, outcome, ""): 1.0 for outcome in ("relinked", "unlinked", "unchanged", "repeated")}

@@ -18,7 +18,7 @@ from console import create_app
 from console.config import Settings
 from console.database import append_only_lifted, db, owning
 from console.ingestion.service import ingest_payload
-from console.linking.tombstones import line_digest
+from console.linking.events import line_digest
 from testkit.databases import as_owner, back_door, execute, on_postgresql, rows
 from testkit.factories import Desk, desk, link_state, payload, run, trail
 from testkit.pages import Browser
@@ -382,7 +382,7 @@ def test_pages_say_that_a_change_was_erased(anna: Desk, client: Browser, person:
     others = anna.conversation(OTHER)
     anna.link(others, anna.customer(NUMBER), reason="rang from Timbuktu")
     other_customer = anna.customer("393330000000")
-    anna.link(others, other_customer, overwrite=True)
+    anna.link(others, other_customer, confirmed=True)
     assert person("erase", NUMBER, *ERASE).exit_code == 0
     client.sign_in(anna.operator.email, anna.operator.password)
     page = client.get_page(f"/links/{others}")

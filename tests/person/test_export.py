@@ -41,7 +41,7 @@ def test_nothing_about_anyone_else_is_written_out(anna: Desk, person: Person):
     own, others = anna.conversation(NUMBER), anna.conversation(OTHER, text="not hers")
     anna.link(own, anna.customer(OTHER), reason="mistaken for another")
     other_customer = link_state(own).customer_id
-    anna.link(own, overwrite=True)
+    anna.link(own, confirmed=True)
     anna.link(others, link_state(own).customer_id, reason="about both of them")
     anna.unlink(others)
     mixed = json.loads(payload("404", NUMBER, text="hers"))

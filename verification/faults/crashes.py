@@ -6,7 +6,7 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from multiprocessing import get_context
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 from uuid import UUID, uuid4
 
 from flask import Flask
@@ -56,15 +56,20 @@ class Case:
 
     def link(self, customer: int, version: int, operation_id: UUID) -> service.Outcome:
         """Link to one of the world's customers."""
-        return service.link(
+        customer_id = self.world.customer_ids[customer]
+        return self.change(version, operation_id, customer_id=customer_id, confirmed=True)
+
+    def change(self, version: int, operation_id: UUID, **asked: Any) -> service.Outcome:
+        """Change the link over the version that was seen."""
+        request = service.Request(
             conversation_id=self.conversation_id,
-            customer_id=self.world.customer_ids[customer],
             actor_id=self.world.operator_ids[0],
             reason="a reason",
             seen_version=version,
             operation_id=operation_id,
-            overwrite=True,
+            **asked,
         )
+        return service.change(request)
 
 
 def link(case: Case) -> str:
@@ -79,27 +84,12 @@ def relink(case: Case) -> str:
 
 def unlink(case: Case) -> str:
     """Take the customer away."""
-    return service.unlink(
-        conversation_id=case.conversation_id,
-        actor_id=case.world.operator_ids[0],
-        reason="a reason",
-        seen_version=1,
-        operation_id=case.operation_id,
-        confirm=True,
-    )
+    return case.change(1, case.operation_id, unlink=True, confirmed=True)
 
 
 def create_and_link(case: Case) -> str:
     """Create the customer of the conversation's identifier, and link."""
-    return service.link(
-        conversation_id=case.conversation_id,
-        customer_id=None,
-        create=True,
-        actor_id=case.world.operator_ids[0],
-        reason="a reason",
-        seen_version=0,
-        operation_id=case.operation_id,
-    )
+    return case.change(0, case.operation_id, create=True)
 
 
 def drain(_case: Case) -> str:

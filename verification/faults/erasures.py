@@ -52,16 +52,17 @@ class Writer:
         """Send a message."""
         ingest_payload(payload(ACCOUNT, self.identifier).encode())
 
-    def change(self, act: Callable[..., Any], version: int, **choice: Any) -> Any:
+    def change(self, version: int, **asked: Any) -> service.Outcome:
         """Change the link of the first conversation."""
-        return act(
+        request = service.Request(
             conversation_id=self.conversation_id,
             actor_id=self.world.operator_ids[0],
             reason="a reason",
             seen_version=version,
             operation_id=uuid4(),
-            **choice,
+            **asked,
         )
+        return service.change(request)
 
     def left(self) -> list[int]:
         """Count conversations, messages, customers, operations, events and kept payloads of theirs."""
@@ -88,8 +89,8 @@ def writers() -> Iterator[Writer]:
     for conversation_id, identifier in identifiers:
         writer = Writer(world, conversation_id, str(identifier))
         writer.write()
-        writer.change(service.link, 0, customer_id=None, create=True)
-        writer.change(service.unlink, 1, confirm=True)
+        writer.change(0, create=True)
+        writer.change(1, unlink=True, confirmed=True)
         ingest_payload(payload(ACCOUNT, writer.identifier, at=-1).encode())
         assert writer.left() == WHOLE
         yield writer
@@ -144,7 +145,7 @@ def _interfered(console: Flask, writer: Writer, place: int) -> list[str]:
         with console.app_context():
             try:
                 customer_id = writer.world.customer_ids[0]
-                outcomes.append(writer.change(service.link, 2, customer_id=customer_id))
+                outcomes.append(writer.change(2, customer_id=customer_id))
             except service.LinkError as refused:
                 outcomes.append(type(refused).__name__)
 

@@ -7,7 +7,6 @@ import time
 from collections import defaultdict
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 from uuid import UUID, uuid4
 
 from console import create_app
@@ -75,20 +74,19 @@ def _work(world: World, record: Path) -> None:
 
 def change(world: World, conversation_id: UUID, operation_id: UUID) -> bool:
     """Change a link over the version it has, or just had; say whether a write was acknowledged."""
-    change: dict[str, Any] = {
-        "conversation_id": conversation_id,
-        "actor_id": world.operator_ids[0],
-        "reason": "a reason",
-        "seen_version": link_state(conversation_id).link_version,
-        "operation_id": operation_id,
-    }
     customer_id = random.choice([None, *world.customer_ids])
+    request = service.Request(
+        conversation_id=conversation_id,
+        customer_id=customer_id,
+        unlink=customer_id is None,
+        actor_id=world.operator_ids[0],
+        reason="a reason",
+        seen_version=link_state(conversation_id).link_version,
+        operation_id=operation_id,
+        confirmed=True,
+    )
     try:
-        outcome = (
-            service.link(**change, customer_id=customer_id, overwrite=True)
-            if customer_id
-            else service.unlink(**change, confirm=True)
-        )
+        outcome = service.change(request)
     except service.LinkChanged:
         return False
     return outcome != service.Outcome.UNCHANGED

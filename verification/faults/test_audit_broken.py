@@ -4,7 +4,6 @@ import json
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
@@ -35,19 +34,18 @@ class Operator:
     def change(self, conversation: int, customer: int | None) -> UUID:
         """Link to a customer, or unlink; return the operation."""
         conversation_id, operation_id = self.world.conversation_ids[conversation], uuid4()
-        change: dict[str, Any] = {
-            "conversation_id": conversation_id,
-            "actor_id": self.world.operator_ids[0],
-            "reason": "a reason",
-            "seen_version": _version(conversation_id),
-            "operation_id": operation_id,
-        }
+        request = service.Request(
+            conversation_id=conversation_id,
+            customer_id=None if customer is None else self.world.customer_ids[customer],
+            unlink=customer is None,
+            actor_id=self.world.operator_ids[0],
+            reason="a reason",
+            seen_version=_version(conversation_id),
+            operation_id=operation_id,
+            confirmed=True,
+        )
         with self._timed():
-            if customer is None:
-                assert service.unlink(**change, confirm=True) == "unlinked"
-            else:
-                chosen = self.world.customer_ids[customer]
-                assert service.link(**change, customer_id=chosen, overwrite=True) == "linked"
+            assert service.change(request) == request.outcome
         return operation_id
 
     @contextmanager

@@ -40,17 +40,17 @@ class Colleague:
     def _step(self, conversation_id: UUID, customer_id: UUID | None) -> str:
         self.changes += 1
         reason = f"change {self.changes}"
-        change = {
-            "conversation_id": conversation_id,
-            "actor_id": self.world.operator_ids[1],
-            "reason": reason,
-            "seen_version": link_state(conversation_id).link_version,
-            "operation_id": uuid4(),
-        }
-        if customer_id:
-            service.link(**change, customer_id=customer_id, overwrite=True)  # type: ignore[arg-type]  # by name
-        else:
-            service.unlink(**change, confirm=True)  # type: ignore[arg-type]  # by name
+        request = service.Request(
+            conversation_id=conversation_id,
+            customer_id=customer_id,
+            unlink=customer_id is None,
+            actor_id=self.world.operator_ids[1],
+            reason=reason,
+            seen_version=link_state(conversation_id).link_version,
+            operation_id=uuid4(),
+            confirmed=True,
+        )
+        service.change(request)
         return reason
 
 

@@ -194,12 +194,13 @@ def test_a_clock_set_back_an_hour_disorders_nothing_and_loses_no_form(
 
 def link(world: World, seen: int, customer: int) -> None:
     """Link the world's conversation over the version that was seen."""
-    service.link(
+    request = service.Request(
         conversation_id=world.conversation_ids[0],
         customer_id=world.customer_ids[customer],
         actor_id=world.operator_ids[0],
         reason=f"because {seen}",
         seen_version=seen,
         operation_id=uuid4(),
-        overwrite=True,
+        confirmed=True,
     )
+    service.change(request)

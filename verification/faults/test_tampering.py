@@ -12,7 +12,7 @@ from flask.testing import FlaskCliRunner
 from sqlalchemy import text
 
 from console.database import now
-from console.linking.tombstones import Tombstone
+from console.linking.events import Tombstone
 from testkit.databases import back_door
 from testkit.factories import checkpointed, desk
 from verification.faults.figures import Figures, sizes

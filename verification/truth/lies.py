@@ -194,31 +194,39 @@ def _badge_of(reason_or_outcome: object, outcome: Outcome) -> Callable[[Stage, P
 
 
 def _say_saved(_: Stage, patch: Patch) -> None:
-    swap(patch, service.link, lambda **_: service.Outcome.LINKED)
+    change = service.change
+    swap(patch, change, lambda request: change(request) if request.unlink else request.outcome)
 
 
 def _say_removed(_: Stage, patch: Patch) -> None:
-    swap(patch, service.unlink, lambda **_: service.Outcome.UNLINKED)
+    change = service.change
+    swap(patch, change, lambda request: request.outcome if request.unlink else change(request))
 
 
 def _say_conflict(_: Stage, patch: Patch) -> None:
-    link = service.link
+    change = service.change
 
-    def told(**of: Any) -> Any:
-        link(**of)
+    def told(request: service.Request) -> Any:
+        change(request)
         raise service.LinkChanged
 
-    swap(patch, link, told)
+    swap(patch, change, told)
 
 
-def _overwrite(_: Stage, patch: Patch) -> None:
-    def alter(request: Any) -> Any:
-        from testkit.factories import link_state
+def requested(alter: Callable[[service.Request], service.Request]) -> Callable[[Stage, Patch], None]:
+    """Return what alters what people ask for."""
+    change = service.change
+    return lambda _, patch: swap(patch, change, lambda request: change(alter(request)))
 
-        return replace(request, seen_version=link_state(request.conversation_id).link_version)
 
-    change = service._change
-    swap(patch, change, lambda request, *rest: change(alter(request), *rest))
+def _over_what_is_there(request: service.Request) -> service.Request:
+    from testkit.factories import link_state
+
+    return replace(request, seen_version=link_state(request.conversation_id).link_version)
+
+
+def _confirmed(request: service.Request) -> service.Request:
+    return request if request.unlink else replace(request, confirmed=True)
 
 
 def _later(original: Any, **by: Any) -> Any:
@@ -349,11 +357,10 @@ LIES: dict[str, Lie] = {
     "it says removed, and isn't": Lie(("linked to", "changes", "done"), _say_removed),
     "it says nothing was saved, and it was": Lie(("nothing saved", "silence", "answer"), _say_conflict),
     "a stale form overwrites": Lie(
-        ("answer", "changes", "linked to", "done", "conflict told", "nothing saved"), _overwrite
+        ("answer", "changes", "linked to", "done", "conflict told", "nothing saved"),
+        requested(_over_what_is_there),
     ),
-    "nobody confirmed": Lie(
-        ("changes", "linked to", "dialog", "done"), given(service.link, overwrite=lambda _: True)
-    ),
+    "nobody confirmed": Lie(("changes", "linked to", "dialog", "done"), requested(_confirmed)),
     "the history names another": Lie(
         ("who linked", "changed by"),
         altered(linking.labels, lambda labels: replace(labels, users=dict.fromkeys(labels.users, "Nobody"))),
