@@ -16,7 +16,6 @@ from sqlalchemy import (
     cast,
     column,
     func,
-    insert,
     literal,
     literal_column,
     select,
@@ -39,14 +38,15 @@ def insert_ignoring(
 
 @cache
 def _insert_ignoring(dialect: str, table: type[Base], conflict: tuple[str, ...]) -> Executable:
-    statement = postgresql.insert(table) if dialect == "postgresql" else sqlite.insert(table)
-    return statement.on_conflict_do_nothing(index_elements=list(conflict))
+    insert = postgresql.insert if dialect == "postgresql" else sqlite.insert
+    return insert(table).on_conflict_do_nothing(index_elements=list(conflict))
 
 
 def insert_numbered(dialect: str, table: type[Base], **number: Any) -> Executable:
     """Return an INSERT of a row whose number a trigger gives on PostgreSQL, and `number` on SQLite."""
-    statement = insert(table).inline()
-    return statement if dialect == "postgresql" else statement.values(**number)
+    if dialect == "postgresql":
+        return postgresql.insert(table).inline()
+    return sqlite.insert(table).inline().values(**number)
 
 
 def json_append(
