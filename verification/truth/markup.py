@@ -5,6 +5,7 @@ It reads what the console's templates write, where every text and attribute is e
 
 import re
 from collections.abc import Iterator
+from functools import lru_cache
 from html import unescape
 
 _TOKEN = re.compile(r'<(/?)([a-z][a-z0-9]*)((?:[^>"]|"[^"]*")*)>|<![^>]*>|([^<]+)')
@@ -74,8 +75,9 @@ class Element:
         return " ".join(self.raw.split())
 
 
+@lru_cache(maxsize=1)
 def read(html: str) -> Element:
-    """Read a page or a part of one."""
+    """Read a page or a part of one, or give the tree of the page that was read last."""
     nodes: list[Element] = []
     root = Element("", {}, nodes)
     inside = [root]

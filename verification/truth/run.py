@@ -14,6 +14,7 @@ import pytest
 from argon2 import PasswordHasher
 from flask import Flask
 from flask.testing import FlaskCliRunner
+from jinja2.bccache import Bucket, BytecodeCache
 
 from console import accounts, create_app
 from console.config import Settings
@@ -24,8 +25,8 @@ from testkit.pages import Client
 from verification.truth import network
 from verification.truth.clock import console_time
 from verification.truth.judge import Judge
+from verification.truth.operators import Operators
 from verification.truth.truth import Instructor, User
-from verification.truth.visitors import Visitors
 from verification.truth.world import Size, World
 
 ZONE = "Europe/Rome"
@@ -50,10 +51,30 @@ class Figures:
     unknown: dict[str, int]
     by_kind: dict[str, int]
     examples: list[str]
+    written: int
     messages: int
     pages: int
     world: dict[str, int]
     visits: dict[str, int]
+
+
+class Compiled(BytecodeCache):
+    """Templates that an earlier console of this process has compiled."""
+
+    def __init__(self) -> None:
+        self.known: dict[str, bytes] = {}
+
+    def load_bytecode(self, bucket: Bucket) -> None:
+        """Take what is known of a template."""
+        if bucket.key in self.known:
+            bucket.bytecode_from_string(self.known[bucket.key])
+
+    def dump_bytecode(self, bucket: Bucket) -> None:
+        """Keep a template."""
+        self.known[bucket.key] = bucket.bytecode_to_string()
+
+
+COMPILED = Compiled()
 
 
 class Stage:
@@ -67,6 +88,7 @@ class Stage:
             log_level="critical",
         )
         self.app: Flask = create_app(settings)
+        self.app.jinja_env.bytecode_cache = COMPILED
         owner = as_owner(settings)
         self.cli: FlaskCliRunner = (self.app if owner == settings else create_app(owner)).test_cli_runner()
         self.whatsapp = Client(self.app, self.app.response_class)
@@ -74,7 +96,7 @@ class Stage:
         self.judge = Judge(self.world.truth, self.world.clock, ZONE, stops=stops)
         self.rng = Random(seed + 1)
         self.visits = 0
-        self.visitors = Visitors(self.app, self.world.truth, self.judge, self.rng)
+        self.visitors = Operators(self.app, self.world.truth, self.judge, self.rng)
 
     def deliver(self, raw: bytes) -> bool:
         """Call the webhook as WhatsApp does; return whether the payload was taken."""
@@ -202,6 +224,7 @@ class Stage:
             dict(judge.unknown),
             dict(judge.judged),
             judge.examples,
+            self.world.written,
             len(self.world.truth.stored),
             self.visitors.fetched,
             self.world.figures,

@@ -3,12 +3,10 @@
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
+from verification.truth.sentences import Sentences
 from verification.truth.truth import Instructor, Thread
-
-if TYPE_CHECKING:
-    from verification.truth.judge import Judge
+from verification.truth.words import by_newest, sought
 
 
 @dataclass(frozen=True)
@@ -27,22 +25,20 @@ class About:
     @property
     def threads(self) -> list[Thread]:
         """Return the conversations that a list has to show on all of its pages together."""
-        from verification.truth.judge import by_newest
-
         found = by_newest(self.instructor, self.term) if self.instructor else []
         return found if self.linked is None else [one for one in found if bool(one.link) == self.linked]
 
 
 ELSEWHERE = About()
 
-Check = Callable[["Judge", re.Match[str], About], bool]
+Check = Callable[[Sentences, re.Match[str], About], bool]
 
 
-def _named(_judge: "Judge", found: re.Match[str], about: About) -> bool:
+def _named(_judge: Sentences, found: re.Match[str], about: About) -> bool:
     return about.instructor is not None and found["name"] == about.instructor.name
 
 
-def _titled(judge: "Judge", found: re.Match[str], about: About) -> bool:
+def _titled(judge: Sentences, found: re.Match[str], about: About) -> bool:
     page, term = found["page"], found["term"]
     expected = {"inbox": "Older conversations" if about.older else "Conversations", "desk": "Linking desk"}
     return (
@@ -52,7 +48,7 @@ def _titled(judge: "Judge", found: re.Match[str], about: About) -> bool:
     )
 
 
-def _entitled(_judge: "Judge", found: re.Match[str], about: About) -> bool:
+def _entitled(_judge: Sentences, found: re.Match[str], about: About) -> bool:
     part = {"Conversation": "thread", "Linking desk": "form"}[found["page"]]
     head, _, tail = found["id"].partition("…")
     true = about.thread.identifier if about.thread else ""
@@ -61,21 +57,21 @@ def _entitled(_judge: "Judge", found: re.Match[str], about: About) -> bool:
     )
 
 
-def _zone(judge: "Judge", found: re.Match[str], about: About) -> bool:
+def _zone(judge: Sentences, found: re.Match[str], about: About) -> bool:
     return found["zone"] == judge.zone.key and (not found["name"] or _named(judge, found, about))
 
 
-def _left(_judge: "Judge", found: re.Match[str], about: About) -> bool:
+def _left(_judge: Sentences, found: re.Match[str], about: About) -> bool:
     assert about.instructor
     left = sum(one.link is None for one in about.instructor.threads.values())
     return left > int(found["number"]) if found["more"] else left == int(found["number"])
 
 
-def _failed(judge: "Judge", _found: re.Match[str], about: About) -> bool:
+def _failed(judge: Sentences, _found: re.Match[str], about: About) -> bool:
     return about.status == 503 and (judge.truth.lookups_fail or judge.truth.messages_fail)
 
 
-def _nothing(_judge: "Judge", found: re.Match[str], about: About) -> bool:
+def _nothing(_judge: Sentences, found: re.Match[str], about: About) -> bool:
     return not about.threads and found.groupdict().get("term", about.term) == about.term
 
 
@@ -131,6 +127,15 @@ STATEMENTS: tuple[tuple[str, str, Check], ...] = (
         r"Choose a conversation Or begin at the top of the list\.",
         lambda _j, _f, about: bool(about.threads),
     ),
+    (
+        "on record",
+        r"is on record now\. Choose it instead of creating it\.",
+        lambda _j, _f, about: (
+            about.instructor is not None
+            and about.thread is not None
+            and about.thread.normalized in about.instructor.customers
+        ),
+    ),
     ("nothing", r"Nothing to work on here\.", _nothing),
     ("nothing", r"Nothing to link Conversations without a customer show up here\.", _nothing),
     ("nothing", r"Nothing linked yet What is linked shows up here\.", _nothing),
@@ -148,14 +153,7 @@ STATEMENTS: tuple[tuple[str, str, Check], ...] = (
 _COMPILED = [(kind, re.compile(pattern), check) for kind, pattern, check in STATEMENTS]
 
 
-def sought(term: str) -> str:
-    """Return what a search looks for: without separators, and without a leading + or 00."""
-    if re.search("[A-Za-z]", term):
-        return term.strip()
-    return re.sub(r"^(?:\+|00)", "", re.sub(r"[ ./()-]", "", term))
-
-
-def judge_statements(judge: "Judge", said: Iterable[str], about: About) -> None:
+def judge_statements(judge: Sentences, said: Iterable[str], about: About) -> None:
     """Judge statements; what isn't known can't be judged, and is told in the end."""
     for text in said:
         if about.typed and text == " ".join(about.typed.split()):

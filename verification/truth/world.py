@@ -117,7 +117,7 @@ class World:
         for person in people:
             self._at(START + self._some(timedelta(days=90)), partial(self._burst, person))
         for number, person in enumerate(people[1:5], 1):  # some of everything, however small the world
-            self._at(START + timedelta(days=100 * number), partial(self._change_number, person))
+            self._at(START + timedelta(days=12 * number), partial(self._change_number, person))
         for night in clock_changes():
             for person in self.rng.sample(people, min(len(people), max(2, len(people) // 100))):
                 moment = night + timedelta(minutes=self.rng.uniform(-180, 180))
