@@ -353,7 +353,7 @@ LIES: dict[str, Lie] = {
         ("older", "rows"), altered(queries._page, lambda page: Page(page.rows, None))
     ),
     # Links
-    "it says linked, and isn't": Lie(("linked to", "changes", "never linked"), _say_saved),
+    "it says linked, and isn't": Lie(("left", "linked to", "changes", "never linked"), _say_saved),
     "it says removed, and isn't": Lie(("linked to", "changes", "done"), _say_removed),
     "it says nothing was saved, and it was": Lie(("nothing saved", "silence", "answer"), _say_conflict),
     "a stale form overwrites": Lie(
