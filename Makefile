@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help run test test-faults test-ha truth accept fuzz check audit licences bench bench-migrations screenshots lock clean
+.PHONY: help run test test-faults test-ha test-live truth accept fuzz check audit licences bench bench-migrations screenshots lock clean
 
 PYTHON ?= python3
 
@@ -17,6 +17,10 @@ test-faults: ## Kill, break and race the write path in full, and print what was 
 test-ha: ## Kill the primary of a Patroni cluster under load, again and again (ARGS=--rounds=N)
 	@$(PYTHON) scripts/bootstrap.py check
 	@.venv/bin/python -m verification.ha $(ARGS)
+
+test-live: ## Install the console in a Debian of its own, break everything under load, count what is lost (root)
+	@$(PYTHON) scripts/bootstrap.py check
+	@.venv/bin/python -m verification.live $(ARGS)
 
 truth: ## Judge every sentence that the console says of a world whose truth is known (ARGS=--people=N: other sizes)
 	@$(PYTHON) scripts/bootstrap.py test

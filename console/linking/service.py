@@ -76,6 +76,11 @@ class _Unchanged(Exception):
 
 
 _writes = Counter("console_link_writes", "Requests to change a link, and why refused.", ["outcome", "why"])
+# Counters start at zero for every outcome, so that the first one shows as a rise.
+for _outcome in ("linked", "relinked", "unlinked", "unchanged", "repeated"):
+    _writes.labels(_outcome, "")
+for _refusal in LinkError.__subclasses__():
+    _writes.labels("refused", _refusal.__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

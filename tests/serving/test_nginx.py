@@ -1,11 +1,13 @@
 """The console behind nginx, both as they ship: TLS, headers, limits, logs, a restart that nobody notices."""
 
 import contextlib
+import itertools
 import json
 import socket
 import ssl
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from hashlib import sha256
 from hmac import new as hmac
@@ -196,6 +198,22 @@ def test_a_body_over_three_megabytes_is_refused_with_a_page(visitor: Visitor):
     assert answer.headers["Content-Type"].startswith("text/html")
     for name in ("Content-Security-Policy", "Strict-Transport-Security", "X-Content-Type-Options"):
         assert answer.headers[name]
+
+
+def test_an_address_that_signs_in_again_and_again_is_told_to_wait(visitor: Visitor):
+    answers = [visitor.post("/login", {"email": "x"}) for _ in range(40)]
+    refused = [answer for answer in answers if answer.status_code == 429]
+    assert 10 < len(refused) < 20
+    assert "Wait a minute" in refused[0].text
+    assert refused[0].headers["Retry-After"] == "60"
+    assert refused[0].headers["Content-Security-Policy"]
+    assert visitor.get("/login").status_code == 200
+    # Pages have a limit of their own; what watches the console has none.
+    with ThreadPoolExecutor(8) as pool:
+        assert {*pool.map(lambda _: visitor.get("/healthz").status_code, range(300))} == {200}
+        pages = pool.map(lambda _: visitor.get("/seen").status_code, range(3000))
+        assert 429 in itertools.islice(pages, 1000)
+        pool.shutdown(cancel_futures=True)
 
 
 def test_a_payload_reaches_the_webhook_to_the_byte(visitor: Visitor, anna: Desk):

@@ -1,0 +1,65 @@
+"""What is done to the installation while people work, how it is healed, and what has to hold meanwhile."""
+
+from dataclasses import dataclass
+
+SETTINGS = "/etc/customer-memory/environment"
+UNITS = "customer-memory.socket customer-memory.service"
+SERVER = "postgresql@15-main"
+PSQL = "cd / && runuser -u postgres -- psql --quiet --dbname"
+HANG_UP = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename LIKE 'console\\_%'"
+SPOIL = f"sed -i 's/^CONSOLE_CUSTOMER_BADGE=.*/CONSOLE_CUSTOMER_BADGE=perhaps/' {SETTINGS}"
+CORRECT = f"sed -i 's/^CONSOLE_CUSTOMER_BADGE=.*/CONSOLE_CUSTOMER_BADGE=true/' {SETTINGS}"
+
+
+@dataclass(frozen=True)
+class Fault:
+    """A fault: two scripts for the machine, and how long it lasts in seconds."""
+
+    name: str
+    breaks: str
+    heals: str = "true"
+    seconds: float = 8
+    unnoticed: bool = False
+    """No request may fail."""
+    stops_console: bool = False
+    """The console isn't running meanwhile, so that /healthz can't answer either."""
+    same_process: bool = True
+    """The console has to recover without being started again."""
+
+
+FAULTS = (
+    Fault("reload", "systemctl reload customer-memory", unnoticed=True),
+    Fault("reload again", "systemctl reload customer-memory", unnoticed=True),
+    Fault("restart", "systemctl restart customer-memory", unnoticed=True, same_process=False),
+    Fault("restart again", "systemctl restart customer-memory", unnoticed=True, same_process=False),
+    Fault("bad setting, reload", f"{SPOIL}; ! systemctl reload customer-memory", CORRECT, unnoticed=True),
+    Fault(
+        "bad setting, restart",
+        f"{SPOIL}; ! systemctl restart customer-memory",
+        f"{CORRECT}; systemctl reset-failed {UNITS}; systemctl start {UNITS}",
+        seconds=25,
+        stops_console=True,
+        same_process=False,
+    ),
+    Fault(
+        "PostgreSQL hung",
+        f"systemctl kill --signal=STOP {SERVER}",
+        f"systemctl kill --signal=CONT {SERVER}",
+        seconds=45,
+    ),
+    Fault("PostgreSQL stopped", f"systemctl stop {SERVER}", f"systemctl start {SERVER}", seconds=20),
+    Fault(
+        "PostgreSQL read-only",
+        f"{PSQL} console -c 'ALTER DATABASE console SET default_transaction_read_only = on' -c \"{HANG_UP}\"",
+        f"{PSQL} console -c 'SET default_transaction_read_only = off' "
+        "-c 'ALTER DATABASE console RESET default_transaction_read_only'",
+        seconds=20,
+    ),
+    Fault(
+        "PostgreSQL's disk full",
+        "dd if=/dev/zero of=/var/lib/postgresql/filler bs=64k status=none || true",
+        f"rm /var/lib/postgresql/filler; systemctl start {SERVER}",
+        seconds=20,
+    ),
+    Fault("PgBouncer stopped", "systemctl stop pgbouncer", "systemctl start pgbouncer", seconds=10),
+)
