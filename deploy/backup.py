@@ -1,7 +1,7 @@
 """Make a backup, restore it beside the original, and verify the audit trail of the copy.
 
-`python deploy/backup.py postgresql:///console DIRECTORY` as a superuser of the server, whose address may name a
-host and a user; `sqlite:////path/to/console.db` as the user who may read the file. A backup that can't be
+`python deploy/backup.py postgresql:///console DIRECTORY` as a superuser of the server; the address may name a
+host and a user. `sqlite:////path/to/console.db` as the user who may read the file. A backup that can't be
 restored, or whose trail can't be verified, leaves no file: exit 1.
 """
 
@@ -79,9 +79,9 @@ def back_up_postgresql(url: URL, base: Path) -> str:
 def back_up_sqlite(url: URL, base: Path) -> str:
     """Write BASE.db; return what was verified."""
     with temporary(base.with_suffix(".db")) as file:
-        with closing(sqlite3.connect(f"file:{url.database}?mode=ro", uri=True)) as original:
-            with closing(sqlite3.connect(file)) as backup:
-                original.backup(backup)
+        original = sqlite3.connect(f"file:{url.database}?mode=ro", uri=True)
+        with closing(original), closing(sqlite3.connect(file)) as backup:
+            original.backup(backup)
         # Opening a database may write to its file, so a copy is verified.
         with TemporaryDirectory(dir=base.parent) as directory:
             copy = Path(directory) / "restored.db"

@@ -77,8 +77,8 @@ class _Unchanged(Exception):
 
 _writes = Counter("console_link_writes", "Requests to change a link, and why refused.", ["outcome", "why"])
 # Counters start at zero for every outcome, so that the first one shows as a rise.
-for _outcome in ("linked", "relinked", "unlinked", "unchanged", "repeated"):
-    _writes.labels(_outcome, "")
+for _counted_as in ("linked", "relinked", "unlinked", "unchanged", "repeated"):
+    _writes.labels(_counted_as, "")
 for _refusal in LinkError.__subclasses__():
     _writes.labels("refused", _refusal.__name__)
 

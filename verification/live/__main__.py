@@ -1,7 +1,8 @@
 """Install the console in a Debian of its own, put it under load, break everything, and say what became of it.
 
-`python -m verification.live`, what `make test-live` does. Root is needed, and about five minutes once the packages
-are there. Printed for each fault: what was answered, and how long after it was healed everything worked again.
+`python -m verification.live`, what `make test-live` does. It takes root and about ten minutes. Printed for
+each fault: what was answered, the slowest probes, and how long after it was healed everything worked again. The
+machine's journal is kept.
 """
 
 import argparse
@@ -14,7 +15,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -32,6 +33,7 @@ RECOVERY_SECONDS = 90
 MAX_HEALTH_SECONDS = 1.0
 MAX_READY_SECONDS = 2.0
 PREPARED = "CUSTOMER_MEMORY_LIVE"
+JOURNAL = machine.CACHE / "journal.log"
 
 AS_OWNER = (
     "cd /srv/customer-memory && runuser -u postgres -- env CONSOLE_DATABASE_URL=postgresql+psycopg:///console"
@@ -39,11 +41,12 @@ AS_OWNER = (
 )
 CERTIFY = """
 mkdir -p /etc/ssl/customer-memory && cd /etc/ssl/customer-memory
-openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=console.example.org \
+openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 \
+    -subj /CN=console.example.org \
     -addext subjectAltName=DNS:console.example.org -keyout privkey.pem -out fullchain.pem
 """
 HEADING = (
-    f"{'fault':<24}{'answers to links, messages, pages':<62}{'healthz':>9}{'readyz':>9}{'recovered':>11}"
+    f"{'fault':<24}{'answers to links, messages, pages':<48}{'healthz':>9}{'readyz':>9}{'recovered':>11}"
 )
 
 
@@ -62,7 +65,7 @@ class Outcome:
         """Return it as a line of the table."""
         recovery = "never" if self.recovery is None else f"{self.recovery:.1f} s"
         healthz, readyz = (f"{self.slowest[kind] * 1000:.0f} ms" for kind in ("healthz", "readyz"))
-        line = f"{self.fault.name:<24}{load.summary(self.work):<62}{healthz:>9}{readyz:>9}{recovery:>11}"
+        line = f"{self.fault.name:<24}{load.summary(self.work):<48}{healthz:>9}{readyz:>9}{recovery:>11}"
         return "\n".join([line, *(f"    FAILED: {fault}" for fault in self.faults)])
 
 
@@ -85,12 +88,12 @@ def populate(host: Machine) -> list[tuple[str, str]]:
     """Make conversations, and a customer for each; return the ids in pairs."""
     ids = [(str(uuid4()), str(uuid4())) for _ in range(OPERATORS * CONVERSATIONS)]
     for number, (conversation_id, customer_id) in enumerate(ids):
+        person = f"'whatsapp', '3933300000{number:02}'"
         host.psql(
             "INSERT INTO conversations (id, instructor_id, channel, customer_identifier, status, created_at,"
-            f" updated_at, last_message_at) SELECT '{conversation_id}', id, 'whatsapp', '3933300000{number:02}',"
-            f" 'open', now(), now(), now() FROM instructors;"
-            " INSERT INTO customers (id, instructor_id, channel, normalized_identifier, created_at)"
-            f" SELECT '{customer_id}', id, 'whatsapp', '3933300000{number:02}', now() FROM instructors"
+            f" updated_at, last_message_at) SELECT '{conversation_id}', id, {person}, 'open', now(), now(), now()"
+            " FROM instructors; INSERT INTO customers (id, instructor_id, channel, normalized_identifier,"
+            f" created_at) SELECT '{customer_id}', id, {person}, now() FROM instructors"
         )
     return ids
 
@@ -175,7 +178,8 @@ def recovered(crowd: Load, healed_at: float) -> float | None:
 
 def lost(host: Machine, crowd: Load) -> list[str]:
     """Return what was acknowledged and isn't there, or is there twice."""
-    found = load.operation_ids(host.sh(f"{AS_OWNER} audit drain > /dev/null 2>&1; {AS_OWNER} audit export 2> /dev/null"))
+    exported = host.sh(f"{AS_OWNER} audit drain > /dev/null 2>&1; {AS_OWNER} audit export 2> /dev/null")
+    found = load.operation_ids(exported)
     there = set(host.psql("SELECT external_id FROM messages"))
     links = [f"link {it}: {found[it]} events" for it in sorted(crowd.links) if found[it] != 1]
     return links + [f"message {it}" for it in sorted(crowd.messages - there)]
@@ -232,11 +236,10 @@ def main() -> None:
     options = parser.parse_args()
     for program in ("debootstrap", "systemd-nspawn", "nsenter", "unshare"):
         if not shutil.which(program) or os.geteuid():
-            sys.exit(
-                "Root is needed, and debootstrap, systemd-container: apt-get install debootstrap systemd-container"
-            )
+            sys.exit("This takes root, and Debian's packages debootstrap and systemd-container.")
     if PREPARED not in os.environ:
-        directory = Path(tempfile.mkdtemp(prefix="customer-memory-live-", dir="/var/tmp"))  # noqa: S108 (it is large)
+        machine.CACHE.mkdir(parents=True, exist_ok=True)
+        directory = Path(tempfile.mkdtemp(prefix="run-", dir=machine.CACHE))
         command = ["unshare", "--net", "--mount", sys.executable, "-m", "verification.live", *sys.argv[1:]]
         try:
             say("Making the tree (minutes, the first time)")
@@ -252,10 +255,10 @@ def main() -> None:
         host.boot()
         held = prove(host, options.only)
     except LiveError as error:
-        with suppress(LiveError):
-            say(host.sh("journalctl --no-pager --lines=60 --output=cat", check=False))
         sys.exit(str(error))
     finally:
+        JOURNAL.write_text(host.sh("journalctl --no-pager --output=short-iso-precise", check=False))
+        say(f"The machine's journal: {JOURNAL}")
         host.stop()
     sys.exit(0 if held else 1)
 

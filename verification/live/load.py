@@ -1,4 +1,4 @@
-"""People and WhatsApp at work on the console, what each of their requests came to, and what they were promised."""
+"""People and WhatsApp at work on the console: what each request came to, and what they were promised."""
 
 import json
 import threading
@@ -106,7 +106,11 @@ class Load:
         with self._session() as session:
             login = f"{PUBLIC}/login"
             form = fields_of(BeautifulSoup(session.get(login).text, "html5lib").select("form")[-1])
-            session.post(login, {**form, "email": email, "password": password}, allow_redirects=False)
+            answer = session.post(
+                login, {**form, "email": email, "password": password}, allow_redirects=False
+            )
+            if answer.status_code != 303:
+                self.problems.append(f"signing in: {answer.status_code}")
             for conversation_id, customer_id in cycle(work_on):
                 self._change(session, f"/links/{conversation_id}", customer_id)
                 if self.over.wait(PAUSE_SECONDS):
@@ -144,7 +148,7 @@ class Load:
         body: Any,
         headers: dict[str, str] | None = None,
     ) -> Iterator[int]:
-        """Send the same request until it is answered for good; give each status. The last try is never cut."""
+        """Send the same request until it is answered for good; give each status. It goes on until then."""
         while True:
             how = {"data": body, "headers": headers, "timeout": PATIENCE_SECONDS}
             answer = self._ask(kind, session, "POST", PUBLIC + path, **how)

@@ -181,7 +181,6 @@ class Machine:
 
 def prepare(directory: Path) -> Machine:
     """Make a tree for one run, with this checkout's code in it."""
-    CACHE.mkdir(parents=True, exist_ok=True)
     bundle = repository(directory)
     made = base(bundle)
     tree = directory / "tree"
