@@ -5,9 +5,11 @@ import logging
 import os
 import re
 import shutil
+import signal
 import sys
 import tempfile
 import traceback
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -107,13 +109,26 @@ def when_ready(_server: object) -> None:
         os.environ[METRICS_VARIABLE] = tempfile.mkdtemp(prefix=f"{METRICS_PREFIX}{os.getpid()}-", dir=MEMORY)
 
 
+# The workers that a reload replaces. gunicorn would end them before their successors have loaded the console.
+_replaced: list[int] = []
+
+
+def on_reload(server: Any) -> None:
+    """Keep the workers there are until the new ones are ready."""
+    _replaced[:] = sorted(server.WORKERS)
+    server.num_workers += len(_replaced)
+
+
 def post_worker_init(worker: Any) -> None:
-    """Keep the audit trail and the gauges up to date, in the background."""
+    """Take over from the workers that this one replaces; keep the audit trail and the gauges up to date."""
     from console.linking import keeper
     from console.operations import metrics
 
     keeper.start(worker.wsgi.app_context)
     metrics.sample_always(worker.wsgi)
+    for pid in _replaced[worker.age % worker.cfg.workers :: worker.cfg.workers]:
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGTERM)
 
 
 def pre_request(_worker: object, request: Any) -> None:
@@ -123,8 +138,11 @@ def pre_request(_worker: object, request: Any) -> None:
         request.must_close = True
 
 
-def child_exit(_server: object, worker: Any) -> None:
-    """Take a worker that has ended out of the gauges."""
+def child_exit(server: Any, worker: Any) -> None:
+    """Take a worker that has ended out of the gauges; one that was replaced needs no successor."""
+    if worker.pid in _replaced:
+        _replaced.remove(worker.pid)
+        server.num_workers -= 1
     # prometheus_client chooses how it counts when it is first imported, which must be after when_ready.
     from prometheus_client.multiprocess import mark_process_dead
 

@@ -2,7 +2,7 @@
 
 Each revision after the inbox goes up, down and up again while processes store WhatsApp messages through the
 ingestion service at a steady rate. Printed for each step: how long it took, how many messages came meanwhile,
-how many failed, and the longest that one waited.
+how many failed, the longest that one waited, and what it waited for.
 """
 
 import argparse
@@ -13,24 +13,31 @@ import random
 import re
 import subprocess
 import sys
+import threading
 import time
 from array import array
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing.synchronize import Barrier, Event
+from pathlib import Path
 from threading import Thread
+from typing import Any
 
+from sqlalchemy import event
 from sqlalchemy.engine import URL, make_url
 
 from console import create_app
 from console.config import ROOT, Settings
+from console.database import db
 from console.ingestion.service import NotStored, ingest_payload
 from testkit import postgres
 
 REVISIONS = ("0002_customers", "0003_conversation_link", "0004_audit_events")
 LONGEST_STALL_MS = 200
-PROCESSES, THREADS = 2, 4
+# A process for each sender: threads would also wait for one another.
+SENDERS = 8
 MESSAGES = 5
 """How many messages a payload has: under load they come together."""
 INSTRUCTORS = 100
@@ -38,6 +45,8 @@ REST_SECONDS = 20
 """How long messages are timed with no migration, to compare with; a tenth of that is a pause."""
 CHUNK, SMALL_CHUNK = 1_000_000, 50_000
 NOTED_LOCK_MS = 10
+SAMPLE_SECONDS = 0.025
+"""How often the server is asked what its processes wait for."""
 
 SERVER = {
     "shared_buffers": "1GB",
@@ -93,17 +102,37 @@ conversations.id BETWEEN ('01910000-0000-7000-8000-' || lpad(to_hex({first}), 12
 
 HEADING = (
     f"{'step':<32}{'seconds':>8}{'a second':>10}{'failed':>8}{'p99 ms':>8}{'longest ms':>12}{'late ms':>9}"
+    "  what the longest waited for, in ms"
 )
+ACTIVE = """
+SELECT pid, coalesce(wait_event_type || ' ' || wait_event, 'none') FROM pg_stat_activity
+WHERE usename = 'console_ingest' AND state = 'active'
+"""
+Sample = tuple[float, int, str]
+"""When the server was asked, and what one of its processes waited for then."""
 
 
 @dataclass(frozen=True)
 class Payload:
-    """What became of a payload: when it was due, sent and answered, in seconds, and whether it is stored."""
+    """What became of a payload: when it was due, sent and answered, in seconds, and where the time went."""
 
     due: float
     sent: float
     answered: float
     stored: bool
+    client: float
+    """Seconds that the client worked or waited for a processor."""
+    server: float
+    """Seconds that the server's process worked or waited for a processor."""
+    pid: int
+
+    def cause(self, samples: list[Sample]) -> str:
+        """Return where the time went. The rest is the disk's and locks', by what the server waited for."""
+        rest = self.answered - self.sent - self.client - self.server
+        waits = [name for at, pid, name in samples if pid == self.pid and self.sent <= at <= self.answered]
+        named = ", ".join(f"{name} ×{count}" for name, count in Counter(waits).most_common(3))
+        parts = (("client's processor", self.client), ("server's processor", self.server), ("rest", rest))
+        return " + ".join(f"{name} {seconds * 1000:.0f}" for name, seconds in parts) + f" ({named})"
 
 
 @dataclass(frozen=True)
@@ -113,6 +142,7 @@ class Step:
     name: str
     seconds: float
     payloads: list[Payload]
+    samples: list[Sample]
 
     @property
     def failed(self) -> int:
@@ -129,8 +159,10 @@ class Step:
         waits = self.waits
         late = max((one.answered - one.due) * 1000 for one in self.payloads)
         rate = MESSAGES * len(waits) / self.seconds
+        longest = max(self.payloads, key=lambda one: one.answered - one.sent)
         times = f"{waits[int(len(waits) * 0.99)]:8.1f}{waits[-1]:12.1f}{late:9.1f}"
-        return f"{self.name:<32}{self.seconds:8.1f}{rate:10.0f}{self.failed:8}{times}"
+        line = f"{self.name:<32}{self.seconds:8.1f}{rate:10.0f}{self.failed:8}{times}"
+        return f"{line}  {longest.cause(self.samples)}"
 
 
 @dataclass(frozen=True)
@@ -149,7 +181,7 @@ class Console:
         variables = ("CONSOLE_DATABASE_URL", "CONSOLE_READ_DATABASE_URL", "CONSOLE_INGEST_DATABASE_URL")
         urls = dict.fromkeys(variables, self.url.render_as_string(hide_password=False))
         # In production it runs on another machine than the database and the console.
-        command = ["nice", sys.executable, "-m", "flask", *arguments]
+        command = ["nice", "-n", "19", sys.executable, "-m", "flask", *arguments]
         environ = {**os.environ, **urls, "CONSOLE_SECRET_KEY": "signs nothing"}
         done = subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, text=True, check=False)
         if done.returncode:
@@ -206,15 +238,22 @@ def payload(conversations: int) -> bytes:
     return json.dumps({"object": "whatsapp_business_account", "entry": [entry]}).encode()
 
 
+def processor_seconds(of: str) -> float:
+    """Return how long a thread or process has worked, or waited for a processor, since it began."""
+    worked, waited, _ = Path(f"/proc/{of}/schedstat").read_text().split()
+    return (int(worked) + int(waited)) / 1e9
+
+
 def send(
     url: str,
     rate: float,
+    place: int,
     conversations: int,
     ready: Barrier,
     stop: Event,
     results: "multiprocessing.Queue[bytes]",
 ) -> None:
-    """Store payloads, `rate` a second, until told to stop, from several threads as a web worker does."""
+    """Store this sender's part of `rate` payloads a second until told to stop, and time each."""
     database = make_url(url)
     key = "signs nothing: nobody signs in"
     settings = Settings(
@@ -222,27 +261,32 @@ def send(
     )
     app = create_app(settings)
     timed = array("d")
+    connected: dict[str, Any] = {}
+    with app.app_context():
+        engine = db.engines["ingest"]
 
-    def work(number: int) -> None:
-        with app.app_context():
-            due = time.monotonic() + number / rate
-            while not stop.is_set():
-                time.sleep(max(0.0, due - time.monotonic()))
-                raw = payload(conversations)
-                sent = time.monotonic()
-                try:
-                    stored = ingest_payload(raw).stored == MESSAGES
-                except NotStored:
-                    stored = False
-                timed.extend((due, sent, time.monotonic(), stored))
-                due += THREADS / rate
+        @event.listens_for(engine, "checkout")
+        def on_checkout(connection: Any, *_: object) -> None:
+            connected["pid"] = connection.info.backend_pid
 
-    threads = [Thread(target=work, args=(number,)) for number in range(THREADS)]
-    ready.wait()
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+        with engine.connect():
+            ready.wait()
+        due = time.monotonic() + place / rate
+        while not stop.is_set():
+            time.sleep(max(0.0, due - time.monotonic()))
+            raw, pid = payload(conversations), connected["pid"]
+            client, server = processor_seconds("thread-self"), processor_seconds(str(pid))
+            sent = time.monotonic()
+            try:
+                stored = ingest_payload(raw).stored == MESSAGES
+            except NotStored:
+                stored = False
+            answered = time.monotonic()
+            client = processor_seconds("thread-self") - client
+            # Another connection than the last time is counted as no work.
+            server = processor_seconds(str(pid)) - server if connected["pid"] == pid else 0.0
+            timed.extend((due, sent, answered, stored, client, server, pid))
+            due += SENDERS / rate
     results.put(timed.tobytes())
 
 
@@ -250,23 +294,49 @@ def send(
 def traffic(url: URL, rate: float, conversations: int, sent: list[Payload]) -> Iterator[None]:
     """Send messages, `rate` a second, from processes of their own; in the end `sent` has the payloads."""
     context = multiprocessing.get_context("spawn")
-    ready, stop, results = context.Barrier(PROCESSES + 1), context.Event(), context.Queue()
+    ready, stop, results = context.Barrier(SENDERS + 1), context.Event(), context.Queue()
     address = url.render_as_string(hide_password=False)
-    arguments = (address, rate / MESSAGES / PROCESSES, conversations, ready, stop, results)
-    senders = [context.Process(target=send, args=arguments) for _ in range(PROCESSES)]
+    rest = (conversations, ready, stop, results)
+    senders = [
+        context.Process(target=send, args=(address, rate / MESSAGES, place, *rest))
+        for place in range(SENDERS)
+    ]
     for sender in senders:
         sender.start()
-    ready.wait(timeout=60)
+    ready.wait(timeout=120)
     try:
         yield
     finally:
         stop.set()
         for _ in senders:
             timed = array("d", results.get(timeout=60))
-            rows = zip(*(iter(timed),) * 4, strict=True)
-            sent += [Payload(due, begun, answered, bool(stored)) for due, begun, answered, stored in rows]
+            rows = zip(*(iter(timed),) * 7, strict=True)
+            sent += [
+                Payload(due, begun, answered, bool(stored), client, server, int(pid))
+                for due, begun, answered, stored, client, server, pid in rows
+            ]
         for sender in senders:
             sender.join()
+
+
+@contextmanager
+def sampled(console: Console, samples: list[Sample]) -> Iterator[None]:
+    """Ask the server again and again what each process that stores messages waits for."""
+    over = threading.Event()
+
+    def sample() -> None:
+        with console.server.connect() as connection:
+            while not over.wait(SAMPLE_SECONDS):
+                at = time.monotonic()
+                samples.extend((at, pid, name) for pid, name in connection.execute(ACTIVE).fetchall())
+
+    thread = Thread(target=sample)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
 
 
 def measure(
@@ -278,6 +348,7 @@ def measure(
     """
     windows: list[tuple[str, float, float]] = []
     payloads: list[Payload] = []
+    samples: list[Sample] = []
 
     @contextmanager
     def timed(name: str) -> Iterator[None]:
@@ -290,7 +361,7 @@ def measure(
         console = Console(server, server.create_database())
         console.load(conversations, say)
         ingestion = console.url.set(username="console_ingest")
-        with traffic(ingestion, rate, conversations, payloads):
+        with traffic(ingestion, rate, conversations, payloads), sampled(console, samples):
             time.sleep(rest / 10)
             with timed("no migration"):
                 time.sleep(rest)
@@ -305,7 +376,7 @@ def measure(
     if kept != (answered := MESSAGES * sum(one.stored for one in payloads)):
         sys.exit(f"{answered} messages were answered as stored, {kept} are there")
     steps = [
-        Step(name, end - start, [one for one in payloads if one.answered >= start and one.sent <= end])
+        Step(name, end - start, [it for it in payloads if it.answered >= start and it.sent <= end], samples)
         for name, start, end in windows
     ]
     return steps, longest_lock

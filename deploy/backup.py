@@ -108,8 +108,11 @@ def main() -> None:
     os.umask(0o077)  # a backup holds password hashes and conversations
     base = options.directory.resolve() / f"console-{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
     kind = options.database.get_backend_name()
-    made = (back_up_postgresql if kind == "postgresql" else back_up_sqlite)(options.database, base)
-    remove_older(options.directory, options.keep_days)
+    try:
+        made = (back_up_postgresql if kind == "postgresql" else back_up_sqlite)(options.database, base)
+        remove_older(options.directory, options.keep_days)
+    except (OSError, sqlite3.Error) as error:
+        sys.exit(f"{options.database.render_as_string()}: {error}")
     print(f"{base}: restored and verified: {made}")  # noqa: T201 (its answer)
 
 

@@ -6,8 +6,8 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
 from errno import EDQUOT, EFBIG, ENOSPC
-from functools import partial
-from typing import TYPE_CHECKING, Any
+from functools import cache, partial
+from typing import Any
 
 import structlog
 from flask import Blueprint, current_app, render_template
@@ -20,9 +20,6 @@ from console.database import db, ingesting, missing_columns, reading, take_room,
 from console.ingestion import service as ingestion
 from console.models import Conversation
 from console.permissions import public
-
-if TYPE_CHECKING:
-    from alembic.script import ScriptDirectory
 
 blueprint = Blueprint("health", __name__)
 
@@ -40,7 +37,8 @@ _REVISION = select(table("alembic_version", column("version_num", String)).c.ver
 # Finds nothing, and is refused all the same where a write would be.
 _COULD_WRITE = select(Conversation.id).where(false()).with_for_update()
 
-_NEVER_MIGRATED = "was never migrated: flask db upgrade"
+_UPGRADE = "flask db upgrade, as the owner"
+_NEVER_MIGRATED = f"was never migrated: {_UPGRADE}"
 _TAKES_NO_WRITES = "takes no writes: it is a standby, or was made read-only"
 _FULL = "takes no writes: its disk is full"
 _NO_FILES = "takes no writes: no file can be made beside its own"
@@ -51,7 +49,7 @@ _WORDS = {
     "SQLITE_ERROR": _NEVER_MIGRATED,
     "25006": _TAKES_NO_WRITES,
     "SQLITE_READONLY": _TAKES_NO_WRITES,
-    "42501": "refuses the console’s role: flask database roles",
+    "42501": "refuses the console’s role: flask database roles, as a superuser",
     "SQLITE_BUSY": "is locked by another process",
     "SQLITE_NOTADB": "is a file that is no database: move it away, then flask db upgrade",
     "53100": _FULL,
@@ -143,7 +141,7 @@ def _last_messages() -> dict[str, datetime]:
 
 
 def _problem(opened: Opener, *, for_writing: bool = False) -> str | None:
-    head = _scripts().get_current_head() or ""
+    head, *older = _revisions(current_app.extensions["migrate"].directory)
     try:
         with opened() as connection:
             revision = connection.execute(_REVISION).scalar()
@@ -160,10 +158,8 @@ def _problem(opened: Opener, *, for_writing: bool = False) -> str | None:
         return _FULL if error.errno in (ENOSPC, EDQUOT, EFBIG) else _NO_FILES
     if revision is None:
         return _NEVER_MIGRATED
-    known = revision in {script.revision for script in _scripts().walk_revisions()}
-    return f"is at {revision}, not at {head}: " + (
-        "flask db upgrade" if known else "it belongs to a newer console"
-    )
+    advice = _UPGRADE if revision in older else "it belongs to a newer console"
+    return f"is at {revision}, not at {head}: {advice}"
 
 
 def _in_words(error: object) -> str:
@@ -175,7 +171,9 @@ def _in_words(error: object) -> str:
     return _WORDS.get("_".join(code.split("_")[:2]), f"fails with {code}")
 
 
-def _scripts() -> "ScriptDirectory":
+@cache
+def _revisions(directory: str) -> list[str]:
+    """Return the ids of all migrations, the newest first."""
     from alembic.script import ScriptDirectory  # a third of a start, which most requests don't need
 
-    return ScriptDirectory(current_app.extensions["migrate"].directory)
+    return [script.revision for script in ScriptDirectory(directory).walk_revisions()]

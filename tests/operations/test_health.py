@@ -19,6 +19,7 @@ from testkit.postgres import Cluster
 
 GOOD = "answers, migrations at head"
 SILENT = "does not answer, or does not let the console in"
+REFUSED = "refuses the console’s role: flask database roles, as a superuser"
 READ_ONLY = "takes no writes: it is a standby, or was made read-only"
 
 
@@ -116,7 +117,7 @@ def test_a_primary_that_takes_no_writes_is_named(app: Flask, settings: Settings,
 @on_postgresql
 def test_a_role_without_its_rights_is_named(app: Flask):
     execute("REVOKE SELECT ON alembic_version FROM console_ingest")
-    assert told(app, 503)["Database for ingestion"] == "refuses the console’s role: flask database roles"
+    assert told(app, 503)["Database for ingestion"] == REFUSED
 
 
 @on_postgresql
@@ -126,7 +127,7 @@ def test_a_role_that_may_read_and_not_write_is_named(app: Flask):
         "REVOKE UPDATE (customer_id, link_version, link_operation_id, audit_outbox)"
         " ON conversations FROM console_link",
     )
-    assert told(app, 503)["Database"] == "refuses the console’s role: flask database roles"
+    assert told(app, 503)["Database"] == REFUSED
 
 
 @on_postgresql
@@ -141,12 +142,12 @@ def test_a_server_whose_words_mean_nothing_here_is_told_by_its_code(app: Flask):
 
 def test_a_database_that_was_never_migrated_is_named(app: Flask):
     execute("ALTER TABLE alembic_version RENAME TO away")
-    assert set(told(app, 503).values()) == {"was never migrated: flask db upgrade"}
+    assert set(told(app, 503).values()) == {"was never migrated: flask db upgrade, as the owner"}
 
 
 def test_a_database_taken_back_to_nothing_is_named(app: Flask):
     execute("DELETE FROM alembic_version")
-    assert set(told(app, 503).values()) == {"was never migrated: flask db upgrade"}
+    assert set(told(app, 503).values()) == {"was never migrated: flask db upgrade, as the owner"}
 
 
 @on_sqlite

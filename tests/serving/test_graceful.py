@@ -71,6 +71,22 @@ def test_a_reload_loses_no_request(anna: Desk, settings: Settings, tmp_path: Pat
     assert stored() == len(asking.asked)
 
 
+def test_a_reload_keeps_answering_while_new_workers_load(settings: Settings, tmp_path: Path):
+    with serve(settings, tmp_path, app="tests.serving.slow:app") as console:
+        for _ in range(2):
+            old, longest = console.workers(), 0.0
+            console.process.send_signal(signal.SIGHUP)
+            deadline = time.monotonic() + SECONDS
+            while console.workers() & old:
+                assert time.monotonic() < deadline
+                begun = time.monotonic()
+                with Visitor(console.url) as visitor:
+                    assert visitor.get("/healthz").status_code == 200
+                longest = max(longest, time.monotonic() - begun)
+            assert longest < 2  # the new ones take four seconds more than usual
+            assert len(console.workers()) == 2
+
+
 def test_a_stop_answers_all_that_reached_the_server_and_refuses_the_rest(
     anna: Desk, settings: Settings, tmp_path: Path
 ):

@@ -7,6 +7,7 @@ UNITS = "customer-memory.socket customer-memory.service"
 SERVER = "postgresql@15-main"
 PSQL = "cd / && runuser -u postgres -- psql --quiet --dbname"
 HANG_UP = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename LIKE 'console\\_%'"
+RESTART = "systemctl restart customer-memory"
 SPOIL = f"sed -i 's/^CONSOLE_CUSTOMER_BADGE=.*/CONSOLE_CUSTOMER_BADGE=perhaps/' {SETTINGS}"
 CORRECT = f"sed -i 's/^CONSOLE_CUSTOMER_BADGE=.*/CONSOLE_CUSTOMER_BADGE=true/' {SETTINGS}"
 
@@ -21,25 +22,25 @@ class Fault:
     seconds: float = 8
     unnoticed: bool = False
     """No request may fail."""
+    restarts: bool = False
+    """The console is started again, so that /healthz answers as soon as it is up and not within a second."""
     stops_console: bool = False
-    """The console isn't running meanwhile, so that /healthz can't answer either."""
-    same_process: bool = True
-    """The console has to recover without being started again."""
+    """The console can't run meanwhile, so that /healthz can't answer either."""
 
 
 FAULTS = (
     Fault("reload", "systemctl reload customer-memory", unnoticed=True),
     Fault("reload again", "systemctl reload customer-memory", unnoticed=True),
-    Fault("restart", "systemctl restart customer-memory", unnoticed=True, same_process=False),
-    Fault("restart again", "systemctl restart customer-memory", unnoticed=True, same_process=False),
+    Fault("restart", RESTART, unnoticed=True, restarts=True),
+    Fault("restart again", RESTART, unnoticed=True, restarts=True),
     Fault("bad setting, reload", f"{SPOIL}; ! systemctl reload customer-memory", CORRECT, unnoticed=True),
     Fault(
         "bad setting, restart",
-        f"{SPOIL}; ! systemctl restart customer-memory",
+        f"{SPOIL}; ! {RESTART}",
         f"{CORRECT}; systemctl reset-failed {UNITS}; systemctl start {UNITS}",
         seconds=25,
+        restarts=True,
         stops_console=True,
-        same_process=False,
     ),
     Fault(
         "PostgreSQL hung",
