@@ -113,7 +113,7 @@ def main() -> None:
         remove_older(options.directory, options.keep_days)
     except (OSError, sqlite3.Error) as error:
         sys.exit(f"{options.database.render_as_string()}: {error}")
-    print(f"{base}: restored and verified: {made}")  # noqa: T201 (its answer)
+    print(f"{base}: restored and verified: {made}")
 
 
 if __name__ == "__main__":
