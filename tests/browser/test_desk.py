@@ -214,3 +214,18 @@ def test_keys_are_shown_only_where_they_work(operator: Visit, visitor: Visitor, 
         expect(page.locator("main kbd", has_text=re.compile(f"^{key}$")).first).to_be_visible()
     phone = visitor(site.world.operator, size=PHONE).open_conversation(NEW, "links")
     expect(phone.locator("kbd:visible")).to_have_count(0)
+
+
+def test_a_failed_search_leaves_no_customers_under_its_term_but_the_one_that_is_chosen(operator: Visit):
+    operator.expected = "status of 503"
+    page = operator.open_conversation(UNLINKED, "links")
+    page.get_by_role("radio", name="+447700900456").check()
+    page.route("**/customers?*", lambda route: route.fulfill(status=503, body="<p>no</p>"))
+    page.get_by_role("searchbox").fill("39333")
+    expect(page.get_by_role("alert")).to_contain_text("Part of this page could not be loaded")
+    expect(page.get_by_role("radio")).to_have_count(1)
+    expect(page.get_by_role("radio", name="+447700900456")).to_be_checked()
+    expect(page.locator("#customers-found")).to_have_text("")
+    page.unroute("**/customers?*")
+    page.get_by_role("button", name="Try again").click()
+    expect(page.get_by_role("radio", name="+393331234567")).to_be_visible()
