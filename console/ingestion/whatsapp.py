@@ -97,22 +97,6 @@ class _Unstorable(Exception):
     """A message can't be stored; the text is the reason."""
 
 
-class _Contacts:
-    """The people a change tells of, to find who sent a message that has no number."""
-
-    def __init__(self, contacts: object) -> None:
-        known = [one for one in contacts if isinstance(one, dict)] if isinstance(contacts, list) else []
-        self._by_user_id = {one["user_id"]: one for one in known if isinstance(one.get("user_id"), str)}
-        # Of several contacts none is picked by its place: no customer is better than the wrong customer.
-        self._only = known[0] if len(known) == 1 else None
-
-    def of(self, user_id: str | None) -> JsonObject | None:
-        """Return the sender's contact; an only contact is it, unless the two name different users."""
-        if user_id in self._by_user_id:
-            return self._by_user_id[user_id]
-        return self._only if user_id is None or _name(self._only, "user_id") is None else None
-
-
 def parse(raw: bytes) -> list[Item]:
     """Read one payload: one item at least, in the order sent. What isn't understood is a Rejection."""
     try:
@@ -186,7 +170,7 @@ def _value(field: str, value: JsonObject) -> Iterator[Item]:
     if field == "standby" and isinstance(nested, dict) and not nested.keys() & value.keys():
         value = {**value, **nested, "standby": None}
     lists, contacts = _LISTS[field], value.get("contacts")
-    read = partial(_message, value.get("metadata"), _Contacts(contacts))
+    read = partial(_message, value.get("metadata"), contacts)
     found: list[Item] = []
     for key in lists:
         if value.get(key) is not None:
@@ -201,7 +185,7 @@ def _status(_: JsonObject) -> Iterator[Item]:
     yield Ignored()
 
 
-def _message(metadata: object, contacts: _Contacts, message: JsonObject, *, is_echo: bool) -> Iterator[Item]:
+def _message(metadata: object, contacts: object, message: JsonObject, *, is_echo: bool) -> Iterator[Item]:
     if is_echo and isinstance(message.get("message"), dict):
         # In standby an echo holds the request that sent it.
         message = {**message["message"], **message}
@@ -242,13 +226,23 @@ def _recipient(message: JsonObject) -> str:
     return _digits(recipient) or recipient
 
 
-def _identifier(message: JsonObject, kind: str, contacts: _Contacts) -> str:
+def _identifier(message: JsonObject, kind: str, contacts: object) -> str:
     if kind == "system":
         return _required(_previous_identifier(message), "identifier")
     user_id = _name(message, "from_user_id") or _name(message, "user_id")
-    contact = contacts.of(user_id)
-    sender = _name(message, "from") or _name(contact, "wa_id") or user_id or _name(contact, "user_id")
-    return _required(sender, "identifier")
+    if sender := _name(message, "from"):
+        return sender
+    contact = _contact(contacts, user_id)
+    return _required(_name(contact, "wa_id") or user_id or _name(contact, "user_id"), "identifier")
+
+
+def _contact(contacts: object, user_id: str | None) -> JsonObject | None:
+    """Return the sender's contact: the one with this user id, or an only one that names no other user."""
+    known = [each for each in contacts if isinstance(each, dict)] if isinstance(contacts, list) else []
+    named = [each for each in known if user_id is not None and each.get("user_id") == user_id]
+    # Of several contacts none is picked by its place: no customer is better than the wrong customer.
+    only = known[0] if len(known) == 1 else None
+    return named[-1] if named else only if user_id is None or _name(only, "user_id") is None else None
 
 
 def _previous_identifier(message: JsonObject) -> str | None:

@@ -272,6 +272,20 @@ EXPECTED = {
     "Messenger in standby": (108, [], 0, "unexpected part of a payload"),
     "no number of the account": (109, sent(("text", "Senza marca del conto"), sender="447700900132"), 0, ""),
     "echo of an unknown account": (110, [], 0, "unknown account"),
+    # In the reference since August 2026.
+    "product from the catalogue": (111, sent(("interactive",), sender="447700900133"), 0, ""),
+    "user id changed, with those of the parent account": (
+        112,
+        sent(
+            (
+                "system",
+                "User Rosa Example changed from GB.1000000000000000134 to GB.1000000000000000135",
+            ),
+            sender="GB.1000000000000000134",
+        ),
+        0,
+        "",
+    ),
 }
 
 
