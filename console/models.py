@@ -1,4 +1,8 @@
-"""The tables. What each column means to callers is in the interface; who may write it, in docs/design/."""
+"""The tables. What each column means to callers is in the interface; who may write it, in docs/design/.
+
+Every key of a table that grows has `instructor_id` in it, so that it can be partitioned by it, but for
+`link_operations` (docs/decisions/0180).
+"""
 
 from datetime import datetime
 from typing import Any
@@ -96,12 +100,17 @@ class Conversation(Base):
         ),
         _partial_index("ix_conversations_unlinked", _INBOX_ORDER, "customer_id IS NULL"),
         _partial_index("ix_conversations_linked", _INBOX_ORDER, "customer_id IS NOT NULL"),
-        Index("uq_conversations_link_operation_id", "link_operation_id", unique=True),
+        Index(
+            "uq_conversations_link_operation_id_instructor_id",
+            "link_operation_id",
+            "instructor_id",
+            unique=True,
+        ),
         _partial_index("ix_conversations_audit_outbox", ["id"], "audit_outbox IS NOT NULL"),
     )
 
     id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)
-    instructor_id: Mapped[UUID] = mapped_column(ForeignKey("instructors.id"))
+    instructor_id: Mapped[UUID] = mapped_column(ForeignKey("instructors.id"), primary_key=True)
     channel: Mapped[str]
     customer_identifier: Mapped[str | None]
     status: Mapped[str] = mapped_column(default="open")
@@ -116,18 +125,21 @@ class Conversation(Base):
 
 
 class Message(Base):
-    """One message, stored once for each external id of its channel."""
+    """One message, stored once for each instructor, channel and external id."""
 
     __tablename__ = "messages"
     __table_args__ = (
         CheckConstraint("direction IN ('inbound', 'outbound')", name="direction"),
-        UniqueConstraint("channel", "external_id"),
-        Index("ix_messages_thread", "conversation_id", "sent_at", "id"),
+        UniqueConstraint("channel", "external_id", "instructor_id"),
+        ForeignKeyConstraint(
+            ["conversation_id", "instructor_id"], ["conversations.id", "conversations.instructor_id"]
+        ),
+        Index("ix_messages_newest", "conversation_id", "sent_at", "id", "instructor_id"),
     )
 
     id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)
-    conversation_id: Mapped[UUID] = mapped_column(ForeignKey("conversations.id"))
-    instructor_id: Mapped[UUID] = mapped_column(ForeignKey("instructors.id"))
+    conversation_id: Mapped[UUID]
+    instructor_id: Mapped[UUID] = mapped_column(ForeignKey("instructors.id"), primary_key=True)
     channel: Mapped[str] = mapped_column(server_default="whatsapp")
     direction: Mapped[str]
     external_id: Mapped[str]
@@ -140,15 +152,18 @@ class RejectedPayload(Base):
     """A payload that could not be stored in full, kept whole until it can, or until it is dismissed."""
 
     __tablename__ = "rejected_payloads"
+    __table_args__ = (UniqueConstraint("digest", "instructor_id"),)
 
     id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)
     received_at: Mapped[datetime] = mapped_column(default=now)
     reason: Mapped[str]
     payload: Mapped[str]
-    digest: Mapped[str] = mapped_column(CHAR(64), unique=True)
+    digest: Mapped[str] = mapped_column(CHAR(64))
     dismissed_at: Mapped[datetime | None]
     dismissed_by: Mapped[str | None]
     dismissed_reason: Mapped[str | None]
+    # Nil where the payload is of no one known instructor.
+    instructor_id: Mapped[UUID] = mapped_column(primary_key=True, server_default=str(UUID(int=0)))
 
 
 class Customer(Base):
@@ -162,7 +177,7 @@ class Customer(Base):
     )
 
     id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)
-    instructor_id: Mapped[UUID] = mapped_column(ForeignKey("instructors.id"))
+    instructor_id: Mapped[UUID] = mapped_column(ForeignKey("instructors.id"), primary_key=True)
     channel: Mapped[str]
     normalized_identifier: Mapped[str]
     created_at: Mapped[datetime] = mapped_column(default=now)
@@ -186,12 +201,16 @@ class AuditEvent(Base):
     """One event of the audit trail (CM-2.5), as its JSON line. The database refuses every change to it."""
 
     __tablename__ = "audit_events"
-    __table_args__ = (UniqueConstraint("conversation_id", "sequence"), {"sqlite_autoincrement": True})
+    __table_args__ = (
+        UniqueConstraint("event_id", "instructor_id"),
+        UniqueConstraint("conversation_id", "sequence", "instructor_id"),
+    )
 
+    # On SQLite the key by itself: it is the row's number.
     position: Mapped[int] = mapped_column(_POSITION, primary_key=True, server_default=FetchedValue())
-    event_id: Mapped[UUID] = mapped_column(unique=True)
+    event_id: Mapped[UUID]
     conversation_id: Mapped[UUID]
-    instructor_id: Mapped[UUID]
+    instructor_id: Mapped[UUID] = mapped_column(primary_key=True)
     sequence: Mapped[int]
     event: Mapped[str]
 

@@ -29,6 +29,7 @@ from sqlalchemy import (
     Constraint,
     ForeignKeyConstraint,
     Index,
+    MetaData,
     Table,
     text,
 )
@@ -131,6 +132,18 @@ def analyze(table: str) -> None:
         impl.analyze(table)
 
 
+def prepare_key(table: str, name: str, columns: list[str]) -> None:
+    """Build the index of a key that `swap_key` puts in another's place; PostgreSQL only."""
+    if isinstance(impl := op.get_context().impl, Online):
+        impl.prepare_key(table, name, columns)
+
+
+def swap_key(table: str, former: str, name: str, columns: list[str]) -> None:
+    """Put the key that was prepared in the place of another in one moment; PostgreSQL only."""
+    if isinstance(impl := op.get_context().impl, Online):
+        impl.swap_key(table, former, name, columns)
+
+
 def patiently(statement: str) -> None:
     """Run a statement of PostgreSQL's whose locks stop nobody who reads or links, however long it takes."""
     if isinstance(impl := op.get_context().impl, Online):
@@ -190,6 +203,29 @@ class Online(PostgresqlImpl):
         """Drop a constraint; of a foreign key, both tables are locked for an instant."""
         self._briefly(lambda: super(Online, self).drop_constraint(const, **{**kw, "if_exists": True}))
 
+    def prepare_key(self, table: str, name: str, columns: list[str]) -> None:
+        """Build a key's index beside the writers, unless the key has these columns already.
+
+        Raises CommandError for a partitioned table, whose keys can't be swapped.
+        """
+        if self._is_partitioned(table):
+            raise CommandError(f"{table} is partitioned: its keys stay as they are (docs/operations.md)")
+        if self._key_columns(table, name) != columns:
+            over = Table(table, MetaData(), *(Column(column) for column in columns)).columns
+            self.create_index(Index(f"{name}_next", *over, unique=True))
+
+    def swap_key(self, table: str, former: str, name: str, columns: list[str]) -> None:
+        """Drop a key and make another of the index that was prepared, in one statement."""
+        if self._key_columns(table, name) != columns:
+            kind = "PRIMARY KEY" if name.startswith("pk_") else "UNIQUE"
+            self.execute(
+                f"ALTER TABLE {table} DROP CONSTRAINT IF EXISTS {former},"
+                f" ADD CONSTRAINT {name} {kind} USING INDEX {name}_next"
+            )
+        # What a run that was stopped on its way to the other side had prepared.
+        for prepared in {f"{former}_next", f"{name}_next"}:
+            self.patiently(f"DROP INDEX CONCURRENTLY IF EXISTS {prepared}")
+
     def execute(self, sql: Any, execution_options: dict[str, Any] | None = None) -> None:
         """Run one statement, which has to be one that can be run again."""
         self._briefly(lambda: super(Online, self).execute(sql, execution_options))
@@ -234,6 +270,18 @@ class Online(PostgresqlImpl):
         question = "SELECT attname FROM pg_attribute WHERE attrelid = to_regclass(:name) AND attnum > 0"
         names = self._bound.scalars(text(f"{question} AND NOT attisdropped"), {"name": table.name})
         return {str(name) for name in names}
+
+    def _key_columns(self, table: str, name: str) -> list[str]:
+        question = """
+            SELECT attname FROM pg_constraint, unnest(conkey) WITH ORDINALITY AS place (attnum, nr)
+            JOIN pg_attribute USING (attnum)
+            WHERE conrelid = to_regclass(:table) AND attrelid = conrelid AND conname = :name ORDER BY nr
+        """
+        return [str(column) for column in self._bound.scalars(text(question), {"table": table, "name": name})]
+
+    def _is_partitioned(self, table: str) -> bool:
+        question = "SELECT relkind = 'p' FROM pg_class WHERE oid = to_regclass(:table)"
+        return bool(self._bound.scalar(text(question), {"table": table}))
 
     def _is_invalid(self, index: Index) -> bool:
         question = "SELECT true FROM pg_index WHERE indexrelid = to_regclass(:name) AND NOT indisvalid"

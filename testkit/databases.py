@@ -16,7 +16,7 @@ from flask import current_app
 from sqlalchemy import URL, Connection, NullPool, Pool, create_engine, event, text
 from sqlalchemy.engine import ExceptionContext
 
-from console.config import Settings, database_url, read_only, sqlite_path
+from console.config import ROOT, Settings, database_url, read_only, sqlite_path
 from console.database import Base, db, writing
 from testkit.postgres import Cluster
 
@@ -25,6 +25,10 @@ SQLITE, POSTGRESQL = ENGINES = ("sqlite", "postgresql")
 # For what only one engine has: files and PRAGMAs here, servers, roles and processes there.
 on_sqlite = pytest.mark.parametrize("engine", [SQLITE], indirect=True)
 on_postgresql = pytest.mark.parametrize("engine", [POSTGRESQL], indirect=True)
+
+PARTITION = ROOT / "deploy" / "partition.sql"
+PARTITIONED = os.environ.get("CONSOLE_TEST_TABLES") == "partitioned"
+"""Whether the tests on PostgreSQL run on partitioned tables: `make test-partitioned`."""
 
 OWNER = "console_migrate"
 AN_EVENT = "INSERT INTO audit_events"

@@ -18,7 +18,17 @@ from console import accounts, create_app
 from console.config import Settings
 from console.database import db
 from testkit import postgres
-from testkit.databases import ENGINES, OWNER, SQLITE, as_owner, fresh_copy, hanging_up, settings_for
+from testkit.databases import (
+    ENGINES,
+    OWNER,
+    PARTITION,
+    PARTITIONED,
+    SQLITE,
+    as_owner,
+    fresh_copy,
+    hanging_up,
+    settings_for,
+)
 from testkit.factories import Desk, desk, run
 from testkit.pages import Browser
 
@@ -66,7 +76,23 @@ def migrated_on_server(cluster: postgres.Cluster) -> URL:
     with hanging_up():
         with create_app(owner).app_context():
             upgrade()
+        if PARTITIONED:
+            cluster.execute(PARTITION.read_text(), url.database or "")
         app = create_app(superuser)
+        with app.app_context():
+            run(app.test_cli_runner(), "database", "roles", "--apply")
+    return url
+
+
+@pytest.fixture(scope="session")
+def partitioned_on_server(cluster: postgres.Cluster, migrated_on_server: URL) -> URL:
+    """Partition the tables of such a database, to be copied."""
+    if PARTITIONED:
+        return migrated_on_server
+    url = cluster.create_database(migrated_on_server, owner=OWNER)
+    cluster.execute(PARTITION.read_text(), url.database or "")
+    with hanging_up():
+        app = create_app(settings_for(url, database_url=url.set(username=postgres.OWNER)))
         with app.app_context():
             run(app.test_cli_runner(), "database", "roles", "--apply")
     return url

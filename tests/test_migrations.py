@@ -42,6 +42,10 @@ REVISIONS = [
     "0008_audit_positions",
     "0009_link_operations",
     "0010_session_epoch",
+    "0011_inbox_keys",
+    "0012_link_keys",
+    "0013_audit_keys",
+    "0014_rejected_payload_keys",
 ]
 A, B, C = (f"0190000{number}-0000-7000-8000-000000000000" for number in (1, 2, 3))
 
@@ -93,6 +97,10 @@ ROWS = {
     "0008_audit_positions": [],
     "0009_link_operations": [f"INSERT INTO link_operations VALUES ('{C}', '{A}', '{C}', 'digest')"],
     "0010_session_epoch": [],
+    "0011_inbox_keys": [],
+    "0012_link_keys": [],
+    "0013_audit_keys": [],
+    "0014_rejected_payload_keys": [f"UPDATE rejected_payloads SET instructor_id = '{A}'"],
 }
 
 # Released revisions have been run on databases that are in use: what they lack is added by another one.

@@ -24,7 +24,7 @@ HOT_TABLES = ("conversations", "messages", "customers", "audit_events")
 
 _CHOOSING = {
     "conversations.id",
-    "ix_messages_thread",
+    "ix_messages_newest",
     "messages.id",
     "customers.id",
     "customers.key",
@@ -34,16 +34,16 @@ _CHOOSING = {
 # The pages, how many statements each takes (the one that loads the session's user is one of them), and the
 # indexes of the hot tables that it may use, by their names on either engine.
 PAGES = {
-    "/conversations": (2, {"ix_conversations_inbox", "ix_messages_thread", "messages.id"}),
-    "/conversations?before={cursor}": (2, {"ix_conversations_inbox", "ix_messages_thread", "messages.id"}),
+    "/conversations": (2, {"ix_conversations_inbox", "ix_messages_newest", "messages.id"}),
+    "/conversations?before={cursor}": (2, {"ix_conversations_inbox", "ix_messages_newest", "messages.id"}),
     "/conversations?plain=1": (
         3,
-        {"ix_conversations_inbox", "ix_messages_thread", "messages.id", "customers.key"},
+        {"ix_conversations_inbox", "ix_messages_newest", "messages.id", "customers.key"},
     ),
     "/badges?{ids}": (3, {"conversations.id", "customers.key"}),
-    "/conversations/{one}": (3, {"conversations.id", "ix_messages_thread"}),
-    "/conversations/{one}?plain=1": (4, {"conversations.id", "ix_messages_thread", "customers.key"}),
-    "/links": (3, {"ix_conversations_unlinked", "ix_messages_thread", "messages.id"}),
+    "/conversations/{one}": (3, {"conversations.id", "ix_messages_newest"}),
+    "/conversations/{one}?plain=1": (4, {"conversations.id", "ix_messages_newest", "customers.key"}),
+    "/links": (3, {"ix_conversations_unlinked", "ix_messages_newest", "messages.id"}),
     "/links/{one}": (6, _CHOOSING | {"audit_events.key", "ix_conversations_unlinked"}),
     "/links/{one}/customers": (3, _CHOOSING - {"messages.id"}),
 }
@@ -58,7 +58,7 @@ NAMES = {
     "sqlite_autoindex_customers_2": "customers.key",
     "uq_customers_instructor_id_channel_normalized_identifier": "customers.key",
     "sqlite_autoindex_audit_events_2": "audit_events.key",
-    "uq_audit_events_conversation_id_sequence": "audit_events.key",
+    "uq_audit_events_conversation_id_sequence_instructor_id": "audit_events.key",
 }
 
 

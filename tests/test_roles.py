@@ -69,7 +69,10 @@ ALLOWED: dict[str, dict[str, dict[str, str]]] = {
             **dict.fromkeys(["status", "last_message_at"], "siu"),
             "updated_at": "iu",
         },
-        "messages": {**dict.fromkeys(["id", "channel", "external_id"], "si"), "*": "i"},
+        "messages": {
+            **dict.fromkeys(["id", "instructor_id", "channel", "external_id"], "si"),
+            "*": "i",
+        },
         "rejected_payloads": {
             **dict.fromkeys(("reason", "dismissed_at", "dismissed_by", "dismissed_reason"), "siu"),
             "*": "si",

@@ -13,12 +13,14 @@ from uuid import UUID
 
 import structlog
 from sqlalchemy import (
+    ColumnElement,
     Connection,
     Executable,
     Row,
     ScalarSelect,
     Select,
     String,
+    and_,
     bindparam,
     cast,
     func,
@@ -171,7 +173,7 @@ def _inbox(*, with_link: bool, linked: bool | None, terms: tuple[str, ...], olde
         Conversation.customer_identifier,
         (Conversation.customer_id if with_link else null()).label("customer_id"),
         Conversation.last_message_at,
-        newest_message().label("newest"),
+        newest_message(bindparam("instructor_id")).label("newest"),
     ).where(Conversation.instructor_id == bindparam("instructor_id"))
     if linked is not None:
         statement = statement.where(
@@ -193,13 +195,18 @@ def _inbox(*, with_link: bool, linked: bool | None, terms: tuple[str, ...], olde
     return (
         select(*(columns[name] for name in ConversationRow._fields if name in columns))
         .select_from(found)
-        .outerjoin(Message, Message.id == found.c.newest)
+        .outerjoin(
+            Message,
+            and_(Message.id == found.c.newest, Message.instructor_id == bindparam("instructor_id")),
+        )
         .order_by(found.c.last_message_at.desc(), found.c.id.desc())
     )
 
 
-def newest_message() -> ScalarSelect[UUID]:
+def newest_message(instructor_id: ColumnElement[UUID]) -> ScalarSelect[UUID]:
     """Return the id of a conversation's newest message, as a column of a limited select from conversations.
+
+    All of these are of one instructor.
 
     To be joined from outside of that: row-level security lets no index be searched for what the join itself
     would have to compute.
@@ -207,7 +214,7 @@ def newest_message() -> ScalarSelect[UUID]:
     message = aliased(Message)
     return (
         select(message.id)
-        .where(message.conversation_id == Conversation.id)
+        .where(message.conversation_id == Conversation.id, message.instructor_id == instructor_id)
         .order_by(message.sent_at.desc(), message.id.desc())
         .limit(1)
         .correlate(Conversation)
@@ -223,7 +230,11 @@ def first_message_at() -> ScalarSelect[datetime]:
     message = aliased(Message)
     return (
         select(message.sent_at)
-        .where(message.conversation_id == Conversation.id, message.kind != "system")
+        .where(
+            message.conversation_id == Conversation.id,
+            message.instructor_id == Conversation.instructor_id,
+            message.kind != "system",
+        )
         .order_by(message.sent_at, message.id)
         .limit(1)
         .correlate(Conversation)
@@ -256,10 +267,10 @@ def _conversation(*, with_link: bool) -> Executable:
 
 
 def messages(
-    connection: Connection, *, conversation_id: UUID, before: Cursor | None = None
+    connection: Connection, *, conversation_id: UUID, instructor_id: UUID, before: Cursor | None = None
 ) -> Page[MessageRow]:
-    """Return the newest messages of a conversation below the cursor, newest first."""
-    asked = {"conversation_id": conversation_id, **_below(before)}
+    """Return the newest messages of an instructor's conversation below the cursor, newest first."""
+    asked = {"conversation_id": conversation_id, "instructor_id": instructor_id, **_below(before)}
     rows = connection.execute(_messages(older=before is not None), asked).all()
     return _page([MessageRow._make(row) for row in rows], lambda row: Cursor(row.sent_at, row.id))
 
@@ -267,7 +278,8 @@ def messages(
 @cache
 def _messages(*, older: bool) -> Executable:
     statement = select(Message.id, Message.direction, Message.kind, Message.body, Message.sent_at).where(
-        Message.conversation_id == bindparam("conversation_id")
+        Message.conversation_id == bindparam("conversation_id"),
+        Message.instructor_id == bindparam("instructor_id"),
     )
     return _keyset(statement, Message.sent_at, Message.id, older=older)
 
@@ -279,29 +291,31 @@ def subjects(
 
     None stands for every instructor: for commands, not for pages.
     """
-    rows = json.dumps([[conversation_id] for conversation_id in conversation_ids])
-    build = partial(_subjects, connection.dialect.name)
-    read, link_known = _read(connection, build, {"rows": rows}, with_link=True)
+    asked: dict[str, Any] = {"rows": json.dumps([[conversation_id] for conversation_id in conversation_ids])}
+    if instructor_ids is not None:
+        asked["instructor_ids"] = instructor_ids
+    build = partial(_subjects, connection.dialect.name, of_instructors=instructor_ids is not None)
+    read, link_known = _read(connection, build, asked, with_link=True)
     found = {row[0]: Subject._make((*row, link_known)) for row in read}
-    visible = None if instructor_ids is None else set(map(str, instructor_ids))
     return [
         found[conversation_id]
         for conversation_id in dict.fromkeys(conversation_ids)
-        if conversation_id in found and (visible is None or found[conversation_id].instructor_id in visible)
+        if conversation_id in found
     ]
 
 
 @cache
-def _subjects(dialect: str, *, with_link: bool) -> Executable:
-    # Asked for by their ids alone: an instructor named beside them would tempt SQLite to read through all of
-    # that instructor's conversations.
+def _subjects(dialect: str, *, of_instructors: bool, with_link: bool) -> Executable:
     given, (conversation_id,) = json_rows(dialect, Guid())
     columns = (
         cast(null() if name == "customer_id" and not with_link else getattr(Conversation, name), String)
         for name in Subject._fields
         if name != "link_known"
     )
-    return select(*columns).select_from(given).join(Conversation, Conversation.id == conversation_id)
+    found = select(*columns).select_from(given).join(Conversation, Conversation.id == conversation_id)
+    if not of_instructors:
+        return found
+    return found.where(Conversation.instructor_id.in_(bindparam("instructor_ids", expanding=True)))
 
 
 def _keyset(

@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from enum import StrEnum
 from functools import cache
 from typing import NamedTuple
+from uuid import UUID
 
 import structlog
 from prometheus_client import Counter
-from sqlalchemy import Connection, Executable, String, and_, cast, select
+from sqlalchemy import Connection, Executable, String, and_, bindparam, cast, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from console.database import Guid, json_rows
@@ -106,7 +107,11 @@ def _key(subject: Subject) -> Key | Reason:
 def _customers(connection: Connection, wanted: Sequence[tuple[int, str, str, str]]) -> dict[int, list[str]]:
     """Return the customers of each key, by the place that is given with it."""
     found = defaultdict(list)
-    rows = connection.execute(_lookup(connection.dialect.name), {"rows": json.dumps(wanted)}).all()
+    asked = {
+        "rows": json.dumps(wanted),
+        "instructor_ids": list({UUID(instructor_id) for _, instructor_id, _, _ in wanted}),
+    }
+    rows = connection.execute(_lookup(connection.dialect.name), asked).all()
     for place, customer_id in rows:
         found[int(place)].append(customer_id)
     return found
@@ -117,6 +122,8 @@ def _lookup(dialect: str) -> Executable:
     types = (String(), Guid(), String(), String())
     given, (place, instructor_id, channel, identifier) = json_rows(dialect, *types)
     is_key = and_(
+        # Named twice: a partitioned table is searched in these instructors' partitions alone.
+        Customer.instructor_id.in_(bindparam("instructor_ids", expanding=True)),
         Customer.instructor_id == instructor_id,
         Customer.channel == channel,
         Customer.normalized_identifier == identifier,

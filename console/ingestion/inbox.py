@@ -62,6 +62,13 @@ def look_up(connection: Connection, messages: Sequence[IncomingMessage]) -> list
     return [found[place] for place in range(len(messages))]
 
 
+def instructors(connection: Connection, accounts: Sequence[str]) -> Sequence[UUID]:
+    """Return whose these accounts are, each instructor once."""
+    known = select(ChannelAccount.instructor_id).distinct()
+    named = known.where(ChannelAccount.channel == CHANNEL, ChannelAccount.account_id.in_(accounts))
+    return connection.scalars(named).all()
+
+
 def add(connection: Connection, arrivals: Sequence[Arrival]) -> None:
     """Insert messages, and the conversations they lack; bring the other conversations up to date.
 
@@ -76,7 +83,8 @@ def add(connection: Connection, arrivals: Sequence[Arrival]) -> None:
         newest = max(arrival.message.sent_at for arrival in members)
         conversation_id = members[0].conversation_id
         if conversation_id:
-            continued.append({"continued": conversation_id, "moment": moment, "newest": newest})
+            row = {"continued": conversation_id, "instructor": thread[0], "moment": moment, "newest": newest}
+            continued.append(row)
         else:
             conversation_id = new_id()
             opened.append(_conversation_row(conversation_id, *thread, moment, newest))
@@ -168,7 +176,11 @@ def _lookup(dialect: str) -> Executable:
     )
     message_id = (
         select(Message.id)
-        .where(Message.channel == CHANNEL, Message.external_id == external_id)
+        .where(
+            Message.channel == CHANNEL,
+            Message.external_id == external_id,
+            Message.instructor_id == instructor_id,
+        )
         .correlate(given)
         .scalar_subquery()
     )
@@ -181,7 +193,7 @@ _INSERT_CONVERSATION = insert(Conversation)
 _INSERT_MESSAGE = insert(Message)
 _CONTINUE_CONVERSATION = (
     update(Conversation)
-    .where(Conversation.id == bindparam("continued"))
+    .where(Conversation.id == bindparam("continued"), Conversation.instructor_id == bindparam("instructor"))
     .values(
         updated_at=bindparam("moment"),
         last_message_at=case(

@@ -126,7 +126,7 @@ def _cause(error: SQLAlchemyError) -> str:
 def _ingest(raw: bytes, items: list[Item], connection: Connection) -> Counts:
     counts = _store(connection, items)
     if counts.rejected:
-        _keep(connection, raw, counts.reason)
+        _keep(connection, raw, items, counts.reason)
     return counts
 
 
@@ -134,14 +134,16 @@ def _store(connection: Connection, items: list[Item]) -> Counts:
     reasons = [item.reason for item in items if isinstance(item, Rejection)]
     messages = [item for item in items if isinstance(item, IncomingMessage)]
     repeated = 0
-    new: dict[str, Arrival] = {}
+    new: dict[tuple[UUID, str], Arrival] = {}
     for message, found in zip(messages, look_up(connection, messages), strict=True):
         if found.instructor_id is None:
             reasons.append(UNKNOWN_ACCOUNT)
-        elif found.message_id or message.external_id in new:
+        elif found.message_id or (found.instructor_id, message.external_id) in new:
             repeated += 1
         else:
-            new[message.external_id] = Arrival(message, found.instructor_id, found.conversation_id)
+            new[found.instructor_id, message.external_id] = Arrival(
+                message, found.instructor_id, found.conversation_id
+            )
     add(connection, list(new.values()))
     return Counts(
         stored=len(new),
@@ -152,19 +154,33 @@ def _store(connection: Connection, items: list[Item]) -> Counts:
     )
 
 
-def _keep(connection: Connection, raw: bytes, reason: str) -> None:
+def _keep(connection: Connection, raw: bytes, items: list[Item], reason: str) -> None:
     digest = hashlib.sha256(raw).hexdigest()
     if connection.execute(select(RejectedPayload.id).where(RejectedPayload.digest == digest)).first():
         return
     # Bytes that are no text, and NUL, which a database doesn't keep as text, are spelled out.
     payload = raw.decode("utf-8", "backslashreplace").replace("\0", r"\x00")
     row = {"id": new_id(), "received_at": now(), "reason": reason, "payload": payload, "digest": digest}
-    connection.execute(insert(RejectedPayload), row)
+    # Nothing has an instructor before 0014_rejected_payload_keys.
+    if not _is_missing(connection, "instructor_id") and (whose := _whose(connection, items)):
+        row["instructor_id"] = whose
+    connection.execute(insert(RejectedPayload).inline(), row)
+
+
+def _whose(connection: Connection, items: list[Item]) -> UUID | None:
+    """Return the one instructor of a payload's known accounts; None where there are none, or several."""
+    accounts = {item.phone_number_id for item in items if isinstance(item, IncomingMessage | Rejection)}
+    whose = inbox.instructors(connection, [account for account in accounts if account])
+    return whose[0] if len(whose) == 1 else None
+
+
+def _is_missing(connection: Connection, column: str) -> bool:
+    return f"rejected_payloads.{column}" in missing_columns(connection)
 
 
 def _not_dismissed(connection: Connection) -> list[ColumnElement[bool]]:
     """Return what keeps dismissed payloads out; nothing can be dismissed before 0006_dismissals."""
-    missing = "rejected_payloads.dismissed_at" in missing_columns(connection)
+    missing = _is_missing(connection, "dismissed_at")
     return [] if missing else [RejectedPayload.dismissed_at.is_(None)]
 
 

@@ -3,7 +3,7 @@
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any, NoReturn
@@ -80,9 +80,13 @@ class IncomingMessage:
 
 @dataclass(frozen=True, slots=True)
 class Rejection:
-    """Something that is or may be a message, and why it can't be stored. The reason quotes nothing."""
+    """Something that is or may be a message, and why it can't be stored. The reason quotes nothing.
+
+    The account is that of the change it was in, where that names one.
+    """
 
     reason: str
+    phone_number_id: str | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,7 +182,14 @@ def _value(field: str, value: JsonObject) -> Iterator[Item]:
             found += _each(value, key, _status if key == "statuses" else partial(read, is_echo=is_echo))
     if _is_unexpected(value, "metadata", "errors", "contacts", *lists):
         found.append(Rejection("unexpected part of a change"))
-    yield from found or [Rejection("contacts without messages") if contacts else Ignored()]
+    metadata = value.get("metadata")
+    account = metadata.get("phone_number_id") if isinstance(metadata, dict) else None
+    for item in found or [Rejection("contacts without messages") if contacts else Ignored()]:
+        yield (
+            replace(item, phone_number_id=account)
+            if isinstance(item, Rejection) and isinstance(account, str)
+            else item
+        )
 
 
 def _status(_: JsonObject) -> Iterator[Item]:

@@ -37,14 +37,18 @@ class NotRecorded(Exception):
 
 
 # Built once: building them anew would be half the cost of a write.
+_ASKED = (
+    Conversation.id == bindparam("asked_id"),
+    Conversation.instructor_id == bindparam("asked_instructor_id"),
+)
 _WAITING = (
     select(cast(Conversation.audit_outbox, String))
-    .where(Conversation.id == bindparam("asked_id"), Conversation.audit_outbox.is_not(None))
+    .where(*_ASKED, Conversation.audit_outbox.is_not(None))
     .with_for_update()
 )
 _KEEP = (
     update(Conversation)
-    .where(Conversation.id == bindparam("moved_id"))
+    .where(*_ASKED)
     .values(audit_outbox=bindparam("kept", type_=Conversation.audit_outbox.type))
 )
 
@@ -58,7 +62,7 @@ def _insert(dialect: str) -> Executable:
 @cache
 def _append(dialect: str) -> Executable:
     outbox = json_append(dialect, Conversation.audit_outbox, bindparam("event", type_=String()))
-    return update(Conversation).where(Conversation.id == bindparam("asked_id")).values(audit_outbox=outbox)
+    return update(Conversation).where(*_ASKED).values(audit_outbox=outbox)
 
 
 def record(connection: Connection, event: Event, *, waiting: str | None) -> None:
@@ -70,7 +74,7 @@ def record(connection: Connection, event: Event, *, waiting: str | None) -> None
     try:
         with savepoint(connection, wait_ms=MAX_WAIT_MS):
             if waiting is not None:
-                _move(connection, event.conversation_id, waiting)
+                _move(connection, event.conversation_id, event.instructor_id, waiting)
             _record(connection, event)
     except TransactionLost:
         raise
@@ -80,17 +84,21 @@ def record(connection: Connection, event: Event, *, waiting: str | None) -> None
 
 def append(connection: Connection, event: Event, *, why: str) -> None:
     """Append a write's event to its conversation's outbox, and log and count that the trail has failed."""
-    asked = {"asked_id": event.conversation_id, "event": event.to_json()}
+    asked = {**_of(event.conversation_id, event.instructor_id), "event": event.to_json()}
     connection.execute(_append(connection.dialect.name), asked)
     _not_moved(event.conversation_id, why)
 
 
-def move(conversation_id: UUID) -> bool:
+def _of(conversation_id: UUID, instructor_id: UUID) -> dict[str, Any]:
+    return {"asked_id": conversation_id, "asked_instructor_id": instructor_id}
+
+
+def move(conversation_id: UUID, instructor_id: UUID) -> bool:
     """Move a conversation's waiting events to the trail; say whether all of them were. Never raises."""
     try:
         with writing(wait_ms=MAX_MOVE_MS) as connection:
-            waiting = connection.scalar(_WAITING, {"asked_id": conversation_id})
-            stuck = waiting is not None and _move(connection, conversation_id, waiting)
+            waiting = connection.scalar(_WAITING, _of(conversation_id, instructor_id))
+            stuck = waiting is not None and _move(connection, conversation_id, instructor_id, waiting)
     except Exception as error:  # the events wait where they are
         return _not_moved(conversation_id, type(error).__name__)
     return _not_moved(conversation_id, "unreadable, or its id or sequence is taken") if stuck else True
@@ -102,23 +110,23 @@ def drain() -> tuple[int, int]:
     Each conversation has a transaction of its own, and the order is random, so a bad one holds back no other.
     Gives up once moves have failed for MAX_FAILING_SECONDS: a locked trail may have many waiting.
     """
-    waiting = select(Conversation.id).where(Conversation.audit_outbox.is_not(None))
+    with_events = select(Conversation.id, Conversation.instructor_id)
     with writing(wait_ms=MAX_MOVE_MS) as connection:
-        conversation_ids = list(connection.scalars(waiting))
-    random.shuffle(conversation_ids)
+        waiting = list(connection.execute(with_events.where(Conversation.audit_outbox.is_not(None))))
+    random.shuffle(waiting)
     moved, failing = 0, 0.0
-    for conversation_id in conversation_ids:
+    for conversation_id, instructor_id in waiting:
         started = time.monotonic()
-        if move(conversation_id):
+        if move(conversation_id, instructor_id):
             moved += 1
         else:
             failing += time.monotonic() - started
         if failing > MAX_FAILING_SECONDS:
             break
-    return moved, len(conversation_ids) - moved
+    return moved, len(waiting) - moved
 
 
-def _move(connection: Connection, conversation_id: UUID, outbox: str) -> list[Any]:
+def _move(connection: Connection, conversation_id: UUID, instructor_id: UUID, outbox: str) -> list[Any]:
     """Record what an outbox holds, in its order, and empty it; return what has to stay in it."""
     try:
         held = json.loads(outbox)
@@ -127,7 +135,7 @@ def _move(connection: Connection, conversation_id: UUID, outbox: str) -> list[An
     items = held if isinstance(held, list) else [held]
     stuck = [item for item in items if not _moved(connection, conversation_id, item)]
     if stuck != held or not stuck:
-        connection.execute(_KEEP, {"moved_id": conversation_id, "kept": stuck or None})
+        connection.execute(_KEEP, {**_of(conversation_id, instructor_id), "kept": stuck or None})
     return stuck
 
 
@@ -145,6 +153,7 @@ def _moved(connection: Connection, conversation_id: UUID, item: Any) -> bool:
     except IntegrityError:  # it is there already, or another has its id or sequence
         same = (
             AuditEvent.event_id == event.event_id,
+            AuditEvent.instructor_id == event.instructor_id,
             AuditEvent.conversation_id == event.conversation_id,
             AuditEvent.sequence == event.sequence,
         )

@@ -22,6 +22,7 @@ MAX_COUNTED = 10_000
 
 _HISTORY = select(AuditEvent.event).where(
     AuditEvent.conversation_id == bindparam("conversation_id"),
+    AuditEvent.instructor_id == bindparam("instructor_id"),
     AuditEvent.sequence.in_(bindparam("sequences", expanding=True)),
 )
 
@@ -57,7 +58,13 @@ def size() -> int:
 
 
 def history(
-    connection: Connection, conversation_id: UUID, *, outbox: str | None, version: int, seen: int | None
+    connection: Connection,
+    conversation_id: UUID,
+    instructor_id: UUID,
+    *,
+    outbox: str | None,
+    version: int,
+    seen: int | None,
 ) -> list[Event | Tombstone] | None:
     """Return a conversation's events up to its link version, newest first; None where the trail fails.
 
@@ -66,7 +73,11 @@ def history(
     """
     sequences = {*range(max(1, version - MAX_SHOWN + 1), version + 1), seen or version}
     try:
-        asked = {"conversation_id": conversation_id, "sequences": sorted(sequences)}
+        asked = {
+            "conversation_id": conversation_id,
+            "instructor_id": instructor_id,
+            "sequences": sorted(sequences),
+        }
         events = [read(line) for line in connection.scalars(_HISTORY, asked)]
         events += [Event.from_dict(fields) for fields in json.loads(outbox or "[]")]
     except (SQLAlchemyError, *UNREADABLE) as error:

@@ -15,6 +15,7 @@ from sqlalchemy import (
     ScalarSelect,
     Select,
     String,
+    and_,
     bindparam,
     cast,
     func,
@@ -134,13 +135,19 @@ def _work() -> Executable:
     message_id = Message.id.label("message_id")
     newest_first = (
         select(message_id, Message.direction, Message.kind, Message.body, Message.sent_at)
-        .where(Message.conversation_id == bindparam("conversation_id"))
+        .where(
+            Message.conversation_id == bindparam("conversation_id"),
+            Message.instructor_id.in_(bindparam("instructor_ids", expanding=True)),
+        )
         .order_by(Message.sent_at.desc(), Message.id.desc())
     )
     statement = newest_first.where(Message.kind == "system").limit(1).subquery()
     newest = union(select(newest_first.limit(PAGE_SIZE + 1).subquery()), select(statement)).subquery()
     shown = aliased(Conversation)
-    its_instructor = select(shown.instructor_id).where(shown.id == bindparam("conversation_id"))
+    its_instructor = select(shown.instructor_id).where(
+        shown.id == bindparam("conversation_id"),
+        shown.instructor_id.in_(bindparam("instructor_ids", expanding=True)),
+    )
     return (
         _link_view(_left(its_instructor.scalar_subquery()).label("left"), *newest.c)
         .outerjoin(newest, true())
@@ -167,7 +174,13 @@ def _link_view(*others: ColumnElement[Any]) -> Select[*tuple[Any, ...]]:
             *others,
         )
         .select_from(Conversation)
-        .outerjoin(Customer, Customer.id == Conversation.customer_id)
+        .outerjoin(
+            Customer,
+            and_(
+                Customer.id == Conversation.customer_id,
+                Customer.instructor_id == Conversation.instructor_id,
+            ),
+        )
         .where(
             Conversation.id == bindparam("conversation_id"),
             Conversation.instructor_id.in_(bindparam("instructor_ids", expanding=True)),

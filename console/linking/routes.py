@@ -169,6 +169,8 @@ def _write(conversation_id: UUID, form: WriteForm, **asked: Any) -> ResponseRetu
         return _form_page(conversation_id, form, Answer(422, notice, keep_precondition=not form.damaged))
     asked |= {"seen_version": form.seen, "operation_id": as_uuid(form.operation_id.data)}
     asked |= {"actor_id": actor().id, "reason": form.reason.data, "context": {"request_id": g.request_id}}
+    if len(members := _members()) == 1:
+        asked["instructor_id"] = members[0]
     try:
         outcome = service.change(service.Request(conversation_id=conversation_id, **asked))
     except service.ConversationNotFound:
@@ -238,7 +240,9 @@ def _form_page(
 
 def _history(connection: Any, view: LinkView, version: int, seen: int | None) -> tuple[Any, queries.Labels]:
     """Return a conversation's events up to `version`, and what the ids in them are called."""
-    events = history.history(connection, view.id, outbox=view.outbox, version=version, seen=seen)
+    events = history.history(
+        connection, view.id, view.instructor_id, outbox=view.outbox, version=version, seen=seen
+    )
     labels = queries.labels(
         connection,
         instructor_id=view.instructor_id,

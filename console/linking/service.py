@@ -88,6 +88,8 @@ class Request:
     """What an operator asks for: a customer, `create` one, or `unlink`; exactly one of the three."""
 
     conversation_id: UUID
+    instructor_id: UUID | None = None
+    """The conversation's instructor; naming them spares a look-up."""
     customer_id: UUID | None = None
     create: bool = False
     unlink: bool = False
@@ -120,7 +122,11 @@ class Request:
 
 _CHANGE_LINK = (
     update(Conversation)
-    .where(Conversation.id == bindparam("asked_id"), Conversation.link_version == bindparam("seen_version"))
+    .where(
+        Conversation.id == bindparam("asked_id"),
+        Conversation.instructor_id == bindparam("asked_instructor_id"),
+        Conversation.link_version == bindparam("seen_version"),
+    )
     .values(customer_id=bindparam("new_customer_id"), link_version=bindparam("new_version"))
 )
 _DIGEST = select(LinkOperation.digest).where(LinkOperation.operation_id == bindparam("operation_id"))
@@ -187,6 +193,7 @@ def _load(connection: Connection, request: Request) -> State:
     state = read_state(
         connection,
         conversation_id=request.conversation_id,
+        instructor_id=request.instructor_id,
         customer_id=request.customer_id,
         actor_id=request.actor_id,
     )
@@ -230,6 +237,7 @@ def _set_customer(connection: Connection, event: Event) -> None:
     """Set the customer and raise the version, if it is still the one that the person saw (CM-2.3)."""
     change = {
         "asked_id": event.conversation_id,
+        "asked_instructor_id": event.instructor_id,
         "seen_version": event.sequence - 1,
         "new_customer_id": event.new_customer_id,
         "new_version": event.sequence,

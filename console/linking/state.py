@@ -55,18 +55,36 @@ _STATE = (
             Customer.channel == Conversation.channel,
         ),
     )
-    .where(Conversation.id == bindparam("asked_id"), Membership.user_id == bindparam("actor_id"))
+    .where(
+        Conversation.id == bindparam("asked_id"),
+        Conversation.instructor_id == bindparam("asked_instructor_id"),
+        Membership.user_id == bindparam("actor_id"),
+    )
     .with_for_update(of=Conversation)  # PostgreSQL: a repeat at the same time waits, then finds the first
 )
 
 
+_INSTRUCTOR = select(Conversation.instructor_id).where(Conversation.id == bindparam("asked_id"))
+
+
 def read_state(
-    connection: Connection, *, conversation_id: UUID, customer_id: UUID | None, actor_id: UUID
+    connection: Connection,
+    *,
+    conversation_id: UUID,
+    instructor_id: UUID | None,
+    customer_id: UUID | None,
+    actor_id: UUID,
 ) -> State | None:
     """Read a conversation's link, and lock it to the end of the transaction.
 
-    None where there is no such conversation, or where the actor isn't active and a member of its instructor.
+    An instructor that isn't named is looked up first: a row is locked in one place. None where there is no
+    such conversation, or where the actor isn't active and a member of its instructor.
     """
-    asked = {"asked_id": conversation_id, "asked_customer_id": customer_id, "actor_id": actor_id}
+    asked = {
+        "asked_id": conversation_id,
+        "asked_instructor_id": instructor_id or connection.scalar(_INSTRUCTOR, {"asked_id": conversation_id}),
+        "asked_customer_id": customer_id,
+        "actor_id": actor_id,
+    }
     row = connection.execute(_STATE, asked).one_or_none()
     return State(**row._mapping) if row else None

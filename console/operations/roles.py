@@ -55,7 +55,7 @@ GRANTS: dict[str, dict[str, dict[str, str | None]]] = {
             " status, created_at, updated_at, last_message_at",
             "UPDATE": "status, updated_at, last_message_at",
         },
-        "messages": {"SELECT": "id, channel, external_id", "INSERT": None},
+        "messages": {"SELECT": "id, instructor_id, channel, external_id", "INSERT": None},
         "rejected_payloads": {
             "SELECT": None,
             "INSERT": None,
