@@ -1,5 +1,6 @@
 """Keys with `instructor_id` in them, and what is unique over all instructors all the same."""
 
+from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
@@ -17,12 +18,6 @@ GROWING = ("conversations", "messages", "customers", "audit_events", "rejected_p
 
 
 @pytest.fixture
-def anna(cli: FlaskCliRunner) -> Desk:
-    """Return an instructor's desk."""
-    return desk(cli)
-
-
-@pytest.fixture
 def bruno(cli: FlaskCliRunner) -> Desk:
     """Return another instructor's desk."""
     return desk(cli, "Bruno Pichler")
@@ -32,7 +27,8 @@ def bruno(cli: FlaskCliRunner) -> Desk:
 def test_every_key_of_a_table_that_grows_has_the_instructor_in_it(app: Flask, engine: str, table: str):
     with back_door() as connection:
         about = inspect(connection)
-        keys = {str(one["name"]): one["column_names"] for one in about.get_unique_constraints(table)}
+        keys: dict[str, list[Any]] = {}
+        keys |= {str(one["name"]): one["column_names"] for one in about.get_unique_constraints(table)}
         keys |= {str(one["name"]): one["column_names"] for one in about.get_indexes(table) if one["unique"]}
         keys |= {str(one["name"]): one["constrained_columns"] for one in about.get_foreign_keys(table)}
         keys["primary"] = about.get_pk_constraint(table)["constrained_columns"]

@@ -51,12 +51,6 @@ def settings(cluster: Cluster, partitioned_on_server: URL) -> Iterator[Settings]
         yield settings_for(url)
 
 
-@pytest.fixture
-def anna(cli: FlaskCliRunner) -> Desk:
-    """Return an instructor's desk."""
-    return desk(cli)
-
-
 def touched(connection: Connection, statement: str, parameters: Any) -> set[str]:
     """Run a statement, and return the numbers of the partitions in which it looked."""
     row = parameters[0] if isinstance(parameters, list) else parameters
@@ -145,7 +139,8 @@ def test_the_same_tables_keys_indexes_and_triggers(
         " WHERE conrelid <> 0 AND conparentid = 0 UNION ALL "
         "SELECT indrelid::regclass::text, indexrelid::regclass::text,"
         " replace(pg_get_indexdef(indexrelid), ' ONLY ', ' ') FROM pg_index UNION ALL "
-        "SELECT tgrelid::regclass::text, tgname, pg_get_triggerdef(oid) FROM pg_trigger WHERE NOT tgisinternal"
+        "SELECT tgrelid::regclass::text, tgname, pg_get_triggerdef(oid) FROM pg_trigger"
+        " WHERE NOT tgisinternal"
     )
 
     def of_tables(database: str | None) -> set[tuple[Any, ...]]:
@@ -165,9 +160,8 @@ def test_the_same_tables_keys_indexes_and_triggers(
 def test_a_database_with_rows_is_not_partitioned(cluster: Cluster, migrated_on_server: URL):
     with fresh_copy(cluster, migrated_on_server) as url:
         database = url.database or ""
-        cluster.execute(
-            "INSERT INTO rejected_payloads VALUES (gen_random_uuid(), now(), '', '', '')", database
-        )
+        row = "VALUES (gen_random_uuid(), now(), '', '', '')"
+        cluster.execute(f"INSERT INTO rejected_payloads {row}", database)
         with pytest.raises(psycopg.errors.RaiseException, match="rejected_payloads"):
             cluster.execute(PARTITION.read_text(), database)
 
