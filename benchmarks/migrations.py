@@ -1,8 +1,9 @@
 """Migrate a PostgreSQL that takes messages: `python -m benchmarks.migrations`, `make bench-migrations`.
 
-Each revision after the inbox goes up, down and up again while processes store WhatsApp messages through the
-ingestion service at a steady rate. Printed for each step: how long it took, how many messages came meanwhile,
-how many failed, the longest that one waited, and what it waited for.
+Each revision that changes a large table goes up, down and up again while processes store WhatsApp messages
+through the ingestion service at a steady rate. Those that change keys do so while people link as well, and their
+second upgrade is killed half-way and run again. Printed for each step: how long it took, how many messages came
+meanwhile, how many failed, the longest that one waited, and what it waited for.
 """
 
 import argparse
@@ -28,13 +29,22 @@ from typing import Any
 from sqlalchemy import event
 from sqlalchemy.engine import URL, make_url
 
+from benchmarks import links
 from console import create_app
 from console.config import ROOT, Settings
 from console.database import db
 from console.ingestion.service import NotStored, ingest_payload
 from testkit import postgres
 
-REVISIONS = ("0002_customers", "0003_conversation_link", "0004_audit_events")
+REVISIONS = (
+    "0002_customers",
+    "0003_conversation_link",
+    "0004_audit_events",
+    "0008_audit_positions",
+    "0009_link_operations",
+    "0010_session_epoch",
+)
+KEYS = ("0011_inbox_keys", "0012_link_keys", "0013_audit_keys", "0014_rejected_payload_keys")
 LONGEST_STALL_MS = 200
 # A process for each sender: threads would also wait for one another.
 SENDERS = 8
@@ -143,11 +153,12 @@ class Step:
     seconds: float
     payloads: list[Payload]
     samples: list[Sample]
+    links: list[links.Link]
 
     @property
     def failed(self) -> int:
-        """How many payloads were not stored."""
-        return sum(not one.stored for one in self.payloads)
+        """How many payloads and links were not stored."""
+        return sum(not one.stored for one in self.payloads) + sum(not one.became for one in self.links)
 
     @property
     def waits(self) -> list[float]:
@@ -162,7 +173,7 @@ class Step:
         longest = max(self.payloads, key=lambda one: one.answered - one.sent)
         times = f"{waits[int(len(waits) * 0.99)]:8.1f}{waits[-1]:12.1f}{late:9.1f}"
         line = f"{self.name:<32}{self.seconds:8.1f}{rate:10.0f}{self.failed:8}{times}"
-        return f"{line}  {longest.cause(self.samples)}"
+        return f"{line}  {longest.cause(self.samples)}{links.summary(self.links)}"
 
 
 @dataclass(frozen=True)
@@ -176,14 +187,18 @@ class Console:
         """Run SQL as the superuser."""
         return self.server.execute(statement, self.url.database or "")
 
-    def flask(self, *arguments: str) -> None:
-        """Run a command of the console, whose failure ends the benchmark."""
+    def flask(self, *arguments: str, killed_after: float | None = None) -> None:
+        """Run a command of the console, whose failure ends the benchmark, or kill it after some seconds."""
         variables = ("CONSOLE_DATABASE_URL", "CONSOLE_READ_DATABASE_URL", "CONSOLE_INGEST_DATABASE_URL")
         urls = dict.fromkeys(variables, self.url.render_as_string(hide_password=False))
         # In production it runs on another machine than the database and the console.
         command = ["nice", "-n", "19", sys.executable, "-m", "flask", *arguments]
         environ = {**os.environ, **urls, "CONSOLE_SECRET_KEY": "signs nothing"}
-        done = subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, text=True, check=False)
+        how: dict[str, Any] = {"cwd": ROOT, "env": environ, "capture_output": True, "text": True}
+        try:
+            done = subprocess.run(command, check=False, timeout=killed_after, **how)
+        except subprocess.TimeoutExpired:
+            return
         if done.returncode:
             sys.exit(f"flask {' '.join(arguments)} failed: {done.stderr}")
 
@@ -349,6 +364,7 @@ def measure(
     windows: list[tuple[str, float, float]] = []
     payloads: list[Payload] = []
     samples: list[Sample] = []
+    written: list[links.Link] = []
 
     @contextmanager
     def timed(name: str) -> Iterator[None]:
@@ -371,12 +387,33 @@ def measure(
                         console.flask("db", *(("downgrade",) if way == "down" else ("upgrade", revision)))
                 console.write(revision, conversations)
                 time.sleep(rest / 10)
+            console.flask("database", "roles", "--apply")
+            console.execute(links.PEOPLE)
+            with links.traffic(console.url.set(username="console_link"), conversations, written):
+                for revision in KEYS:
+                    with timed(f"{revision} up"):
+                        console.flask("db", "upgrade", revision)
+                    _, start, end = windows[-1]
+                    with timed(f"{revision} down"):
+                        console.flask("db", "downgrade")
+                    with timed(f"{revision} killed, up"):
+                        console.flask("db", "upgrade", revision, killed_after=(end - start) / 2)
+                        console.flask("db", "upgrade", revision)
         longest_lock = console.longest_lock_ms()
         ((kept,),) = console.execute("SELECT count(*) FROM messages")
+        ((events,),) = console.execute(links.EVENTS)
     if kept != (answered := MESSAGES * sum(one.stored for one in payloads)):
         sys.exit(f"{answered} messages were answered as stored, {kept} are there")
+    if events != (answered := sum(link.became == links.WRITTEN for link in written)):
+        sys.exit(f"{answered} links were answered as written, {events} events are there")
     steps = [
-        Step(name, end - start, [it for it in payloads if it.answered >= start and it.sent <= end], samples)
+        Step(
+            name,
+            end - start,
+            [it for it in payloads if it.answered >= start and it.sent <= end],
+            samples,
+            [it for it in written if it.answered >= start and it.sent <= end],
+        )
         for name, start, end in windows
     ]
     return steps, longest_lock
@@ -401,6 +438,7 @@ def main() -> None:
     print(f"Of that, waiting for a lock on a table: {waited}. The rest is the disk's and the processor's.")
     failed = sum(step.failed for step in steps)
     longest = max(step.waits[-1] for step in steps[1:])
+    longest = max(longest, *(link.milliseconds for step in steps for link in step.links))
     print(f"Failed: {failed}. Longest stall: {longest:.0f} ms, to beat: {LONGEST_STALL_MS} ms.")
     sys.exit(1 if failed or longest >= LONGEST_STALL_MS else 0)
 

@@ -11,11 +11,11 @@ from uuid import UUID, uuid4
 import pytest
 from flask import Flask
 from flask.testing import FlaskCliRunner
-from sqlalchemy import event, insert, text
+from sqlalchemy import event, insert, select, text
 
 from console.database import db, new_id
 from console.linking.queries import MAX_LEFT
-from console.models import Conversation, Customer, Message
+from console.models import AuditCounter, AuditEvent, Conversation, Customer, Message
 from testkit.databases import back_door, on_postgresql, on_sqlite
 from testkit.factories import Desk, desk
 from testkit.pages import Browser
@@ -86,10 +86,11 @@ def fill(instructor_id: UUID, count: int) -> list[UUID]:
     Every third identifier has a customer, and every third of these is linked.
     """
     start = datetime(2026, 1, 1, tzinfo=UTC)
+    first = 393_300_000_000 + uuid4().int % 10**6 * 10**4
     conversations: list[dict[str, Any]] = []
     messages, customers = [], []
     for number in range(count):
-        conversation_id, identifier = new_id(), str(393_300_000_000 + uuid4().int % 10**9 * 10 + number % 10)
+        conversation_id, identifier = new_id(), str(first + number)
         moment = start + timedelta(seconds=number)
         shared = {"instructor_id": instructor_id, "channel": "whatsapp"}
         conversations.append(
@@ -124,6 +125,13 @@ def fill(instructor_id: UUID, count: int) -> list[UUID]:
     with back_door() as connection:
         for table, rows in ((Customer, customers), (Conversation, conversations), (Message, messages)):
             connection.execute(insert(table), rows)
+        # An index of the trail is chosen only where there are events.
+        position = select(AuditCounter.position + 1).scalar_subquery()
+        events = [
+            {"event_id": new_id(), "conversation_id": row["id"], "instructor_id": instructor_id}
+            for row in conversations[:MAX_LEFT]
+        ]
+        connection.execute(insert(AuditEvent).values(position=position, sequence=1, event="{}"), events)
         if connection.dialect.name == "postgresql":
             connection.execute(text("ANALYZE"))
     return [row["id"] for row in conversations]

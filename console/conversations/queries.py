@@ -34,7 +34,7 @@ from sqlalchemy.orm import InstrumentedAttribute, aliased
 
 from console.conversations.cursors import Cursor
 from console.conversations.resolution import Subject
-from console.database import Guid, UtcDateTime, json_rows
+from console.database import Guid, UtcDateTime, json_rows, not_searched
 from console.identifiers import LONGEST_TERM, search_term
 from console.models import Conversation, Message
 
@@ -315,7 +315,8 @@ def _subjects(dialect: str, *, of_instructors: bool, with_link: bool) -> Executa
     found = select(*columns).select_from(given).join(Conversation, Conversation.id == conversation_id)
     if not of_instructors:
         return found
-    return found.where(Conversation.instructor_id.in_(bindparam("instructor_ids", expanding=True)))
+    instructor_id = not_searched(dialect, Conversation.instructor_id)
+    return found.where(instructor_id.in_(bindparam("instructor_ids", expanding=True)))
 
 
 def _keyset(

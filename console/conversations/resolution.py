@@ -14,7 +14,7 @@ from prometheus_client import Counter
 from sqlalchemy import Connection, Executable, String, and_, bindparam, cast, select
 from sqlalchemy.exc import SQLAlchemyError
 
-from console.database import Guid, json_rows
+from console.database import Guid, json_rows, not_searched
 from console.identifiers import normalize_identifier
 from console.models import Customer
 
@@ -123,7 +123,7 @@ def _lookup(dialect: str) -> Executable:
     given, (place, instructor_id, channel, identifier) = json_rows(dialect, *types)
     is_key = and_(
         # Named twice: a partitioned table is searched in these instructors' partitions alone.
-        Customer.instructor_id.in_(bindparam("instructor_ids", expanding=True)),
+        not_searched(dialect, Customer.instructor_id).in_(bindparam("instructor_ids", expanding=True)),
         Customer.instructor_id == instructor_id,
         Customer.channel == channel,
         Customer.normalized_identifier == identifier,

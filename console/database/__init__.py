@@ -10,7 +10,14 @@ are never read from one that hasn't replayed them (docs/decisions/0010).
 from console.database.engines import EVERY_INSTRUCTOR, db, init_app, work_for
 from console.database.ownership import NotOwner, NotScrubbed, append_only_lifted, owning, scrub
 from console.database.probes import missing_columns, take_room
-from console.database.statements import insert_ignoring, insert_numbered, json_append, json_rows, json_text
+from console.database.statements import (
+    insert_ignoring,
+    insert_numbered,
+    json_append,
+    json_rows,
+    json_text,
+    not_searched,
+)
 from console.database.transactions import (
     TransactionLost,
     ingesting,
@@ -43,6 +50,7 @@ __all__ = [
     "json_text",
     "missing_columns",
     "new_id",
+    "not_searched",
     "now",
     "owning",
     "read_from",

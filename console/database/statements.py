@@ -11,6 +11,7 @@ from sqlalchemy import (
     Executable,
     FromClause,
     String,
+    UnaryExpression,
     bindparam,
     case,
     cast,
@@ -22,6 +23,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import InstrumentedAttribute
+from sqlalchemy.sql.operators import custom_op
 from sqlalchemy.types import TypeEngine
 
 from console.database.types import Base
@@ -75,6 +77,16 @@ def json_text(
     item = array if connection.dialect.name == "postgresql" else case((func.json_valid(array), array))
     member = item.op("->", return_type=String())(literal_column(str(place)))
     return member.op("->>", return_type=String())(literal_column(f"'{key}'"))
+
+
+def not_searched(dialect: str, column: InstrumentedAttribute[Any]) -> ColumnElement[Any]:
+    """Return a column for a condition by which SQLite is to search no index: it keeps no statistics.
+
+    PostgreSQL leaves out partitions by it, and knows better which index to search.
+    """
+    if dialect == "postgresql":
+        return column.expression
+    return UnaryExpression(column.expression, operator=custom_op("+"), type_=column.type)
 
 
 def json_rows(dialect: str, *types: TypeEngine[Any]) -> tuple[FromClause, Sequence[ColumnElement[Any]]]:
