@@ -118,14 +118,15 @@ def send(
 
 def _link(conversation_id: UUID) -> int:
     try:
-        service.link(
-            conversation_id=conversation_id,
-            customer_id=None,
-            create=True,
-            actor_id=OPERATOR,
-            reason="so it is",
-            seen_version=0,
-            operation_id=uuid4(),
+        service.change(
+            service.Request(
+                conversation_id=conversation_id,
+                create=True,
+                actor_id=OPERATOR,
+                reason="so it is",
+                seen_version=0,
+                operation_id=uuid4(),
+            )
         )
     except service.LinkError:
         return REFUSED

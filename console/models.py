@@ -1,7 +1,7 @@
 """The tables. What each column means to callers is in the interface; who may write it, in docs/design/.
 
 Every key of a table that grows has `instructor_id` in it, so that it can be partitioned by it, but for
-`link_operations` (docs/decisions/0180).
+`link_operations` (docs/decisions/0026).
 """
 
 from datetime import datetime

@@ -78,7 +78,7 @@ def test_nothing_in_the_trail_can_be_changed_or_removed_on_a_server_by_its_owner
         "TRUNCATE audit_events, conversations CASCADE",
         (
             "INSERT INTO audit_events SELECT * FROM audit_events"
-            " ON CONFLICT (event_id) DO UPDATE SET event = 'forged'"
+            " ON CONFLICT (event_id, instructor_id) DO UPDATE SET event = 'forged'"
         ),
     ):
         with pytest.raises(DBAPIError, match="append-only"), back_door() as connection:

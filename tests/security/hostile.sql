@@ -217,7 +217,7 @@ INSERT INTO audit_events (event_id, conversation_id, instructor_id, sequence, ev
 INSERT INTO audit_events (event_id, conversation_id, instructor_id, sequence, event) VALUES ('$event', '$own_conversation', '$own_instructor', 99, '{}')
 INSERT INTO audit_events (event_id, conversation_id, instructor_id, sequence, event) VALUES (gen_random_uuid(), '$own_conversation', '$own_instructor', 1, '{}')
 INSERT INTO audit_events (event_id, conversation_id, instructor_id, sequence, event) SELECT event_id, conversation_id, instructor_id, sequence, event FROM audit_events
-INSERT INTO audit_events (event_id, conversation_id, instructor_id, sequence, event) SELECT event_id, conversation_id, instructor_id, 99, event FROM audit_events ON CONFLICT (event_id) DO UPDATE SET event = '{}'
+INSERT INTO audit_events (event_id, conversation_id, instructor_id, sequence, event) SELECT event_id, conversation_id, instructor_id, 99, event FROM audit_events ON CONFLICT (event_id, instructor_id) DO UPDATE SET event = '{}'
 INSERT INTO audit_events VALUES (1, gen_random_uuid(), '$own_conversation', '$own_instructor', 9, '{}')
 MERGE INTO audit_events AS a USING audit_events AS b ON a.event_id = b.event_id WHEN MATCHED THEN DELETE
 WITH gone AS (DELETE FROM audit_events RETURNING *) SELECT * FROM gone
