@@ -1,9 +1,9 @@
 """Migrate a PostgreSQL that takes messages: `python -m benchmarks.migrations`, `make bench-migrations`.
 
 Each revision that changes a large table goes up, down and up again while processes store WhatsApp messages
-through the ingestion service at a steady rate. Those that change keys do so while people link as well, and their
-second upgrade is killed half-way and run again. Printed for each step: how long it took, how many messages came
-meanwhile, how many failed, the longest that one waited, and what it waited for.
+through the ingestion service at a steady rate. Those that change keys do so while people link as well, and
+their second upgrade is killed half-way and run again. Printed for each step: how long it took, how many
+messages came meanwhile, how many failed, the longest that one waited, and what it waited for.
 """
 
 import argparse
