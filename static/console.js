@@ -70,7 +70,6 @@ const press = (target) => {
       if (!form) return;
       form.requestSubmit(find(".primary, .danger", form));
     } else if (target.matches("[type=search]") && key === "Escape") {
-      if (target.value) return;
       target.blur();
     } else if (target.id === "customer-search" && (key === "ArrowDown" || key === "Enter")) {
       if (key === "ArrowDown") press(find("#choices [type=radio]"));
@@ -122,7 +121,7 @@ const press = (target) => {
       notice.hidden = true;
       if (status === 400) location.reload();
       else if (sends(element)) element.requestSubmit();
-      else if (element.matches("a")) element.click();
+      else if (element.matches("a, button")) element.click();
       else element.dispatchEvent(new Event("again"));
     };
   };
@@ -233,5 +232,6 @@ const press = (target) => {
   };
 
   addEventListener("pagehide", leave);
+  addEventListener("pageshow", () => busy("")); /* It may come back from the browser's own store. */
   addEventListener("DOMContentLoaded", () => arrive(false));
 }

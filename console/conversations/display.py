@@ -15,6 +15,7 @@ from markupsafe import Markup, escape
 from console.conversations.queries import ConversationHead, ConversationRow, MessageRow
 from console.database import now
 from console.identifiers import groups, split_country_code
+from console.text import is_visible
 
 MAX_UNCUT = 16
 """Characters of an ungrouped identifier that a list shows whole; of a longer one it may hide the middle."""
@@ -37,6 +38,7 @@ _KINDS = {
     "revoke": "Deleted a message",
     "sticker": "Sticker",
     "system": "System message",
+    "text": "No visible text",
     "unsupported": "Unsupported message",
     "video": "Video",
     "voice": "Voice message",
@@ -54,6 +56,7 @@ def init_app(app: Flask, zone: ZoneInfo) -> None:
     filters = (
         query,
         kind_name,
+        seen,
         channel_name,
         identifier_groups,
         listed_identifier,
@@ -74,7 +77,10 @@ def init_app(app: Flask, zone: ZoneInfo) -> None:
 
 
 def kind_name(kind: str) -> str:
-    """Name a kind of message; one we have no name for is shown as it is called."""
+    """Name a kind of message; one that has no name here is shown as it is called.
+
+    A text is named only where there is nothing of it to read.
+    """
     return _KINDS.get(kind, kind.capitalize())
 
 
@@ -88,9 +94,13 @@ def preview(row: ConversationRow, author: str) -> tuple[str | None, str | None, 
     if row.kind == "system":
         return channel_name(row.channel), None, row.body or kind_name(row.kind)
     by = author if row.direction == "outbound" else None
-    return (
-        (by, None, row.body) if row.kind == "text" and row.body else (by, kind_name(row.kind), row.body or "")
-    )
+    said = seen(row.body)
+    return by, None if row.kind == "text" and said else kind_name(row.kind), said
+
+
+def seen(body: str | None) -> str:
+    """Return a message's text; nothing where no character of it can be seen."""
+    return body if body and is_visible(body) else ""
 
 
 def channel_name(channel: str) -> str:

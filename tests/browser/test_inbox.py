@@ -118,72 +118,6 @@ def test_nothing_moves_when_the_badges_arrive(
     assert places.evaluate_all(boxes) == before
 
 
-@pytest.mark.shows("CM-2.4.6", "T6.3")
-@pytest.mark.parametrize("size", [DESK, PHONE], ids=["desk", "phone"])
-@pytest.mark.parametrize("alone", [False, True], ids=["list", "conversation"])
-def test_where_badges_do_not_come_each_place_says_so_and_one_can_ask_again(
-    visitor: Visitor, site: Site, size: tuple[int, int], alone: bool
-):
-    visit = visitor(site.world.instructor, size=size)
-    visit.expected = "status of 503|ERR_FAILED|Failed to fetch"
-    answers = iter(["broken", "lost", "missing"])
-
-    def answer(route: Route) -> None:
-        match next(answers, None):
-            case "broken":
-                route.fulfill(status=503, body='<span class="badge" id="badge-0" data-state="new"></span>')
-            case "lost":
-                route.abort()
-            case "missing":
-                route.fulfill(status=200, content_type="text/html", body="")
-            case None:
-                route.continue_()
-
-    visit.page.route("**/badges?*", answer)
-    page = visit.open_conversation(NEW) if alone else visit.open("/conversations")
-    again, count = page.get_by_role("button", name="Try again"), 1 if alone else 50
-    boxes = "(all) => all.map((one) => JSON.stringify(one.getBoundingClientRect()))"
-    places = page.locator(".rows li, time, .stands, .messages li")
-    for asked in (1, 2, 3):
-        expect(page.get_by_text("Not every badge was loaded.")).to_be_visible()
-        expect(page.locator(".badge", has_text="Not loaded")).to_have_count(count)
-        expect(page.locator("[data-state]")).to_have_count(0)
-        assert len(visit.asked_for("/badges")) == asked
-        before = places.evaluate_all(boxes)
-        again.click()
-    expect(page.locator("[data-state]")).to_have_count(count)
-    expect(again).to_be_hidden()
-    assert places.evaluate_all(boxes) == before
-    expect(page.get_by_text("Not loaded")).to_have_count(0)
-
-
-def test_without_htmx_each_badges_place_says_that_it_was_not_loaded(instructor: Visit):
-    instructor.expected = "ERR_FAILED"
-    instructor.page.route("**/htmx.min.js*", lambda route: route.abort())
-    page = instructor.open("/conversations")
-    expect(page.locator(".badge", has_text="Not loaded")).to_have_count(50)
-    instructor.page.unroute("**/htmx.min.js*")
-    page.get_by_role("button", name="Try again").click()
-    expect(page.locator("[data-state]")).to_have_count(50)
-
-
-def test_a_failed_search_leaves_no_list_under_its_term(instructor: Visit):
-    instructor.expected = "status of 503"
-    page = instructor.open("/conversations")
-    page.get_by_role("searchbox").fill("44 770")
-    expect(page.locator(".rows li")).to_have_count(2)
-    page.route("**/conversations/rows?*", lambda route: route.fulfill(status=503, body="<p>no</p>"))
-    page.get_by_role("searchbox").fill("39")
-    expect(page.get_by_role("alert")).to_contain_text("Part of this page could not be loaded")
-    expect(page.locator(".rows")).to_be_hidden()
-    expect(page.locator("#found")).to_have_text("")
-    page.unroute("**/conversations/rows?*")
-    page.get_by_role("searchbox").fill("44 770")
-    expect(page.locator(".rows li")).to_have_count(2)
-    expect(page.locator(".rows")).to_be_visible()
-    expect(page.get_by_role("alert")).to_be_hidden()
-
-
 @pytest.mark.shows("CM-2.4.3", "Review.T6.4")
 def test_the_whole_row_opens_the_conversation_and_its_badge_does_not(operator: Visit):
     page = operator.open("/conversations")
@@ -288,6 +222,70 @@ def test_identifiers_are_grouped_for_the_eye_and_copied_whole(operator: Visit):
     expect(named(page, "US.13491208655302").filter(has_text="741918")).to_be_visible()
     operator.open_conversation(USER_ID)
     expect(page.get_by_role("heading", level=1, name=USER_ID)).to_be_visible()
+
+
+def test_a_rows_link_is_named_for_the_identifier_and_the_badge(operator: Visit):
+    page = operator.open("/conversations")
+    for sender, state in (("+393331234567", "known"), ("+447700900123", "new"), (UNLINKED, "unlinked")):
+        expect(page.get_by_role("link", name=f"{sender} {WORDS[state]}", exact=True)).to_be_visible()
+
+
+def test_every_key_is_listed_and_pages_turn_by_key(operator: Visit, instructor: Visit):
+    page = operator.open("/conversations")
+    page.keyboard.press("?")
+    listed = page.get_by_role("dialog", name="Keys")
+    for key in ("j", "k", "Enter", "u", "l", "h", "/", "Esc", "n", "c", "r", "Ctrl Enter", "?"):
+        expect(listed.locator("kbd").filter(has_text=re.compile(f"^{re.escape(key)}$"))).to_be_visible()
+    page.keyboard.press("Escape")
+    expect(listed).to_be_hidden()
+    page.keyboard.press("l")
+    expect(page).to_have_title("Older conversations · Anna Kofler · Customer Memory")
+    page.keyboard.press("h")
+    expect(page).to_have_title("Conversations · Anna Kofler · Customer Memory")
+    reader = instructor.open("/conversations")
+    reader.keyboard.press("?")
+    expect(reader.get_by_role("dialog", name="Keys")).to_be_visible()
+    expect(reader.get_by_text("Create the customer")).to_have_count(0)
+
+
+def test_escape_leaves_the_search_for_the_rows_that_it_found(operator: Visit):
+    page = operator.open("/conversations")
+    page.keyboard.press("/")
+    page.keyboard.type("4477")
+    expect(page.locator(".rows li")).to_have_count(2)
+    page.keyboard.press("Escape")
+    expect(page.get_by_role("searchbox")).to_have_value("4477")
+    page.keyboard.press("j")
+    expect(named(page, "+447700900123")).to_be_focused()
+
+
+def test_a_refused_sign_in_puts_the_focus_on_what_to_type_again(visitor: Visitor, site: Site):
+    page = visitor().open("/login")
+    page.get_by_label("E-mail").fill(site.world.instructor.email)
+    page.get_by_label("Password").fill("something else")
+    page.keyboard.press("Enter")
+    password = page.get_by_label("Password")
+    expect(password).to_be_focused()
+    expect(password).to_have_attribute("aria-invalid", "true")
+    expect(password).to_have_accessible_description(re.compile("is wrong, or the account is disabled"))
+    expect(page.get_by_label("E-mail")).to_have_value(site.world.instructor.email)
+
+
+def test_an_error_page_leads_on(operator: Visit):
+    operator.expected = "status of 404"
+    page = operator.open("/conversations/nothing")
+    page.get_by_role("navigation", name="Parts").get_by_role("link", name="Conversations").click()
+    expect(page.locator(".rows li")).to_have_count(50)
+
+
+def test_the_parts_keep_the_instructor_that_is_shown(operator: Visit, site: Site):
+    page = operator.open(f"/conversations?instructor={site.world.luca}")
+    page.get_by_role("link", name="Linking").click()
+    expect(page).to_have_title("Linking desk · Luca Moser · Customer Memory")
+    page.get_by_role("link", name="Conversations", exact=True).click()
+    expect(page).to_have_title("Conversations · Luca Moser · Customer Memory")
+    expect(page.get_by_label("Instructor")).to_have_value(str(site.world.luca))
+    expect(page.locator(".head .in-menu")).to_be_hidden()
 
 
 def test_last_messages_follow_the_direction_of_what_they_say(operator: Visit):

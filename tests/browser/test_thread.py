@@ -3,10 +3,10 @@
 from collections import Counter
 
 import pytest
-from playwright.sync_api import expect
+from playwright.sync_api import Locator, Route, expect
 
 from tests.browser.conftest import DESK, PHONE, Site, Visit, Visitor
-from tests.browser.world import HEBREW, LONG, START, THREAD, THREAD_MESSAGES
+from tests.browser.world import HEBREW, LINK, LONG, NEW, OTHER_CUSTOMER, START, THREAD, THREAD_MESSAGES
 
 
 @pytest.mark.parametrize("size", [DESK, PHONE], ids=["desk", "phone"])
@@ -74,3 +74,84 @@ def test_every_message_says_when_it_was_sent(operator: Visit):
     expect(time).to_have_text("09:03")
     expect(time).to_have_attribute("datetime", "2026-11-12T09:03:00Z")
     expect(page.get_by_text("times in UTC")).to_be_visible()
+
+
+def test_bubbles_are_grouped_by_author_and_minute_with_the_time_beside_the_words(operator: Visit):
+    page = operator.open_conversation(OTHER_CUSTOMER)
+    bubbles = page.locator(".messages li")
+    grouped = "(all) => all.map((bubble) => bubble.className)"
+    assert bubbles.evaluate_all(grouped)[:3] == ["inbound goes-on", "inbound", "outbound"]
+    expect(bubbles.nth(0).locator("time")).to_have_css("position", "absolute")
+    words, time = bubbles.nth(1).locator(".body"), bubbles.nth(1).locator("time")
+    assert abs(middle(words) - middle(time)) < 4
+
+
+def middle(drawn: Locator) -> float:
+    """Return how far down the middle of an element is."""
+    box = drawn.bounding_box()
+    assert box
+    return box["y"] + box["height"] / 2
+
+
+def test_a_web_address_in_a_message_is_a_link_that_says_nothing_of_the_console(operator: Visit):
+    page = operator.open_conversation(OTHER_CUSTOMER)
+    link = page.get_by_role("link", name=LINK, exact=True)
+    expect(link).to_have_attribute("href", LINK)
+    expect(link).to_have_attribute("rel", "noopener noreferrer nofollow")
+    expect(page.locator(".outbound .body")).to_have_text(f"I am, see {LINK}.")
+
+
+def test_a_message_without_a_visible_character_says_so(operator: Visit):
+    page = operator.open_conversation(OTHER_CUSTOMER)
+    expect(page.locator(".messages li").nth(3)).to_contain_text("No visible text")
+
+
+def test_the_identifier_is_copied_whole(operator: Visit, site: Site):
+    operator.page.context.grant_permissions(["clipboard-read", "clipboard-write"], origin=site.url)
+    page = operator.open_conversation(THREAD)
+    page.get_by_role("button", name="Copy the identifier").click()
+    expect(page.get_by_role("button", name="Copied")).to_be_visible()
+    assert page.evaluate("navigator.clipboard.readText()") == THREAD
+
+
+def test_older_messages_that_do_not_come_are_said_and_asked_for_again(operator: Visit):
+    operator.expected = "status of 503|Failed to fetch|ERR_FAILED"
+    page = operator.open_conversation(THREAD)
+    answers = iter(["broken", "lost"])
+
+    def answer(route: Route) -> None:
+        match next(answers, None):
+            case "broken":
+                route.fulfill(status=503, body="<p>no</p>")
+            case "lost":
+                route.abort()
+            case None:
+                route.continue_()
+
+    page.route("**/messages?*", answer)
+    page.get_by_role("link", name="Older messages").click()
+    failed = page.get_by_role("alert")
+    expect(failed).to_contain_text("could not be loaded")
+    failed.get_by_role("button", name="Try again").click()
+    expect(failed).to_contain_text("could not be loaded")
+    expect(page.locator(".messages li")).to_have_count(50)
+    failed.get_by_role("button", name="Try again").click()
+    expect(page.locator(".messages li")).to_have_count(100)
+    expect(failed).to_be_hidden()
+
+
+def test_a_conversation_is_left_and_walked_by_key(operator: Visit, site: Site):
+    page = operator.open("/conversations?q=4477")
+    page.keyboard.press("j")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("heading", level=1, name="+447700900123")).to_be_visible()
+    expect(page.get_by_role("link", name="Previous")).to_be_hidden()
+    page.keyboard.press("j")
+    expect(page.get_by_role("heading", level=1, name="+447700900456")).to_be_visible()
+    page.keyboard.press("k")
+    expect(page.get_by_role("heading", level=1, name="+447700900123")).to_be_visible()
+    page.keyboard.press("u")
+    expect(page).to_have_url(
+        f"{site.url}/conversations?instructor={site.world.anna}&q=4477#row-{site.world.conversations[NEW]}"
+    )
+    expect(page.locator(".rows .who").first).to_be_focused()

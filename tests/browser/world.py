@@ -18,7 +18,11 @@ USER_ID = "US.13491208655302741918"
 HEBREW = "972501234567"
 THREAD = "4366412345678"
 LONG = "x" * 255
+LINK = "https://example.org/slopes?day=1"
 OTHER_CUSTOMER = "447700900456"
+
+NUMBER = "390474000000"
+"""The accounts' own number."""
 
 START = datetime(2026, 11, 2, 9, 0, tzinfo=UTC)
 FILLERS = 55
@@ -81,6 +85,7 @@ def _to_anna(account: str) -> list[str]:
     ]
     for number in range(THREAD_MESSAGES):
         lines.append(_line(account, THREAD, START + timedelta(days=1, hours=number), text=f"Line {number}"))
+    lines += _chat(account)
     newest = START + timedelta(days=10)
     said: list[tuple[str, dict[str, Any]]] = [
         (THREAD, {"kind": "image", "image": {"caption": "the slope I mean"}}),
@@ -98,18 +103,36 @@ def _to_anna(account: str) -> list[str]:
     return lines
 
 
+def _chat(account: str) -> list[str]:
+    """Return an exchange of both sides: two texts of one minute, a link, and one that shows nothing."""
+    noon = START + timedelta(days=9, hours=3)
+    said = [
+        (0, {"text": "Hello"}),
+        (20, {"text": "Are you there?"}),
+        (70, {"text": f"I am, see {LINK}.", "sent": True}),
+        (300, {"text": "\u200b\u2060 \ufe0f"}),
+    ]
+    return [
+        _line(account, OTHER_CUSTOMER, noon + timedelta(seconds=seconds), **content)
+        for seconds, content in said
+    ]
+
+
 def _to_luca(account: str) -> list[str]:
     return [_line(account, sender, START, text="Ciao Luca") for sender in ("393339990001", "393339990002")]
 
 
-def _line(account: str, sender: str, at: datetime, *, kind: str = "text", **content: Any) -> str:
+def _line(
+    account: str, customer: str, at: datetime, *, kind: str = "text", sent: bool = False, **content: Any
+) -> str:
     body = {"text": {"body": content.pop("text", "")}} if kind == "text" else content
     message = {
-        "from": sender,
+        **({"from": NUMBER, "to": customer} if sent else {"from": customer}),
         "id": f"wamid.{uuid4().hex}",
         "timestamp": str(int(at.timestamp())),
         "type": kind,
         **body,
     }
-    value = {"metadata": {"phone_number_id": account}, "messages": [message]}
+    metadata = {"phone_number_id": account, "display_phone_number": NUMBER}
+    value = {"metadata": metadata, "messages": [message]}
     return json.dumps({"entry": [{"changes": [{"field": "messages", "value": value}]}]})

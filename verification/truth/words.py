@@ -33,7 +33,7 @@ KINDS = {
     "interactive": "Interactive",
     "location": "Location",
     "sticker": "Sticker",
-    "text": "Text",
+    "text": "No visible text",
     "video": "Video",
 }
 MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
