@@ -6,9 +6,9 @@ import time
 import pytest
 from playwright.sync_api import Route, expect
 
+from testkit.factories import PASSWORD
 from tests.browser.conftest import DESK, PHONE, Site, Visit, Visitor
 from tests.browser.world import NEW
-from tests.factories import PASSWORD
 
 SLOW = re.compile("/login$|/rows|/messages|/logout|conversations.instructor")
 
