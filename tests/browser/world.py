@@ -106,7 +106,7 @@ def _to_anna(account: str) -> list[str]:
 def _chat(account: str) -> list[str]:
     """Return an exchange of both sides: two texts of one minute, a link, and one that shows nothing."""
     noon = START + timedelta(days=9, hours=3)
-    said = [
+    said: list[tuple[int, dict[str, Any]]] = [
         (0, {"text": "Hello"}),
         (20, {"text": "Are you there?"}),
         (70, {"text": f"I am, see {LINK}.", "sent": True}),
