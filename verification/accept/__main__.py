@@ -1,13 +1,16 @@
 """Run the tests that show the rules of docs/design and print each rule with its tests and their result.
 
-Fails if a rule has no test, if a test names an unknown rule, or if a test fails.
+Fails if a rule has no test, if a test names an unknown rule, or if a test fails. With --guards it also
+removes each guard in a copy of the project, and fails unless the tests of its rule turn red.
 """
 
+import argparse
 import sys
 from collections import defaultdict
 
 import pytest
 
+from verification.accept.guards import GUARDS, stays_green
 from verification.accept.rules import ROOT, evidence, rules
 
 
@@ -29,6 +32,9 @@ class Results:
 
 def main() -> int:
     """Print the table; return the number of red lines."""
+    parser = argparse.ArgumentParser(prog="make accept", description=__doc__, allow_abbrev=False)
+    parser.add_argument("--guards", action="store_true", help="also remove each guard and expect a red line")
+    guards = parser.parse_args().guards
     known, shown_by = rules(), evidence()
     red = [
         f"{test} claims {rule}, which is no rule"
@@ -56,6 +62,11 @@ def main() -> int:
         print("\n".join(lines), end="\n\n")
     print(f"{len(known)} rules, {len(tests)} tests, {len(red)} red.")
 
+    for guard in GUARDS if guards else ():
+        green = stays_green(guard, shown_by[guard.rule])
+        print(f"{'GREEN' if green else 'red':8} {guard.rule:20} without {guard.name}", flush=True)
+        if green:
+            red.append(f"{guard.rule} stays green without {guard.name}")
     for line in red:
         print(line, file=sys.stderr)
     return len(red)

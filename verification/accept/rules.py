@@ -3,6 +3,7 @@
 import ast
 import re
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -12,6 +13,7 @@ _ITEM = re.compile(r"(\d+)\. (.+)")
 _ROW = re.compile(r"\| (\d+) \| ([^|]+) \|")
 
 
+@cache
 def rules() -> dict[str, str]:
     """Return every rule by its name, such as CM-2.3.4, T4.1 or Review.T4.1, with its first sentence."""
     named: dict[str, str] = {}
@@ -21,6 +23,7 @@ def rules() -> dict[str, str]:
     return {name: re.split(r"(?<=[.:])\s", text)[0] for name, text in named.items() if name}
 
 
+@cache
 def evidence() -> dict[str, list[str]]:
     """Return the tests that claim to show each rule, as `path::function`."""
     found: dict[str, list[str]] = {}
