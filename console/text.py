@@ -30,7 +30,7 @@ def reason_fault(reason: str) -> str | None:
     if not is_visible(reason):
         return "Give a reason: it is kept in the audit trail."
     if len(reason) > MAX_REASON:
-        return f"Keep the reason under {MAX_REASON} characters."
+        return f"Keep the reason to {MAX_REASON} characters at most."
     if any(
         unicodedata.category(character) in ("Cc", "Cs") and character not in "\t\n\r" for character in reason
     ):

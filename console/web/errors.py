@@ -31,7 +31,7 @@ _WORDS = {
 _PERHAPS_SAVED = "We can’t tell whether this was saved. Try again: it can’t be saved twice."
 _FORM_EXPIRED = (
     "This form has expired",
-    "Nothing was saved. Open the form again and save again. What you typed is below.",
+    "Nothing was saved. Open the form again and save again.",
 )
 
 
@@ -60,7 +60,9 @@ def show_expired_form(_error: CSRFError) -> ResponseReturnValue:
     """Say that a form's token no longer counts, and give back what was typed."""
     log.warning("request_refused", cause="form token")
     heading, advice = _FORM_EXPIRED
-    return render_template("error.html", heading=heading, advice=advice, typed=_typed()), 400
+    typed = _typed()
+    advice += " Your reason is below." if typed else ""
+    return render_template("error.html", heading=heading, advice=advice, typed=typed), 400
 
 
 def show_unavailable(error: Exception) -> ResponseReturnValue:

@@ -177,5 +177,8 @@ def test_a_form_without_its_token_changes_nothing_and_gives_back_what_was_typed(
     )
     expired = client.check(answer, 400)
     assert "This form has expired" in expired.text
+    assert "Your reason is below" in expired.text
     assert "typed <b>so</b>" in expired.text
+    without_reason = client.check(client.http.post("/logout"), 400)
+    assert "below" not in without_reason.text
     assert client.http.get(f"/links/{conversation_id}").text.count("No one has linked") == 1
