@@ -104,7 +104,7 @@ const press = (target) => {
   const fail = (words, element, status) => {
     const notice = find("#failed");
     if (!notice || element.id === "badges") return;
-    /* The list belongs to another term than the one that stands in the field. */
+    /* The list belongs to another term than the field now holds. */
     if (element.matches("[role=search]")) {
       find("#list").hidden = true;
       find("#found").textContent = "";

@@ -9,7 +9,7 @@ from wtforms.validators import ValidationError
 from console.database import read_id
 from console.text import reason_fault
 
-# Fields that a page fills in.
+# Fields that the page fills in, not the person.
 _UNTYPED = ("seen_version", "operation_id", "create", "overwrite", "confirm")
 
 
@@ -38,13 +38,13 @@ class WriteForm(FlaskForm):  # type: ignore[misc]  # Flask-WTF ships no types
 
     @property
     def seen(self) -> int | None:
-        """Return the version that the form was made from; None for what can't be one."""
+        """Return the version that the form was made from; None where it is no version."""
         said = self.seen_version.data or ""
         return int(said) if said.isascii() and said.isdigit() and len(said) < 10 else None
 
     @property
     def damaged(self) -> bool:
-        """Say whether a field that the person doesn't type can't be read, or a field came with two values."""
+        """Say whether a hidden field is invalid, or any field came with two values."""
         unread = (self[name].errors for name in _UNTYPED if name in self)
         return any(unread) or self._contradicts_itself
 

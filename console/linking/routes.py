@@ -19,6 +19,7 @@ from flask import (
 )
 from flask.typing import ResponseReturnValue
 
+from console.conversations.cursors import Cursor
 from console.conversations.queries import ConversationRow, Page, inbox, is_search
 from console.conversations.routes import badge_is_on, badges_at_once, chosen_instructor, cursor
 from console.database import new_id, reading
@@ -34,6 +35,9 @@ from console.web.guard import actor, membership
 blueprint = Blueprint("linking", __name__)
 
 MAX_REASONS = 5
+
+MAX_PAGES = 20
+"""How many pages of the queue are passed over in one request where none of their rows can be linked."""
 
 # What of the desk's address goes with a conversation, so that the queue keeps its place.
 _PLACE = ("instructor", "linked", "find", "before")
@@ -104,18 +108,17 @@ def next_conversation() -> ResponseReturnValue:
     after = as_uuid(request.args.get("after"))
     place = _place()
     with reading() as connection:
-        if after:
-            view = _visible(queries.link_view(connection, conversation_id=after, instructor_ids=_members()))
-            instructor_id = view.instructor_id
-        elif instructor := chosen_instructor(Permission.LINKS_READ):
-            view, instructor_id = None, instructor.instructor_id
-        else:
-            abort(403)
-        queue = _queue(connection, instructor_id, place.get("find", ""))["queue"]
-    following = _following(queue, instructor_id, place, view)
-    return redirect(
-        following or url_for("linking.desk", instructor=instructor_id, linked=place.get("linked"))
-    )
+        view = _view(connection, after) if after else None
+        chosen = membership(Permission.LINKS_READ, view.instructor_id) if view else None
+        instructor = chosen or chosen_instructor(Permission.LINKS_READ) or abort(403)
+        queue = _page(connection, instructor.instructor_id, place.get("find", ""), cursor())
+        for _ in range(MAX_PAGES):  # here, as a browser follows only some twenty redirects
+            if any(map(_linkable, _below(queue, view))) or not queue.next:
+                break
+            view, place["before"] = None, queue.next
+            queue = _page(connection, instructor.instructor_id, place.get("find", ""), queue.next)
+    desk = url_for("linking.desk", instructor=instructor.instructor_id, linked=place.get("linked"))
+    return redirect(_following(queue, instructor.instructor_id, place, view) or desk)
 
 
 @blueprint.get("/links/<id:conversation_id>")
@@ -132,9 +135,7 @@ def customers(conversation_id: UUID) -> ResponseReturnValue:
     q = request.args.get("q", "")
     chosen = as_uuid(request.args.get("customer_id"))
     with reading() as connection:
-        view = _visible(
-            queries.link_view(connection, conversation_id=conversation_id, instructor_ids=_members())
-        )
+        view = _view(connection, conversation_id)
         found = queries.customers(connection, view, q, chosen=chosen)
     return render_template("linking/_customers.html", view=view, choices=found, chosen=chosen, q=q)
 
@@ -266,6 +267,10 @@ def _done(connection: Any) -> list[dict[str, Any]]:
     return done
 
 
+def _view(connection: Any, conversation_id: UUID) -> LinkView:
+    return _visible(queries.link_view(connection, conversation_id=conversation_id, instructor_ids=_members()))
+
+
 def _visible(view: LinkView | None) -> LinkView:
     """Answer 404 for what isn't there or isn't the actor's to see, 403 for what they only read."""
     if view is None:
@@ -275,22 +280,24 @@ def _visible(view: LinkView | None) -> LinkView:
 
 
 def _members() -> list[UUID]:
-    return [one.instructor_id for one in actor().memberships]
+    return [member.instructor_id for member in actor().memberships]
 
 
 def _queue(connection: Any, instructor_id: UUID, q: str) -> dict[str, Any]:
     """Return a page of the queue, badges that come with it, and what has no number a customer can have."""
-    linked = request.args.get("linked") == "yes"
-    queue = inbox(
-        connection, instructor_id=instructor_id, q=q, before=cursor(), with_link=True, linked=linked
-    )
+    queue = _page(connection, instructor_id, q, cursor())
     return {
         "queue": queue,
         "with_badge": badge_is_on(),
         "badges": badges_at_once(connection, queue.rows),
         "searched": is_search(q),
-        "unlinkable": {row.id for row in queue.rows if not linked and not _linkable(row)},
+        "unlinkable": {row.id for row in queue.rows if not row.customer_id and not _linkable(row)},
     }
+
+
+def _page(connection: Any, instructor_id: UUID, q: str, before: Cursor | None) -> Page[ConversationRow]:
+    linked = request.args.get("linked") == "yes"
+    return inbox(connection, instructor_id=instructor_id, q=q, before=before, with_link=True, linked=linked)
 
 
 def _linkable(row: ConversationRow) -> bool:
@@ -309,30 +316,27 @@ def _following(
 
     What has no number that a customer can have is passed over while there is anything else.
     """
-    rows = [row for row in queue.rows if not view or row.id != str(view.id)]
-    below = [
-        row
-        for row in rows
-        if not view or (row.last_message_at, row.id) < (view.last_message_at, str(view.id))
-    ]
-    page = {name: value for name, value in place.items() if name != "before"} | {"instructor": instructor_id}
-    if found := next(filter(_linkable, below), None):
-        return _address(found, place)
-    if queue.next:
-        return url_for("linking.next_conversation", **page, before=queue.next)
-    if view and place.get("before"):
+    below = _below(queue, view)
+    found = next(filter(_linkable, below), None)
+    if not found and (queue.next or (view and place.get("before"))):
+        page = {**place, "instructor": instructor_id, "before": queue.next}
         return url_for("linking.next_conversation", **page)
-    found = next(filter(_linkable, rows), None) or next(iter(below or rows), None)
-    return _address(found, place) if found else None
+    others = [row for row in queue.rows if not view or row.id != str(view.id)]
+    found = found or next(filter(_linkable, others), None) or next(iter(below or others), None)
+    return url_for("linking.detail", conversation_id=found.id, **place) if found else None
 
 
-def _address(row: ConversationRow, place: dict[str, Any]) -> str:
-    return url_for("linking.detail", conversation_id=row.id, **place)
+def _below(queue: Page[ConversationRow], view: LinkView | None) -> list[ConversationRow]:
+    """Return the rows of a page that come after a conversation, all of them where there is none."""
+    if not view:
+        return queue.rows
+    last = (view.last_message_at, str(view.id))
+    return [row for row in queue.rows if (row.last_message_at, row.id) < last]
 
 
 def _own_reasons(events: Iterable[Any]) -> list[str]:
     """Return the reasons that this person gave in a conversation's events, to offer them again.
 
-    They are read from the trail each time, so an erased reason is offered to nobody (docs/decisions/0007).
+    They are read from the trail each time, so an erased reason is not offered (docs/decisions/0007).
     """
     return list(dict.fromkeys(event.reason for event in events if event.actor_id == actor().id))[:MAX_REASONS]

@@ -1,4 +1,4 @@
-"""Replacing and removing a link: asked about in a dialog, refused when somebody was quicker."""
+"""Replacing and removing a link: asked about in a dialog, refused when someone else was quicker."""
 
 import re
 
@@ -33,7 +33,7 @@ def test_the_dialog_says_what_is_replaced_by_what_and_who_linked_it_when_and_why
     )
     expect(dialog).to_contain_text("Her brother's phone")
     expect(dialog.get_by_role("button", name="Cancel")).to_be_focused()
-    assert dialog.evaluate("(one) => one.matches(':modal')")
+    assert dialog.evaluate("(dialog) => dialog.matches(':modal')")
 
 
 @pytest.mark.parametrize("cancel", ["Escape", "Enter"])
@@ -77,7 +77,7 @@ def test_only_the_explicit_button_replaces(operator: Visit):
 def test_a_link_is_removed_after_the_same_question(operator: Visit):
     page = operator.open_conversation(KNOWN, "links")
     page.get_by_text("Remove the link").click()
-    reason(page).fill("Was somebody else")
+    reason(page).fill("It was someone else")
     page.get_by_role("button", name="Remove link").click()
     dialog = page.get_by_role("dialog", name="Remove the link?")
     expect(dialog).to_contain_text("Not linked")
@@ -97,7 +97,7 @@ def test_a_double_click_has_the_effect_of_one(operator: Visit, site: Site):
         assert link_state(site.world.conversations[NEW]).link_version == 3
 
 
-def test_somebody_quicker_is_shown_side_by_side_and_what_was_typed_is_kept(operator: Visit, site: Site):
+def test_a_conflict_is_shown_side_by_side_and_keeps_what_was_typed(operator: Visit, site: Site):
     page = operator.open_conversation(NEW, "links")
     page.get_by_role("searchbox").fill("447700")
     page.get_by_role("radio", name="+447700900456").check()
@@ -188,7 +188,7 @@ class TestWithoutScripting:
         dialog.get_by_role("button", name="Replace customer").click()
         expect(page.locator(".history li").first).to_contain_text("replaced +447700900123 with +447700900456")
         page.get_by_text("Remove the link").click()
-        reason(page).fill("Was somebody else")
+        reason(page).fill("It was someone else")
         page.get_by_role("button", name="Remove link").click()
         page.get_by_role("dialog").get_by_role("button", name="Remove link").click()
         expect(page.locator(".done")).to_contain_text("Removed the link to")

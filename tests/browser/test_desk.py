@@ -65,14 +65,14 @@ def test_the_queue_keeps_its_place_after_a_save(operator: Visit):
     page.get_by_role("link", name="+4915100000030").click()
     queue = page.locator(".queue")
     expect(page.locator(".queue [aria-current=page]")).to_be_in_viewport()
-    queue.evaluate("(one) => { one.scrollTop -= 100; }")
-    before = queue.evaluate("(one) => one.scrollTop")
+    queue.evaluate("(queue) => { queue.scrollTop -= 100; }")
+    before = queue.evaluate("(queue) => queue.scrollTop")
     page.get_by_role("checkbox", name="Create customer").check()
     reason(page).fill("New this winter")
     page.get_by_role("button", name="Link customer").click()
     expect(saved(page)).to_contain_text("Linked ")
     assert before > 500
-    assert queue.evaluate("(one) => one.scrollTop") == before
+    assert queue.evaluate("(queue) => queue.scrollTop") == before
     expect(page.locator(".queue li").first).to_be_attached()
 
 
@@ -132,7 +132,7 @@ def test_a_choice_survives_a_further_search_and_what_was_typed_too(operator: Vis
     expect(reason(page)).to_have_value("Says so himself")
 
 
-def test_a_search_for_a_customer_that_finds_nobody_says_so(operator: Visit):
+def test_a_search_that_finds_no_customer_says_so(operator: Visit):
     page = operator.open_conversation(UNLINKED, "links")
     expect(page.get_by_role("radio")).to_have_count(3)
     page.get_by_role("searchbox").fill("999")
@@ -148,7 +148,7 @@ def test_a_form_that_lacks_something_comes_back_with_what_was_typed(operator: Vi
     expect(reason(page)).to_have_value("Nobody chosen")
 
 
-def test_recent_reasons_are_offered_to_who_gave_them_and_to_nobody_else(operator: Visit, site: Site):
+def test_recent_reasons_are_offered_only_to_the_person_who_gave_them(operator: Visit, site: Site):
     page = operator.open_conversation(NEW, "links")
     for said in ("first reason", "second reason"):
         page.get_by_role("radio", name="+447700900123").check()
@@ -159,7 +159,7 @@ def test_recent_reasons_are_offered_to_who_gave_them_and_to_nobody_else(operator
         page.get_by_role("button", name="Remove link").click()
         page.get_by_role("dialog").get_by_role("button", name="Remove link").click()
         expect(saved(page)).to_contain_text("Removed the link to")
-    offered = [one.get_attribute("value") for one in page.locator("datalist option").all()]
+    offered = [option.get_attribute("value") for option in page.locator("datalist option").all()]
     # The last is from before: the history of the conversation is where they come from.
     assert offered == [
         "undo second reason",
