@@ -37,9 +37,11 @@ class BadUsage(Failure):
 
 
 @contextmanager
-def _one_line() -> Iterator[None]:
+def _one_line(*refusals: type[Exception]) -> Iterator[None]:
     try:
         yield
+    except refusals as error:
+        raise Failure(str(error)) from None
     except click.exceptions.NoArgsIsHelpError:
         raise
     except click.UsageError as error:
@@ -64,7 +66,8 @@ class Command(click.Command):
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run in the app's context."""
-        with _one_line(), ctx.ensure_object(ScriptInfo).load_app().app_context():
+        refusals = ctx.parent.command.refusals if ctx.parent and isinstance(ctx.parent.command, Group) else ()
+        with _one_line(*refusals), ctx.ensure_object(ScriptInfo).load_app().app_context():
             try:
                 return super().invoke(ctx)
             finally:
@@ -81,9 +84,13 @@ def name_database() -> None:
 
 
 class Group(click.Group):
-    """A group of such commands."""
+    """A group of such commands; each of them fails with the message of a refusal."""
 
     command_class = Command
+
+    def __init__(self, name: str, *, help: str, refusals: tuple[type[Exception], ...] = ()) -> None:  # noqa: A002
+        super().__init__(name, help=help)
+        self.refusals = refusals
 
     def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
         """Find the sub-command."""

@@ -5,9 +5,7 @@ A command that changes something prints the id alone on stdout, and leaves an ev
 
 import json
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import TextIO
+from typing import Any, TextIO
 from uuid import UUID
 
 import click
@@ -19,34 +17,20 @@ from console.permissions import Role
 
 log = structlog.get_logger()
 
-instructor = Group("instructor", help="Instructors.")
-user = Group("user", help="People who sign in.")
-channel = Group("channel", help="Which instructor a channel's account belongs to.")
-membership = Group("membership", help="What a user may do for an instructor.")
+_refusals = (service.AccountError,)
+instructor = Group("instructor", help="Instructors.", refusals=_refusals)
+user = Group("user", help="People who sign in.", refusals=_refusals)
+channel = Group("channel", help="Which instructor a channel's account belongs to.", refusals=_refusals)
+membership = Group("membership", help="What a user may do for an instructor.", refusals=_refusals)
 commands: list[click.Command] = [instructor, user, channel, membership]
-
 
 _password_stdin = click.option(
     "--password-stdin", is_flag=True, help="Read the password from the first line of stdin."
 )
-
-
 _instructor = click.option(
     "--instructor", "instructor_id", type=UUID_PARAM, required=True, help="Whom the person works for."
 )
 _role = click.option("--role", type=click.Choice([role.value for role in Role]), required=True)
-
-
-@contextmanager
-def _explained() -> Iterator[None]:
-    try:
-        yield
-    except roster.InvalidRows as error:
-        for fault in error.faults:
-            click.echo(fault, err=True)
-        raise Failure(str(error)) from None
-    except service.AccountError as error:
-        raise Failure(str(error)) from None
 
 
 def _done(change: str, changed: UUID | str, **about: object) -> None:
@@ -56,17 +40,19 @@ def _done(change: str, changed: UUID | str, **about: object) -> None:
     click.echo(changed)
 
 
+def _print(rows: list[dict[str, Any]]) -> None:
+    for row in rows:
+        click.echo(json.dumps(row, ensure_ascii=False))
+
+
 @instructor.command("add")
 @click.argument("name")
 def add_instructor(name: str) -> None:
     """Add an instructor."""
-    with _explained():
-        same = [
-            one["id"]
-            for one in roster.list_instructors()
-            if one["name"].casefold() == name.strip().casefold()
-        ]
-        added = service.add_instructor(name=name)
+    same = [
+        row["id"] for row in roster.list_instructors() if row["name"].casefold() == name.strip().casefold()
+    ]
+    added = service.add_instructor(name=name)
     _done("instructor added", added)
     for other in same:
         click.echo(f"Note: instructor {other} has the same name", err=True)
@@ -75,8 +61,7 @@ def add_instructor(name: str) -> None:
 @instructor.command("list")
 def list_instructors() -> None:
     """Print every instructor as a JSON line."""
-    for one in roster.list_instructors():
-        click.echo(json.dumps(one, ensure_ascii=False))
+    _print(roster.list_instructors())
 
 
 @instructor.command("rename")
@@ -84,8 +69,7 @@ def list_instructors() -> None:
 @click.argument("name")
 def rename_instructor(instructor_id: UUID, name: str) -> None:
     """Give an instructor another name."""
-    with _explained():
-        _done("instructor renamed", roster.rename_instructor(instructor_id=instructor_id, name=name))
+    _done("instructor renamed", roster.rename_instructor(instructor_id=instructor_id, name=name))
 
 
 @user.command("add")
@@ -97,11 +81,10 @@ def rename_instructor(instructor_id: UUID, name: str) -> None:
 def add_user(email: str, name: str, instructor_id: UUID, role: str, password_stdin: bool) -> None:
     """Add a user, or make an existing one (who keeps name and password) a member for one more instructor."""
     password = _read_password(password_stdin)
-    with _explained():
-        added = service.add_user(
-            email=email, name=name, instructor_id=instructor_id, role=Role(role), password=password
-        )
-        _done("user added", added, instructor_id=instructor_id, role=role)
+    added = service.add_user(
+        email=email, name=name, instructor_id=instructor_id, role=Role(role), password=password
+    )
+    _done("user added", added, instructor_id=instructor_id, role=role)
 
 
 @user.command("import")
@@ -111,11 +94,14 @@ def import_users(file: TextIO) -> None:
 
     The columns are email,name,instructor,role,password. Who has an account keeps name and password.
     """
-    with _explained():
-        try:
-            added = roster.add_users(file)
-        except UnicodeDecodeError:
-            raise Failure("the file is not valid UTF-8") from None
+    try:
+        added = roster.add_users(file)
+    except UnicodeDecodeError:
+        raise Failure("the file is not valid UTF-8") from None
+    except roster.InvalidRows as error:
+        for fault in error.faults:
+            click.echo(fault, err=True)
+        raise
     for member in added:
         _done("user imported", member["user_id"], instructor_id=member["instructor_id"], role=member["role"])
 
@@ -123,8 +109,7 @@ def import_users(file: TextIO) -> None:
 @user.command("list")
 def list_users() -> None:
     """Print every user as a JSON line, with what they may do for which instructor."""
-    for one in roster.list_users():
-        click.echo(json.dumps(one, ensure_ascii=False))
+    _print(roster.list_users())
 
 
 @user.command("rename")
@@ -132,8 +117,7 @@ def list_users() -> None:
 @click.option("--name", required=True, help="What the console calls the person.")
 def rename_user(email: str, name: str) -> None:
     """Give a user another name."""
-    with _explained():
-        _done("user renamed", roster.rename_user(email=email, name=name))
+    _done("user renamed", roster.rename_user(email=email, name=name))
 
 
 @user.command("password")
@@ -142,32 +126,21 @@ def rename_user(email: str, name: str) -> None:
 def change_password(email: str, password_stdin: bool) -> None:
     """Give a user another password, and end all their sessions."""
     password = _read_password(password_stdin)
-    with _explained():
-        _done("password changed", service.change_password(email=email, password=password))
+    _done("password changed", service.change_password(email=email, password=password))
 
 
-@user.command("disable")
-@click.argument("email")
-def disable_user(email: str) -> None:
-    """Shut a user out, from their next request on."""
-    with _explained():
-        _done("user disabled", service.disable_user(email=email))
+def _ends_sessions(name: str, change: str, help: str, **values: bool) -> None:  # noqa: A002 (click's)
+    """Add a command that changes a user and ends their sessions."""
+
+    @user.command(name, help=help)
+    @click.argument("email")
+    def command(email: str) -> None:
+        _done(change, service.end_sessions_of(email, **values))
 
 
-@user.command("enable")
-@click.argument("email")
-def enable_user(email: str) -> None:
-    """Let a disabled user sign in again."""
-    with _explained():
-        _done("user enabled", service.enable_user(email=email))
-
-
-@user.command("sign-out")
-@click.argument("email")
-def sign_out_user(email: str) -> None:
-    """End all sessions of a user, who may sign in again."""
-    with _explained():
-        _done("user signed out", service.sign_out_user(email=email))
+_ends_sessions("disable", "user disabled", "Shut a user out, from their next request on.", active=False)
+_ends_sessions("enable", "user enabled", "Let a disabled user sign in again.", active=True)
+_ends_sessions("sign-out", "user signed out", "End all sessions of a user, who may sign in again.")
 
 
 @membership.command("set")
@@ -176,9 +149,8 @@ def sign_out_user(email: str) -> None:
 @_role
 def set_membership(email: str, instructor_id: UUID, role: str) -> None:
     """Give a user a role for an instructor, from their next request on."""
-    with _explained():
-        user_id = service.set_membership(email=email, instructor_id=instructor_id, role=Role(role))
-        _done("membership set", user_id, instructor_id=instructor_id, role=role)
+    user_id = service.set_membership(email=email, instructor_id=instructor_id, role=Role(role))
+    _done("membership set", user_id, instructor_id=instructor_id, role=role)
 
 
 @membership.command("remove")
@@ -186,9 +158,8 @@ def set_membership(email: str, instructor_id: UUID, role: str) -> None:
 @_instructor
 def remove_membership(email: str, instructor_id: UUID) -> None:
     """Take a user's membership for an instructor away, from their next request on."""
-    with _explained():
-        user_id = service.remove_membership(email=email, instructor_id=instructor_id)
-        _done("membership removed", user_id, instructor_id=instructor_id)
+    user_id = service.remove_membership(email=email, instructor_id=instructor_id)
+    _done("membership removed", user_id, instructor_id=instructor_id)
 
 
 @channel.command("add")
@@ -197,9 +168,8 @@ def remove_membership(email: str, instructor_id: UUID) -> None:
 @click.option("--instructor", "instructor_id", type=UUID_PARAM, required=True)
 def add_channel(name: str, account_id: str, instructor_id: UUID) -> None:
     """Say whose a WhatsApp phone_number_id is."""
-    with _explained():
-        added = service.add_channel(channel=name, account_id=account_id, instructor_id=instructor_id)
-        _done("channel added", added, instructor_id=instructor_id)
+    added = service.add_channel(channel=name, account_id=account_id, instructor_id=instructor_id)
+    _done("channel added", added, instructor_id=instructor_id)
 
 
 def _read_password(asked: bool) -> str:

@@ -43,14 +43,13 @@ def start() -> ResponseReturnValue:
 
     def send(provider: "Provider") -> ResponseReturnValue:
         begun = provider.start(_callback_address())
+        url = begun.pop("url")
         session["oidc"] = {
-            "state": begun.state,
-            "nonce": begun.nonce,
-            "code_verifier": begun.code_verifier,
+            **begun,
             "next": destination if len(destination) <= LONGEST_DESTINATION else "",
             "at": int(time.time()),
         }
-        return redirect(begun.url)
+        return redirect(url)
 
     return _ask_provider(send)
 

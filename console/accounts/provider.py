@@ -3,7 +3,6 @@
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 
 import requests
@@ -35,16 +34,6 @@ class ProviderWrong(Exception):
 
 class Mismatch(Exception):
     """What came back doesn't belong to the sign-in that was begun."""
-
-
-@dataclass(frozen=True, slots=True)
-class Start:
-    """Where somebody is sent to sign in, and what has to come back with them."""
-
-    url: str
-    state: str
-    nonce: str
-    code_verifier: str
 
 
 class _Session(OAuth2Session):  # type: ignore[misc]  # Authlib ships no types
@@ -95,10 +84,10 @@ class Provider:
             "aud": {"essential": True, "value": oidc.client_id},
         }
 
-    def start(self, redirect_uri: str) -> Start:
-        """Begin a sign-in that comes back to `redirect_uri`."""
+    def start(self, redirect_uri: str) -> dict[str, str]:
+        """Begin a sign-in that comes back to `redirect_uri`: its url, state, nonce and code_verifier."""
         state, nonce = secrets.token_urlsafe(), secrets.token_urlsafe()
-        return Start(**self._client.create_authorization_url(redirect_uri, state=state, nonce=nonce))
+        return dict(self._client.create_authorization_url(redirect_uri, state=state, nonce=nonce))
 
     def finish(self, *, code: str, redirect_uri: str, nonce: str, code_verifier: str) -> str | None:
         """Exchange a code for the e-mail address of whoever signed in; None where it isn't verified.

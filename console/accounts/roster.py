@@ -3,7 +3,6 @@
 import csv
 import secrets
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
@@ -11,14 +10,8 @@ from sqlalchemy import insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from console.accounts import passwords
-from console.accounts.service import (
-    AccountError,
-    address,
-    hash_password,
-    is_address,
-    require_name,
-)
-from console.database import new_id, now, reading, writing
+from console.accounts.service import AccountError, address, is_address, new_user, require_name
+from console.database import new_id, reading, writing
 from console.models import Instructor, Membership, User
 from console.permissions import Role
 
@@ -31,15 +24,6 @@ class InvalidRows(AccountError):
     def __init__(self, *faults: str) -> None:
         super().__init__("nothing was written")
         self.faults = faults
-
-
-@dataclass(frozen=True, slots=True)
-class _Row:
-    email: str
-    name: str
-    instructor: str
-    role: str
-    password: str
 
 
 def list_instructors() -> list[dict[str, Any]]:
@@ -89,8 +73,8 @@ def rename_instructor(*, instructor_id: UUID, name: str) -> UUID:
 def add_users(lines: Iterable[str]) -> list[dict[str, Any]]:
     """Add the users and memberships of a CSV file, all or none; return the membership of each row.
 
-    Who has an account gets a further membership and keeps name and password. A new user without a password
-    signs in through the provider, or once `flask user password` has set one. Raises InvalidRows.
+    A user who has an account gets a further membership and keeps name and password. A new user without a
+    password signs in through the provider, or once `flask user password` has set one. Raises InvalidRows.
     """
     rows = _read(lines)
     with reading() as connection:
@@ -100,28 +84,27 @@ def add_users(lines: Iterable[str]) -> list[dict[str, Any]]:
         instructors = set(connection.scalars(select(Instructor.id)))
         pairs = connection.execute(select(Membership.user_id, Membership.instructor_id))
         members = {(user_id, instructor_id) for user_id, instructor_id in pairs}
-    new: dict[str, _Row] = {}
+    new: list[tuple[UUID, dict[str, str]]] = []
     memberships: list[dict[str, Any]] = []
     faults: list[str] = []
     for number, row in rows:
-        if fault := _fault(row, known, instructors):
+        email = address(row["email"])
+        if fault := _fault(row, email in known, instructors):
             faults.append(f"line {number}: {fault}")
             continue
-        email = address(row.email)
         if email not in known:
             known[email] = new_id()
-            new[email] = row
-        pair = (known[email], UUID(row.instructor))
+            new.append((known[email], row))
+        pair = (known[email], UUID(row["instructor"]))
         if pair in members:
             faults.append(f"line {number}: that user is a member for this instructor already")
         members.add(pair)
-        memberships.append({"user_id": pair[0], "instructor_id": pair[1], "role": row.role})
+        memberships.append({"user_id": pair[0], "instructor_id": pair[1], "role": row["role"]})
     if faults:
         raise InvalidRows(*faults)
     users = [
-        {"id": known[email], "email": email, "name": row.name.strip(), "active": True, "created_at": now()}
-        | {"password_hash": hash_password(row.password or secrets.token_urlsafe())}
-        for email, row in new.items()
+        new_user(user_id, row["email"], row["name"], row["password"] or secrets.token_urlsafe())
+        for user_id, row in new
     ]
     try:
         with writing() as connection:
@@ -133,35 +116,36 @@ def add_users(lines: Iterable[str]) -> list[dict[str, Any]]:
     return memberships
 
 
-def _read(lines: Iterable[str]) -> list[tuple[int, _Row]]:
-    reader = csv.reader(lines, strict=True)
+def _read(lines: Iterable[str]) -> list[tuple[int, dict[str, str]]]:
+    reader = csv.DictReader(lines, strict=True)
     try:
-        if (head := next(reader, [])) != COLUMNS:
-            raise InvalidRows(f"line 1: the columns are {','.join(head)}: it takes {','.join(COLUMNS)}")
-        rows = [(reader.line_num, fields) for fields in reader if fields]
+        if reader.fieldnames != COLUMNS:
+            raise InvalidRows(f"line 1: it takes the columns {','.join(COLUMNS)}")
+        rows = [(reader.line_num, row) for row in reader]
     except csv.Error as error:
         raise InvalidRows(f"line {reader.line_num}: {error}") from None
-    if short := [number for number, fields in rows if len(fields) != len(COLUMNS)]:
-        raise InvalidRows(*(f"line {number}: it takes {len(COLUMNS)} fields" for number in short))
-    return [(number, _Row(*fields)) for number, fields in rows]
+    # A field too many has the key None, one too few the value None.
+    if invalid := [number for number, row in rows if None in row or None in row.values()]:
+        raise InvalidRows(*(f"line {number}: it takes {len(COLUMNS)} fields" for number in invalid))
+    return rows
 
 
-def _fault(row: _Row, known: dict[str, UUID], instructors: set[UUID]) -> str | None:
+def _fault(row: dict[str, str], has_account: bool, instructors: set[UUID]) -> str | None:
     """Say what is wrong with a row by itself; None where nothing is."""
-    email = address(row.email)
+    email = address(row["email"])
     if not is_address(email):
         return "that is not an e-mail address: it takes name@example.org"
-    if row.role not in set(Role):
+    if row["role"] not in set(Role):
         return f"the role is one of {', '.join(Role)}"
     try:
-        there = UUID(row.instructor) in instructors
-        require_name(row.name, "a user")
+        there = UUID(row["instructor"]) in instructors
+        require_name(row["name"], "a user")
     except ValueError:
         return "the instructor is an id: it takes a UUID"
     except AccountError as error:
         return str(error)
     if not there:
         return "there is no instructor with that id"
-    if row.password and email in known:
+    if row["password"] and has_account:
         return "that user has an account: leave the password empty"
-    return passwords.fault(row.password, email=email, name=row.name) if row.password else None
+    return passwords.fault(row["password"], email=email, name=row["name"]) if row["password"] else None

@@ -184,14 +184,7 @@ def add_user(*, email: str, name: str, instructor_id: UUID, role: Role, password
             if user_id is None:
                 _require_good(password, email=email, name=name)
                 user_id = new_id()
-                values = {
-                    "id": user_id,
-                    "email": email,
-                    "name": name.strip(),
-                    "active": True,
-                    "created_at": now(),
-                }
-                connection.execute(insert(User).values(password_hash=hash_password(password), **values))
+                connection.execute(insert(User), new_user(user_id, email, name, password))
             connection.execute(
                 insert(Membership).values(user_id=user_id, instructor_id=instructor_id, role=role.value)
             )
@@ -200,6 +193,12 @@ def add_user(*, email: str, name: str, instructor_id: UUID, role: Role, password
             "that user is a member for this instructor already: flask membership set changes the role"
         ) from None
     return user_id
+
+
+def new_user(user_id: UUID, email: str, name: str, password: str) -> dict[str, Any]:
+    """Return the row of a new user; hashes the password."""
+    kept = {"email": address(email), "name": name.strip(), "active": True, "created_at": now()}
+    return {"id": user_id, **kept, "password_hash": hash_password(password)}
 
 
 def set_membership(*, email: str, instructor_id: UUID, role: Role) -> UUID:
@@ -231,39 +230,25 @@ def remove_membership(*, email: str, instructor_id: UUID) -> UUID:
 def change_password(*, email: str, password: str) -> UUID:
     """Give a user another password, which ends every session; return the id. Raises AccountError."""
     with writing() as connection:
-        name = connection.execute(select(User.name).where(User.email == address(email))).scalar_one_or_none()
-        if name is not None:
-            _require_good(password, email=address(email), name=name)
-        return _change(connection, email, password_hash=hash_password(password))
+        name = connection.scalar(select(User.name).where(User.email == address(email)))
+        if name is None:
+            raise AccountError(_NO_USER)
+        _require_good(password, email=address(email), name=name)
+    return end_sessions_of(email, password_hash=hash_password(password))
 
 
-def disable_user(*, email: str) -> UUID:
-    """Shut a user out from their next request on; return the id. Raises AccountError for nobody."""
-    with writing() as connection:
-        return _change(connection, email, active=False)
-
-
-def enable_user(*, email: str) -> UUID:
-    """Let a disabled user sign in again; return the id. Raises AccountError for nobody."""
-    with writing() as connection:
-        return _change(connection, email, active=True)
-
-
-def sign_out_user(*, email: str) -> UUID:
-    """End every session of a user; return the id. Raises AccountError for nobody."""
-    with writing() as connection:
-        return _change(connection, email)
-
-
-def _change(connection: Connection, email: str, **values: Any) -> UUID:
-    """Change a user, whose sessions all end with it: even those of before they were disabled."""
+def end_sessions_of(email: str, **changes: Any) -> UUID:
+    """End every session of a user, and change columns with it; return the id. Raises AccountError."""
     statement = update(User).where(User.email == address(email))
-    changed = statement.values(session_epoch=_NEXT_EPOCH, **values).returning(User.id, User.session_epoch)
-    row: Any = connection.execute(changed).one_or_none()
-    if row is None:
-        raise AccountError(_NO_USER)
-    if row.session_epoch == MAX_EPOCH and values != {"active": False}:
-        raise AccountError("that user's sessions can't be ended any more: disable the user and add another")
+    changed = statement.values(session_epoch=_NEXT_EPOCH, **changes).returning(User.id, User.session_epoch)
+    with writing() as connection:
+        row: Any = connection.execute(changed).one_or_none()
+        if row is None:
+            raise AccountError(_NO_USER)
+        if row.session_epoch == MAX_EPOCH and changes != {"active": False}:
+            raise AccountError(
+                "that user's sessions can't be ended any more: disable the user and add another"
+            )
     user_id: UUID = row.id
     return user_id
 

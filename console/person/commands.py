@@ -1,14 +1,12 @@
 """`flask person`: what is held about a person, and erasing it."""
 
 import getpass
-from collections.abc import Iterator
-from contextlib import contextmanager
 from uuid import UUID
 
 import click
 import structlog
 
-from console.commands import UUID_PARAM, BadUsage, Failure, Group
+from console.commands import UUID_PARAM, BadUsage, Group
 from console.database import NotOwner, NotScrubbed, scrub
 from console.person import erasure
 from console.person.export import export as export_person
@@ -17,18 +15,14 @@ from console.person.records import PersonError
 
 log = structlog.get_logger()
 
-person = Group("person", help="What is held about a person with one instructor.")
+person = Group(
+    "person",
+    help="What is held about a person with one instructor.",
+    refusals=(PersonError, NotOwner, NotScrubbed),
+)
 
 _identifier = click.argument("who", metavar="IDENTIFIER", type=Person)
 _instructor = click.option("--instructor", "instructor_id", type=UUID_PARAM, required=True)
-
-
-@contextmanager
-def _explained() -> Iterator[None]:
-    try:
-        yield
-    except (PersonError, NotOwner, NotScrubbed) as error:
-        raise Failure(str(error)) from None
 
 
 @person.command("export")
@@ -36,8 +30,7 @@ def _explained() -> Iterator[None]:
 @_instructor
 def export(who: Person, instructor_id: UUID) -> None:
     """Write what is held about the person as JSON, and nothing about anyone else."""
-    with _explained():
-        click.echo(export_person(who, instructor_id))
+    click.echo(export_person(who, instructor_id))
 
 
 @person.command("erase")
@@ -53,18 +46,15 @@ def erase(who: Person, instructor_id: UUID, reason: str, yes: bool) -> None:
         raise BadUsage(
             "the reason is kept in the log: it says by whose decision, and doesn't name the person"
         )
-    with _explained():
-        found = erasure.find(who, instructor_id)
-        click.echo(f"to erase: {found}")
-        for conversation_id in found.named_in:
-            click.echo(
-                f"stays: WhatsApp names this identifier in someone else's conversation {conversation_id}"
-            )
-        if not yes:
-            click.confirm("Erase this? It can't be undone", abort=True)
-        account = {"instructor_id": str(instructor_id), "by": getpass.getuser(), "why": reason}
-        log.warning("person_to_erase", **account)
-        erased = str(erasure.erase(who, instructor_id))
-        log.warning("person_erased", **account, what=erased)
-        click.echo(f"erased: {erased}")
-        scrub()
+    found = erasure.find(who, instructor_id)
+    click.echo(f"to erase: {found}")
+    for conversation_id in found.named_in:
+        click.echo(f"stays: WhatsApp names this identifier in someone else's conversation {conversation_id}")
+    if not yes:
+        click.confirm("Erase this? It can't be undone", abort=True)
+    account = {"instructor_id": str(instructor_id), "by": getpass.getuser(), "why": reason}
+    log.warning("person_to_erase", **account)
+    erased = str(erasure.erase(who, instructor_id))
+    log.warning("person_erased", **account, what=erased)
+    click.echo(f"erased: {erased}")
+    scrub()
