@@ -1,7 +1,7 @@
-"""Ask what is known against what is locked: `python scripts/audit.py [LOCK…]`, what `make audit` does.
+"""Check the locked packages for known vulnerabilities: `python scripts/audit.py [LOCK…]`, `make audit`.
 
-Known holes come from pip-audit and npm audit, withdrawn versions from pip; each finds its address by itself.
-Exits 1 where something is known and also where nobody answered: silence is no all-clear.
+pip-audit and npm audit know the vulnerabilities, pip knows withdrawn versions; each finds its address itself.
+Exits 1 if something is known, and if a question has no answer.
 """
 
 import argparse
@@ -19,16 +19,16 @@ from typing import Any, NamedTuple
 from bootstrap import BENCH_LOCK, DEV_LOCK, NODE_LOCKS, ROOT, RUN_LOCK, npm, plain_failures
 
 LOCKS = (RUN_LOCK, DEV_LOCK, BENCH_LOCK, ROOT / "verification" / "ha" / "requirements.txt", NODE_LOCKS[1])
-# The next one is asked for what the one before it had no answer to.
+# Each is asked where the one before had no answer.
 SERVICES = ("pypi", "osv")
 PIN = re.compile(r"^([\w.-]+)(?:\[[\w,-]+\])?==([^\s;\\]+)", re.MULTILINE)
 
 
 class Outcome(NamedTuple):
-    """What one question brought: what is known against which package, and why which has no answer."""
+    """What one question found: what is known against which package, and why something has no answer."""
 
     known: dict[str, str]
-    unanswered: dict[str, str]
+    unanswered: list[str]
 
 
 def pins(locks: Iterable[Path]) -> list[str]:
@@ -38,70 +38,61 @@ def pins(locks: Iterable[Path]) -> list[str]:
 
 def installed() -> list[str]:
     """Return everything that is installed beside this script, as `name==version`, locked or not."""
-    return sorted(f"{canonical(one.name)}=={one.version}" for one in distributions())
+    return sorted(f"{canonical(it.name)}=={it.version}" for it in distributions())
 
 
 def sheets(pinned: Iterable[str]) -> list[list[str]]:
-    """Deal the pins out so that no sheet has one package in two versions, which pip-audit refuses."""
+    """Deal the pins out: pip-audit refuses a sheet that has one package in two versions."""
     by_name = [list(group) for _, group in itertools.groupby(pinned, lambda pin: pin.partition("==")[0])]
     return [[pin for pin in row if pin] for row in itertools.zip_longest(*by_name)]
 
 
 def python_holes(pinned: list[str], services: Iterable[str]) -> Outcome:
-    """Ask each service in turn for known holes."""
+    """Ask for known vulnerabilities; each sheet asks the services in turn, until one knows all of it."""
     known: dict[str, str] = {}
-    unanswered = dict.fromkeys(pinned, "")
-    for service in services:
-        before, unanswered = unanswered, {}
-        for answer in [ask(service, sheet) for sheet in sheets(before)]:
-            known |= answer.known
-            unanswered |= {
-                pin: f"{before[pin]}\n  {service}: {why}" for pin, why in answer.unanswered.items()
-            }
+    unanswered = []
+    for sheet in sheets(pinned):
+        silent = []
+        for service in services:
+            done = pip_audit(service, sheet)
+            if done.stdout:
+                packages = json.loads(done.stdout)["dependencies"]
+                known |= {
+                    f"{canonical(package['name'])}=={package['version']}": ", ".join(
+                        map(describe, package["vulns"])
+                    )
+                    for package in packages
+                    if package["vulns"]
+                }
+                break
+            silent.append(f"{service}: {last_line(done)}")
+        else:
+            unanswered.append(f"{len(sheet)} Python packages: {'; '.join(silent)}")
     return Outcome(known, unanswered)
 
 
-def ask(service: str, pinned: list[str]) -> Outcome:
-    """Ask one service through pip-audit."""
+def pip_audit(service: str, pinned: list[str]) -> subprocess.CompletedProcess[str]:
+    """Ask one service through pip-audit, which prints nothing on stdout unless it knows every package."""
     with tempfile.NamedTemporaryFile("w", suffix=".txt") as sheet:
         sheet.write("\n".join(pinned))
         sheet.flush()
-        done = run(
-            *(sys.executable, "-m", "pip_audit", "--vulnerability-service", service, "--format", "json"),
-            *("--progress-spinner", "off", "--no-deps", "--disable-pip", "--requirement", sheet.name),
+        return run(
+            *(sys.executable, "-m", "pip_audit", "--strict", "--vulnerability-service", service),
+            *("--format", "json", "--progress-spinner", "off"),
+            *("--no-deps", "--disable-pip", "--requirement", sheet.name),
         )
-    try:
-        return read_answer(pinned, json.loads(done.stdout)["dependencies"])
-    except ValueError:
-        return Outcome({}, dict.fromkeys(pinned, last_line(done)))
 
 
-def read_answer(pinned: Iterable[str], packages: Iterable[dict[str, Any]]) -> Outcome:
-    """Sort what pip-audit says of each package: it takes one that the service doesn't know for harmless."""
-    pin_of = {canonical(pin.partition("==")[0]): pin for pin in pinned}
-    known = {}
-    unanswered = dict.fromkeys(pin_of.values(), "it was left out of the answer")
-    for package in packages:
-        pin = pin_of[canonical(package["name"])]
-        if "skip_reason" in package:
-            unanswered[pin] = package["skip_reason"]
-            continue
-        del unanswered[pin]
-        if package["vulns"]:
-            known[pin] = ", ".join(map(describe, package["vulns"]))
-    return Outcome(known, unanswered)
-
-
-def describe(hole: dict[str, Any]) -> str:
-    """Say which hole it is and what mends it."""
-    mended = " or ".join(hole["fix_versions"])
-    return f"{hole['id']} (mended in {mended})" if mended else f"{hole['id']} (not mended yet)"
+def describe(vulnerability: dict[str, Any]) -> str:
+    """Say which vulnerability it is and what fixes it."""
+    fixed = " or ".join(vulnerability["fix_versions"])
+    return f"{vulnerability['id']} (fixed in {fixed})" if fixed else f"{vulnerability['id']} (not fixed yet)"
 
 
 def withdrawn(locks: Iterable[Path]) -> Outcome:
-    """Ask the index that pip uses which versions their authors have withdrawn, of those for this platform."""
+    """Ask pip's index which versions were withdrawn by their authors, of those for this platform."""
     known: dict[str, str] = {}
-    unanswered = {}
+    unanswered = []
     for lock in locks:
         done = run(
             *(sys.executable, "-m", "pip", "install", "--dry-run", "--ignore-installed", "--no-deps"),
@@ -110,24 +101,24 @@ def withdrawn(locks: Iterable[Path]) -> Outcome:
         try:
             packages = json.loads(done.stdout)["install"]
         except ValueError:
-            unanswered[lock.name] = last_line(done)
+            unanswered.append(f"{lock.name}: {last_line(done)}")
             continue
-        told = (one["metadata"] for one in packages if one["is_yanked"])
-        known |= {f"{canonical(one['name'])}=={one['version']}": "withdrawn by its author" for one in told}
+        yanked = (package["metadata"] for package in packages if package["is_yanked"])
+        known |= {f"{canonical(it['name'])}=={it['version']}": "withdrawn by its author" for it in yanked}
     return Outcome(known, unanswered)
 
 
 def npm_holes(lock: Path) -> Outcome:
-    """Ask the npm registry for known holes."""
+    """Ask the npm registry for known vulnerabilities."""
     done = run(*map(str, npm()), "audit", "--package-lock-only", "--json", cwd=lock.parent)
     answer = json.loads(done.stdout) if done.stdout.startswith("{") else {}
     if "vulnerabilities" not in answer:
-        return Outcome({}, {lock.name: answer.get("message") or last_line(done)})
+        return Outcome({}, [f"{lock.name}: {answer.get('message') or last_line(done)}"])
     known = {}
-    for name, hole in answer["vulnerabilities"].items():
-        causes = (cause["title"] if isinstance(cause, dict) else f"through {cause}" for cause in hole["via"])
+    for name, found in answer["vulnerabilities"].items():
+        causes = (cause["title"] if isinstance(cause, dict) else f"through {cause}" for cause in found["via"])
         known[name] = "; ".join(causes)
-    return Outcome(known, {})
+    return Outcome(known, [])
 
 
 def run(*command: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
@@ -136,7 +127,7 @@ def run(*command: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
 
 
 def last_line(done: subprocess.CompletedProcess[str]) -> str:
-    """Return a tool's last word."""
+    """Return the last line that a tool printed."""
     return (done.stderr.strip() or done.stdout.strip() or f"status {done.returncode}").splitlines()[-1]
 
 
@@ -150,11 +141,9 @@ def report(question: str, outcome: Outcome) -> bool:
     print(f"── {question}", flush=True)
     for package, text in sorted(outcome.known.items()):
         print(f"{package}: {text}")
-    if outcome.unanswered:
-        first, why = next(iter(outcome.unanswered.items()))
-        others = f" and {len(outcome.unanswered) - 1} more" if len(outcome.unanswered) > 1 else ""
-        print(f"No answer for {first}{others}: {why}")
-    elif not outcome.known:
+    for why in outcome.unanswered:
+        print(f"No answer for {why}")
+    if not (outcome.known or outcome.unanswered):
         print("Nothing is known.")
     return not (outcome.known or outcome.unanswered)
 
@@ -167,20 +156,20 @@ def main() -> None:
     arguments = parser.parse_args()
     node = [lock for lock in arguments.lock if lock.suffix == ".json"]
     python = [lock for lock in arguments.lock if lock not in node]
-    # Everything that runs is locked for development as well.
+    # The development lock holds everything that runs.
     platforms = [lock for lock in python if not (lock == RUN_LOCK and DEV_LOCK in python)]
     pinned = pins(python)
     if arguments.lock is LOCKS:
         pinned = sorted({*pinned, *installed()})
     holes = python_holes(pinned, arguments.service or SERVICES)
     clear = [
-        report(f"known holes, {len(pinned)} Python versions", holes),
-        report("withdrawn Python versions", withdrawn(platforms)),
-        *(report(f"known holes, {lock.name}", npm_holes(lock)) for lock in node),
+        report(f"known vulnerabilities, {len(pinned)} Python packages", holes),
+        report("withdrawn Python packages", withdrawn(platforms)),
+        *(report(f"known vulnerabilities, {lock.name}", npm_holes(lock)) for lock in node),
     ]
     if not all(clear):
-        sys.exit("Not clear: something is known, or somebody did not answer.")
-    print("Clear: nothing is known against what is locked.")
+        sys.exit("Not clear: something is known, or a service did not answer.")
+    print("Clear: no known vulnerability, nothing withdrawn.")
 
 
 if __name__ == "__main__":
