@@ -15,16 +15,7 @@ from sqlalchemy.exc import ArgumentError
 ROOT = Path(__file__).resolve().parent.parent
 VERSION = "0.1.0"
 
-_SWITCH = {
-    "true": True,
-    "1": True,
-    "on": True,
-    "yes": True,
-    "false": False,
-    "0": False,
-    "off": False,
-    "no": False,
-}
+_TRUE, _FALSE = ("true", "1", "on", "yes"), ("false", "0", "off", "no")
 DEFAULT_PORTS = {"http": ":80", "https": ":443"}
 """What a browser leaves out at the end of a host, by scheme."""
 
@@ -39,7 +30,7 @@ T = TypeVar("T")
 
 
 class ConfigurationError(Exception):
-    """A setting that can't be used; the message names the variable and says what it takes."""
+    """An invalid setting; the message names the variable and says what is accepted."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,7 +44,7 @@ class Oidc:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """Everything the console can be told from outside. Secrets stay out of its repr."""
+    """All settings. Secrets are left out of the repr."""
 
     database_url: URL
     read_database_url: URL
@@ -86,9 +77,9 @@ class Settings:
 
 
 def load(environ: Mapping[str, str] | None = None) -> Settings:
-    """Read the settings from `environ`, by default the process's with `.env` beneath it.
+    """Read the settings from `environ`: by default the environment, and `.env` for what that leaves out.
 
-    Raises ConfigurationError for the first value that can't be read.
+    Raises ConfigurationError for the first invalid value.
     """
     if environ is None:
         file = {name: value for name, value in dotenv_values(ROOT / ".env").items() if value is not None}
@@ -132,11 +123,13 @@ def load(environ: Mapping[str, str] | None = None) -> Settings:
         time_zone=read("TIME_ZONE", _time_zone, _UTC),
         log_level=read("LOG_LEVEL", _log_level, "info"),
         public_url=read("PUBLIC_URL", _origin, None),
-        trusted_proxies=read("TRUSTED_PROXIES", _few, 0),
+        trusted_proxies=read(
+            "TRUSTED_PROXIES", _number(0, 9, "how many proxies stand before the console"), 0
+        ),
         throttle_url=read("THROTTLE_URL", _throttle_url, "memory://"),
         oidc=oidc,
         password_sign_in=password_sign_in,
-        pool_size=read("POOL_SIZE", _pool_size, 5),
+        pool_size=read("POOL_SIZE", _number(1, 100, "how many connections a process keeps of each kind"), 5),
         prepared_statements=read("PREPARED_STATEMENTS", _switch, True),
     )
     if settings.behind_tls and min(map(len, settings.secret_keys)) < MIN_SECRET_KEY:
@@ -182,10 +175,9 @@ def _sqlite_url(path: Path, mode: str) -> URL:
 
 
 def _switch(raw: str) -> bool:
-    try:
-        return _SWITCH[raw.lower()]
-    except KeyError:
-        raise ValueError("takes true or false") from None
+    if raw.lower() not in _TRUE + _FALSE:
+        raise ValueError("takes true or false")
+    return raw.lower() in _TRUE
 
 
 def _time_zone(raw: str) -> ZoneInfo:
@@ -238,16 +230,13 @@ def _is_http(raw: str) -> bool:
     return parts.scheme in ("http", "https") and bool(parts.hostname) and not extra and raw.isprintable()
 
 
-def _few(raw: str) -> int:
-    if raw not in map(str, range(10)):
-        raise ValueError("takes how many proxies stand before the console, 0 to 9")
-    return int(raw)
+def _number(first: int, last: int, what: str) -> Callable[[str], int]:
+    def parse(raw: str) -> int:
+        if raw not in map(str, range(first, last + 1)):
+            raise ValueError(f"takes {what}, {first} to {last}")
+        return int(raw)
 
-
-def _pool_size(raw: str) -> int:
-    if not (raw.isascii() and raw.isdecimal() and 0 < int(raw) <= 100):
-        raise ValueError("takes how many connections a process keeps of each kind, 1 to 100")
-    return int(raw)
+    return parse
 
 
 def _throttle_url(raw: str) -> str:
@@ -266,11 +255,11 @@ def _throttle_url(raw: str) -> str:
 
 
 def _oidc(issuer: str, client_id: str, client_secret: str) -> Oidc | None:
-    if not (issuer or client_id or client_secret):
+    given = {"ISSUER": issuer, "CLIENT_ID": client_id, "CLIENT_SECRET": client_secret}
+    if not any(given.values()):
         return None
-    for name, value in (("ISSUER", issuer), ("CLIENT_ID", client_id), ("CLIENT_SECRET", client_secret)):
-        if not value:
-            raise ConfigurationError(
-                f"CONSOLE_OIDC_{name} is not set: it goes with the other two of CONSOLE_OIDC_"
-            )
+    if missing := [name for name, value in given.items() if not value]:
+        raise ConfigurationError(
+            f"CONSOLE_OIDC_{missing[0]} is not set: it goes with the other two of CONSOLE_OIDC_"
+        )
     return Oidc(issuer=issuer, client_id=client_id, client_secret=client_secret)
