@@ -3,11 +3,10 @@
 import sys
 
 from flask import Flask
-from flask_migrate import Migrate
 from flask_wtf import CSRFProtect
 from werkzeug.middleware.proxy_fix import ProxyFix
 
-from console import accounts, conversations, database, ingestion, linking, operations, person, web
+from console import accounts, commands, conversations, database, ingestion, linking, operations, person, web
 from console.config import ROOT, ConfigurationError, Settings, load
 from console.web import guard, origins
 
@@ -49,7 +48,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     web.init_app(app, settings)
 
     database.init_app(app, settings)
-    Migrate(app, database.db, directory=str(ROOT / "migrations"))
+    commands.init_app(app)
     operations.init_app(app)
     accounts.init_app(app)
     ingestion.init_app(app)

@@ -1,20 +1,56 @@
-"""How our commands fail: one line on stderr, exit 2 for bad usage and 1 for a failed job."""
+"""Commands, and how ours fail: one line on stderr, exit 2 for bad usage and 1 for a failed job."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from typing import Any
 from uuid import UUID
 
 import click
-from flask.cli import ScriptInfo
+from flask import Flask
+from flask.cli import AppGroup, ScriptInfo
 from sqlalchemy.exc import DBAPIError
+from werkzeug.local import LocalProxy
 
-from console.config import sqlite_path
+from console.config import ROOT, sqlite_path
 from console.database import db, read_id
 
 # What these tell means nothing without the database that it is of.
 _NAME_THE_DATABASE = ("audit", "user")
+
+
+class _Commands(AppGroup):
+    """The app's commands. Alembic, a tenth of a start, is imported for `flask db` and for a list of all."""
+
+    def __init__(self, migrations: Callable[[], Any], name: str) -> None:
+        super().__init__(name)
+        self._migrations = migrations
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Find a command."""
+        if cmd_name == "db":
+            self._migrations()
+        return super().get_command(ctx, cmd_name)
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Name all commands."""
+        self._migrations()
+        return super().list_commands(ctx)
+
+
+def init_app(app: Flask) -> None:
+    """Let migrations be set up when they are first used. Comes before everything that adds a command."""
+
+    @cache
+    def migrations() -> Any:
+        from flask_migrate import Migrate
+
+        Migrate(app, db, directory=str(ROOT / "migrations"))
+        return app.extensions["migrate"]
+
+    app.cli = _Commands(migrations, app.name)
+    app.extensions["migrate"] = LocalProxy(migrations)
 
 
 def printable(text: str) -> str:
