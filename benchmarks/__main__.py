@@ -5,7 +5,9 @@ import sys
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 
-from benchmarks import delivery, identifiers, load, on_postgres, pages, writes
+from sqlalchemy.engine import URL
+
+from benchmarks import delivery, identifiers, load, on_postgres, pages, readers, writes
 from benchmarks.clock import ROUNDS
 from benchmarks.databases import postgres_database, quiet, say, sqlite_copy, sqlite_file, sqlite_url
 from benchmarks.report import Result, table
@@ -31,21 +33,28 @@ def main() -> None:
         return
     results = measure(size, full=options.full, quick=options.quick)
     print(table(results))
+    if not options.full:
+        print("Not measured without --full: 10,000,000 conversations (peers ≥ 60×), PostgreSQL.")
     missed = sum(not result.holds for result in results)
     if missed:
         sys.exit(f"{missed} of the budgets are missed.")
 
 
 def under_load(size: int, *, seconds: int, postgres: bool) -> str:
-    """Measure the load alone."""
+    """Measure the load alone: everyone at once, then readers of the console and of Flask-Admin."""
     if not postgres:
-        return load.run(sqlite_url(sqlite_copy(sqlite_file(size))), size, seconds)
+        return _under_load(sqlite_url(sqlite_copy(sqlite_file(size))), size, seconds)
     with cluster(durable=True, max_connections="200") as made:
-        return load.run(postgres_database(made, size), size, seconds)
+        return _under_load(postgres_database(made, size), size, seconds)
+
+
+def _under_load(url: URL, size: int, seconds: int) -> str:
+    mixed = load.run(url, size, seconds)
+    return f"{mixed}\n\n{table(readers.measure(url, max(readers.SECONDS, seconds // 5)))}"
 
 
 def measure(size: int, *, full: bool, quick: bool) -> list[Result]:
-    """Measure everything but the load."""
+    """Measure everything but the mixed load."""
     sizes = sorted({pages.SMALL, size, *([pages.LARGE] if full else [])})
     rounds = _QUICK_ROUNDS if quick else ROUNDS
     files = {each: sqlite_file(each) for each in sizes}
@@ -59,7 +68,9 @@ def measure(size: int, *, full: bool, quick: bool) -> list[Result]:
         say("Writes.")
         results += writes.measure(sqlite_url(sqlite_copy(files[size])), size, rounds)
         say("First visit and start.")
-        results += [delivery.first_visit(url), delivery.start(files[size])]
+        results += [delivery.first_visit(url), *delivery.start(files[size])]
+        say("Readers at once.")
+        results += readers.measure(url)
         if full:
             # In a process of its own: Django can be set up once in each.
             with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as another:

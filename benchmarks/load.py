@@ -1,16 +1,11 @@
 """Many at once: gunicorn as shipped, people browsing and linking, messages coming in, for some minutes."""
 
-import contextlib
 import hashlib
 import hmac
 import http.client
-import os
 import random
 import re
-import socket
 import statistics
-import subprocess
-import sys
 import threading
 import time
 from collections import defaultdict
@@ -21,13 +16,12 @@ from http.cookies import SimpleCookie
 from itertools import count
 from urllib.parse import urlencode
 
-import psutil
 from sqlalchemy.engine import URL
 
 from benchmarks import dataset
 from benchmarks.contenders import badges_address
 from benchmarks.databases import say
-from console.config import ROOT, sqlite_path
+from benchmarks.serving import memory, served
 from testkit.factories import payload
 
 READERS = 50
@@ -35,7 +29,6 @@ OPERATORS = dataset.OPERATORS
 MESSAGES_A_SECOND = 200
 
 _SENDERS = 8
-_START_SECONDS = 30
 _TELL_SECONDS = 10
 _ARRIVAL = (0.0, 3.0)
 _READER_PAUSE = (1.0, 3.0)
@@ -63,6 +56,11 @@ class Client:
         self._cookies: dict[str, str] = {}
         self._connection: http.client.HTTPConnection | None = None
 
+    @property
+    def cookies(self) -> str:
+        """Return the cookies as a header."""
+        return "; ".join(f"{name}={value}" for name, value in self._cookies.items())
+
     def visit(self) -> http.client.HTTPConnection:
         """Come back after a pause, in which the server has let go of the connection."""
         if self._connection:
@@ -82,7 +80,7 @@ class Client:
     ) -> str:
         """Send a request and time it; an answer other than expected is an error."""
         connection = self._connection or self.visit()
-        headers["Cookie"] = "; ".join(f"{name}={value}" for name, value in self._cookies.items())
+        headers["Cookie"] = self.cookies
         started = time.perf_counter()
         connection.request(
             method, address, body, {key.replace("_", "-"): value for key, value in headers.items()}
@@ -118,7 +116,7 @@ Life = Callable[[Client], Iterator[None]]
 def run(url: URL, conversations: int, seconds: int) -> str:
     """Serve that database, let everybody at it for so many seconds, and return the table."""
     tally = Tally()
-    with _served(url) as (port, server):
+    with served(url) as (port, server):
         lives = [life(Client(port, tally)) for life in _people(conversations)]
         say(f"Signing in {READERS + OPERATORS} people.")
         for life in lives:
@@ -132,7 +130,7 @@ def run(url: URL, conversations: int, seconds: int) -> str:
             thread.start()
         while (passed := time.monotonic() - started) < seconds:
             time.sleep(min(_TELL_SECONDS, seconds - passed))
-            tally.memory.append(_memory(server))
+            tally.memory.append(memory(server))
             passed = time.monotonic() - started
             say(f"  {passed:.0f} s, {len(tally.errors)} errors, {tally.memory[-1] >> 20} MB")
         stop.set()
@@ -225,62 +223,6 @@ def _fields(page: str) -> Iterator[tuple[str, str]]:
         attributes = dict(_ATTRIBUTE.findall(tag))
         if "name" in attributes:
             yield attributes["name"], unescape(attributes.get("value", ""))
-
-
-@contextlib.contextmanager
-def _served(url: URL) -> Iterator[tuple[int, psutil.Process]]:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-    environment = {
-        **os.environ,
-        "CONSOLE_DATABASE_URL": _address(url),
-        "CONSOLE_SECRET_KEY": "signs the benchmark's sessions alone",
-        "CONSOLE_CUSTOMER_BADGE": "true",
-        "CONSOLE_WHATSAPP_APP_SECRET": dataset.APP_SECRET,
-    }
-    command = (
-        sys.executable,
-        "-m",
-        "gunicorn",
-        "--config",
-        "gunicorn.conf.py",
-        "--bind",
-        f"127.0.0.1:{port}",
-    )
-    server = subprocess.Popen(
-        [*command, "--log-level", "warning", "app:app"],
-        cwd=ROOT,
-        env=environment,
-        stderr=subprocess.DEVNULL,
-    )
-    try:
-        _await(port)
-        yield port, psutil.Process(server.pid)
-    finally:
-        server.terminate()
-        server.wait(_START_SECONDS)
-
-
-def _address(url: URL) -> str:
-    """Return the address as a person would write it."""
-    path = sqlite_path(url)
-    return f"sqlite:///{path}" if path else url.render_as_string(hide_password=False)
-
-
-def _await(port: int) -> None:
-    deadline = time.monotonic() + _START_SECONDS
-    while time.monotonic() < deadline:
-        with contextlib.suppress(OSError):
-            socket.create_connection(("127.0.0.1", port), timeout=1).close()
-            return
-        time.sleep(0.1)
-    raise RuntimeError("gunicorn did not start")
-
-
-def _memory(server: psutil.Process) -> int:
-    """Return how much memory the server's processes hold together, in bytes."""
-    return sum(one.memory_info().rss for one in (server, *server.children(recursive=True)))
 
 
 def _table(tally: Tally, seconds: int) -> str:

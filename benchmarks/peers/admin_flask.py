@@ -3,6 +3,7 @@
 Last message and state come from column formatters, which are called for each row; sign-in is Flask-Login's.
 """
 
+import os
 from typing import Any
 from uuid import UUID
 
@@ -15,6 +16,7 @@ from markupsafe import Markup
 from sqlalchemy import func, select
 from sqlalchemy.engine import URL
 
+from console.config import database_url
 from console.database import Base
 from console.identifiers import normalize_identifier
 from console.models import Conversation, Customer, Membership, Message, User
@@ -102,3 +104,8 @@ def application(url: URL) -> Flask:
         return "signed in"
 
     return app
+
+
+def serve() -> Flask:
+    """Return the application on the database that the console would use."""
+    return application(database_url(os.environ["CONSOLE_DATABASE_URL"]))
