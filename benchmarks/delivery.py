@@ -50,7 +50,7 @@ def first_visit(url: URL) -> Result:
 
 
 def start(database: Path) -> list[Result]:
-    """Time `import app` to the first answer, and importing the frameworks alone, in processes of their own."""
+    """Time `import app` to the first answer, and importing the frameworks alone, each in its own process."""
     environment = {
         **os.environ,
         "CONSOLE_DATABASE_URL": f"sqlite:///{database}",
