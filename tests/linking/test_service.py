@@ -181,8 +181,26 @@ def test_an_operation_id_serves_one_content_only(anna: Desk):
     anna.link(conversation_id, **once)
     refused(service.OperationReused, anna.link, conversation_id, other, **once)
     refused(service.OperationReused, anna.unlink, conversation_id, **once)
+    refused(service.OperationReused, anna.link, conversation_id, **once, reason="another reason")
     once["seen_version"] = 1
     refused(service.OperationReused, anna.link, conversation_id, **once)
+
+
+@pytest.mark.shows("CM-2.3.8")
+def test_an_operation_id_is_taken_for_good(cli: FlaskCliRunner, anna: Desk, bruno: Desk):
+    conversation_id, other = anna.conversation("393331234567"), anna.customer("393330000000")
+    once: dict[str, Any] = {"operation_id": uuid4(), "seen_version": 0, "reason": "so it was"}
+    anna.link(conversation_id, **once)
+    anna.link(conversation_id, other, confirmed=True)
+    for someone in (anna, bruno):
+        elsewhere = someone.conversation("447700900123")
+        refused(service.OperationReused, someone.link, elsewhere, operation_id=once["operation_id"])
+    over_it = {**once, "seen_version": link_state(conversation_id).link_version}
+    refused(service.OperationReused, anna.unlink, conversation_id, **over_it)
+    before = link_state(conversation_id), trail()
+    assert anna.link(conversation_id, **once) == Outcome.LINKED
+    assert (link_state(conversation_id), trail()) == before
+    run(cli, "audit", "verify")
 
 
 @pytest.mark.shows("CM-2.3.8", "T4.8")
