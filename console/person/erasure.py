@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID, uuid4
 
-from sqlalchemy import Connection, String, bindparam, case, cast, delete, func, or_, select, update
+from sqlalchemy import Connection, bindparam, case, delete, func, select, update
 
 from console.database import append_only_lifted, now, owning
 from console.linking import audit
@@ -84,9 +84,7 @@ def _find(connection: Connection, person: Person, instructor_id: UUID) -> Found:
             f"conversations with another identifier are linked to this customer: {' '.join(map(str, others))}"
             " (relink or unlink them first). Nothing was erased"
         )
-    outbox = cast(Conversation.audit_outbox, String)
-    concerned = or_(Conversation.id.in_(conversations), *(outbox.contains(str(id_)) for id_ in customers))
-    if connection.scalar(select(Conversation.id).where(Conversation.audit_outbox.is_not(None), concerned)):
+    if records.outboxes(connection, instructor_id, conversations, customers):
         raise PersonError(
             "link events of this person are not in the trail yet: run flask audit drain, then this again."
             " Nothing was erased"

@@ -9,6 +9,7 @@ from uuid import UUID
 from sqlalchemy import Connection, select
 
 from console.database import ingesting, reading
+from console.linking.events import UNREADABLE
 from console.models import Conversation, Customer, Message
 from console.person import records
 from console.person.identity import Person
@@ -25,11 +26,7 @@ def export(person: Person, instructor_id: UUID) -> str:
         conversations = _rows(connection, Conversation, Conversation.id, own)
         messages = _rows(connection, Message, Message.conversation_id, own)
         known = _rows(connection, Customer, Customer.id, customers)
-        events = [
-            json.loads(row.event) if row.conversation_id in own else _shared(json.loads(row.event))
-            for row in records.events(connection, instructor_id, own, customers)
-        ]
-    events += [event for row in conversations for event in row.pop("audit_outbox") or []]
+        events = _events(connection, instructor_id, own, customers)
     with ingesting() as connection:
         kept = [
             {"id": kept.id, "parts": kept.parts}
@@ -47,8 +44,29 @@ def export(person: Person, instructor_id: UUID) -> str:
     return json.dumps(held, indent=2, default=_plain)
 
 
+def _events(
+    connection: Connection, instructor_id: UUID, own: list[UUID], customers: list[UUID]
+) -> list[dict[str, Any]]:
+    """Return the events of trail and outboxes; of other people's conversations what is about this person."""
+    try:
+        found = [
+            (row.conversation_id, json.loads(row.event))
+            for row in records.events(connection, instructor_id, own, customers)
+        ]
+        for row in records.outboxes(connection, instructor_id, own, customers):
+            found += [(row.id, event) for event in json.loads(row.outbox) if (row.id, event) not in found]
+        return [
+            event if conversation_id in own else _shared(event)
+            for conversation_id, event in found
+            if records.named_customers(event).intersection(customers) or conversation_id in own
+        ]
+    except UNREADABLE:
+        raise records.PersonError("link events can't be read: flask audit verify names them") from None
+
+
 def _rows(connection: Connection, table: Any, column: Any, ids: Collection[UUID]) -> list[dict[str, Any]]:
-    statement = select(table.__table__).where(column.in_(ids)).order_by(table.id)
+    columns = [one for one in table.__table__.c if one.name != "audit_outbox"]  # whose events are listed
+    statement = select(*columns).where(column.in_(ids)).order_by(table.id)
     return [dict(row) for row in connection.execute(statement).mappings()]
 
 

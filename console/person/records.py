@@ -1,12 +1,12 @@
 """Finds what the console holds about a person with one instructor."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, Row, or_, select
+from sqlalchemy import Connection, Row, String, cast, or_, select
 
 from console.models import (
     AuditEvent,
@@ -65,24 +65,41 @@ def events(
     connection: Connection, instructor_id: UUID, conversations: list[UUID], customers: list[UUID]
 ) -> Iterator[Row[UUID, int, int, str]]:
     """Give the events of these conversations or naming these customers."""
-    named = [AuditEvent.event.contains(str(customer_id)) for customer_id in customers]
+    contained = [AuditEvent.event.contains(str(customer_id)) for customer_id in customers]
     rows = connection.execute(
         select(AuditEvent.conversation_id, AuditEvent.position, AuditEvent.sequence, AuditEvent.event)
         .where(
             AuditEvent.instructor_id == instructor_id,
-            or_(AuditEvent.conversation_id.in_(conversations), *named),
+            or_(AuditEvent.conversation_id.in_(conversations), *contained),
         )
         .order_by(AuditEvent.position)
         .execution_options(yield_per=_AT_A_TIME)
     )
     for row in rows:
-        if row.conversation_id in conversations or named_customers(row.event).intersection(customers):
+        named = named_customers(json.loads(row.event))
+        if row.conversation_id in conversations or named.intersection(customers):
             yield row
 
 
-def named_customers(line: str) -> set[UUID]:
-    """Return the customers that an event's line names as the previous or the new one."""
-    fields = json.loads(line)
+def outboxes(
+    connection: Connection, instructor_id: UUID, conversations: list[UUID], customers: list[UUID]
+) -> Sequence[Row[UUID, str]]:
+    """Return the outboxes of these conversations, and others in which these customers are named."""
+    outbox = cast(Conversation.audit_outbox, String).label("outbox")
+    named = [outbox.contains(str(customer_id)) for customer_id in customers]
+    return connection.execute(
+        select(Conversation.id, outbox)
+        .where(
+            Conversation.instructor_id == instructor_id,
+            Conversation.audit_outbox.is_not(None),
+            or_(Conversation.id.in_(conversations), *named),
+        )
+        .order_by(Conversation.id)
+    ).all()
+
+
+def named_customers(fields: dict[str, Any]) -> set[UUID]:
+    """Return the customers that an event names as the previous or the new one."""
     return {UUID(fields[key]) for key in CUSTOMER_FIELDS if fields.get(key)}
 
 

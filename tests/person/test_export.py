@@ -4,8 +4,9 @@ import json
 from typing import Any
 
 from console.ingestion.service import ingest_payload
-from testkit.databases import rows
+from testkit.databases import execute, rows
 from testkit.factories import Desk, desk, link_state, payload
+from tests.linking.test_audit import BROKEN
 from tests.person.conftest import Person
 
 NUMBER, OTHER = "393331234567", "447700900461"
@@ -59,6 +60,31 @@ def test_nothing_about_anyone_else_is_written_out(anna: Desk, person: Person):
     assert held["kept_payloads"][1]["parts"] == [None]
     shared = [one for one in held["link_events"] if "reason" not in one]
     assert [one["event_name"].rpartition("_")[2] for one in shared] == ["linked", "unlinked"]
+
+
+def test_events_that_wait_are_written_out_once(anna: Desk, person: Person):
+    own, others = anna.conversation(NUMBER), anna.conversation(OTHER)
+    anna.link(own, reason="rang from Gao")
+    breaks, repairs = BROKEN["missing"]
+    execute(*breaks)
+    anna.link(others, link_state(own).customer_id, reason="about both of them")
+    anna.unlink(own, reason="waits")
+    execute(*repairs)
+    held = exported(person)["link_events"]
+    assert [(event["event_name"].rpartition("_")[2], event.get("reason")) for event in held] == [
+        ("linked", "rang from Gao"),
+        ("unlinked", "waits"),
+        ("linked", None),
+    ]
+
+
+def test_an_outbox_that_cannot_be_read_is_an_error_in_one_line(anna: Desk, person: Person):
+    conversation_id = anna.conversation(NUMBER)
+    execute(f"UPDATE conversations SET audit_outbox = '[1]' WHERE id = '{conversation_id}'")
+    refused = person("export", NUMBER)
+    assert refused.exit_code == 1
+    assert "flask audit verify" in refused.stderr
+    assert len(refused.stderr.splitlines()) == 1
 
 
 def test_export_writes_nothing(anna: Desk, person: Person):
