@@ -7,7 +7,7 @@ import re
 import shutil
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -103,8 +103,8 @@ def certify(directory: Path) -> None:
     (directory / "privkey.pem").write_bytes(private)
 
 
-def configure(directory: Path, console_port: int, front: Front) -> Path:
-    """Write the configuration that ships, with ports, a name and files of the test's in it."""
+def configure(directory: Path, console_port: int, front: Front, changes: Mapping[str, str]) -> Path:
+    """Write the configuration that ships, with ports, a name, files and changes of the test's in it."""
     site = (ROOT / "deploy" / "nginx.conf").read_text()
     site = re.sub(r"\n *listen \[::\].*", "", site)
     for old, new in (
@@ -115,6 +115,7 @@ def configure(directory: Path, console_port: int, front: Front) -> Path:
         ("127.0.0.1:8000", f"127.0.0.1:{console_port}"),
         ("/etc/ssl/customer-memory/", f"{directory}/"),
         ("/var/log/nginx/", f"{directory}/"),
+        *changes.items(),
     ):
         assert old in site, old
         site = site.replace(old, new)
@@ -124,11 +125,13 @@ def configure(directory: Path, console_port: int, front: Front) -> Path:
 
 
 @contextlib.contextmanager
-def in_front_of(console_port: int, directory: Path, port: int) -> Iterator[Front]:
-    """Run nginx on `port` before a console."""
+def in_front_of(
+    console_port: int, directory: Path, port: int, changes: Mapping[str, str] | None = None
+) -> Iterator[Front]:
+    """Run nginx on `port` before a console, with these parts of its configuration replaced."""
     front = Front(port, free_port(), directory)
     certify(directory)
-    path = configure(directory, console_port, front)
+    path = configure(directory, console_port, front, changes or {})
     with (directory / "start.log").open("ab") as output:
         process = subprocess.Popen(
             [binary(), "-p", str(directory), "-e", str(directory / "start.log"), "-c", str(path)],

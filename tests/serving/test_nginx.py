@@ -236,6 +236,26 @@ def test_metrics_are_not_for_visitors(visitor: Visitor):
     assert "console_" not in answer.text
 
 
+def test_metrics_are_for_another_machine_where_nginx_lets_it_through(
+    anna: Desk, settings: Settings, tmp_path: Path
+):
+    metrics = "location = /metrics {\n        return 404;"
+    opened = metrics.replace("return 404;", "allow 127.0.0.1; deny all; proxy_pass http://customer_memory;")
+    with (
+        socket.create_server(("127.0.0.1", 0), backlog=512) as listener,
+        in_front_of(listener.getsockname()[1], tmp_path, free_port(), {metrics: opened}) as front,
+        contextlib.ExitStack() as consoles,
+    ):
+        stage = Stage(front, listener, settings, tmp_path, consoles)
+        stage.up()
+        with stage.visitor() as prometheus:
+            assert prometheus.get("/metrics").status_code == 403  # this machine's nginx is not the client
+            answer = prometheus.get("/metrics", headers={"Authorization": f"Bearer {SECRET}"})
+            assert answer.status_code == 200
+            assert "console_database_usable" in answer.text
+        stage.down()
+
+
 def test_pages_are_compressed_by_the_console_and_by_nobody_else(visitor: Visitor, anna: Desk):
     anna.conversation(NUMBER)
     visitor.sign_in(anna.operator.email, anna.operator.password)

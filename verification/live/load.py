@@ -197,5 +197,5 @@ def summary(answers: list[Answer]) -> str:
 
 
 def operation_ids(exported: str) -> Counter[str]:
-    """Return how often each operation id is in an export of the trail."""
-    return Counter(str(json.loads(line)["operation_id"]) for line in exported.splitlines() if line[:1] == "{")
+    """Return how often each operation id, which is its event's id, is in an export of the trail."""
+    return Counter(json.loads(line)["event_id"] for line in exported.splitlines())
