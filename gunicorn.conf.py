@@ -25,14 +25,14 @@ threads = 8
 timeout = 60
 graceful_timeout = 30
 
-# Longer than whoever stands in front keeps a connection it doesn't use, so that it isn't closed just as a
+# Longer than a proxy keeps a connection it does not use, so that it is not closed just as a
 # request comes. Such a connection waits without a thread.
 keepalive = 75
 
 # GET /badges names up to 100 conversations in its query: about 4,100 bytes, just over gunicorn's own limit.
 limit_request_line = 8190
 
-# A proxy's headers are the console's to believe or not (CONSOLE_TRUSTED_PROXIES), a neighbour's are nobody's.
+# The console decides which proxies' headers it reads (CONSOLE_TRUSTED_PROXIES).
 forwarded_allow_ips = ""
 
 # A worker shows that it is alive by touching a file; on a disk under load that can take too long. Counters
@@ -44,7 +44,7 @@ worker_tmp_dir = MEMORY
 accesslog = None
 errorlog = "-"
 
-# Nobody steers a running server through gunicornc; signals do.
+# A running server is controlled by signals alone.
 control_socket_disable = True
 
 METRICS_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"

@@ -1,4 +1,4 @@
-"""gunicorn's threaded worker, changed so that a slow client, a stop or a hung database holds up nobody else.
+"""gunicorn's threaded worker, changed so that slow clients, a stop or a hung database delay no other request.
 
 gunicorn gives a thread to a connection that has sent its first byte. Sixteen clients that send half a request
 then stop a console of sixteen threads. Here a request gets a thread once it has arrived whole, so no thread

@@ -1,6 +1,6 @@
 """Metrics for Prometheus: open to this machine, and with the token to others.
 
-No label has anything in it that somebody wrote: routes, methods, states and reasons are the console's words.
+No label holds what a person wrote: routes, methods, states and reasons are the console's words.
 """
 
 import hmac

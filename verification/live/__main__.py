@@ -35,10 +35,6 @@ MAX_READY_SECONDS = 2.0
 PREPARED = "CUSTOMER_MEMORY_LIVE"
 JOURNAL = machine.CACHE / "journal.log"
 
-AS_OWNER = (
-    "cd /srv/customer-memory && runuser -u postgres -- env CONSOLE_DATABASE_URL=postgresql+psycopg:///console"
-    " CONSOLE_SECRET_KEY=unused .venv/bin/flask "
-)
 CERTIFY = """
 mkdir -p /etc/ssl/customer-memory && cd /etc/ssl/customer-memory
 openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 \
@@ -179,7 +175,9 @@ def recovered(crowd: Load, healed_at: float) -> float | None:
 
 def lost(host: Machine, crowd: Load) -> list[str]:
     """Return what was acknowledged and isn't there, or is there twice."""
-    exported = host.sh(f"{AS_OWNER} audit drain > /dev/null 2>&1; {AS_OWNER} audit export 2> /dev/null")
+    exported = host.sh(
+        "customer-memory audit drain > /dev/null 2>&1; customer-memory audit export 2> /dev/null"
+    )
     found = load.operation_ids(exported)
     there = set(host.psql("SELECT external_id FROM messages"))
     links = [f"link {it}: {found[it]} events" for it in sorted(crowd.links) if found[it] != 1]
@@ -211,7 +209,7 @@ def prove(host: Machine, only: str | None) -> bool:
         time.sleep(CALM_SECONDS)
     missing = lost(host, crowd)
     print(*missing[:20], sep="\n", end="\n" if missing else "")
-    print(host.sh(f"{AS_OWNER} audit verify"))
+    print(host.sh("customer-memory audit verify"))
     print(*crowd.problems[:20], sep="\n", end="\n" if crowd.problems else "")
     kept = len(crowd.links), len(crowd.messages)
     print(f"{kept[0]} links and {kept[1]} messages were acknowledged; lost or twice: {len(missing)}.")
