@@ -1,9 +1,8 @@
 """Compresses pages, style sheets and scripts for browsers that take gzip.
 
-Compressed lengths can give secrets away (BREACH) to a stranger who makes a signed-in browser ask for pages
-that repeat a guess beside the secret, and watches how long the answers are. So no page is compressed whose
-query a stranger may have chosen. Messages are what strangers wrote: a compressed page has a random number of
-bytes added (docs/decisions/0018).
+Compressed lengths can reveal secrets (BREACH) to an attacker who makes a signed-in browser load pages that
+repeat a guess beside the secret, and who observes the lengths. So a page is not compressed if another site
+may have chosen its query. Strangers write messages, so a compressed page gets a random number of bytes added
 """
 
 import gzip
@@ -22,7 +21,7 @@ _PAGE_LEVEL = 4
 
 
 def init_app(app: Flask) -> None:
-    """Compress every answer that gains by it, after all else that changes its body."""
+    """Compress answers, after everything else that changes their body."""
 
     @app.after_request
     def compress(response: Response) -> Response:
@@ -42,9 +41,9 @@ def init_app(app: Flask) -> None:
 
 
 def _asked_by_ourselves() -> bool:
-    """Say whether no other site can have chosen what the page repeats of its address.
+    """Return whether the query is empty or the browser says that the request came from this site.
 
-    Nothing is repeated of an address but its query. A browser says which site a request comes from.
+    A page repeats nothing of its address but the query.
     """
     return not request.query_string or request.headers.get("Sec-Fetch-Site") in OWN_SITE
 

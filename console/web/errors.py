@@ -16,9 +16,9 @@ log = structlog.get_logger()
 _WORDS = {
     400: (
         "This link is broken",
-        "Part of the address can’t be read. Start again from the conversations.",
+        "Part of the address is invalid. Start again from the conversations.",
     ),
-    403: ("Not allowed", "Your account can’t open this. Whoever runs the console can change that."),
+    403: ("Not allowed", "Your account can’t open this. The console’s administrator can change that."),
     404: ("Not found", "There is nothing here, or it isn’t yours to see."),
     405: ("Not possible", "This address doesn’t answer that kind of request."),
     411: ("Not a form", "A form says how long it is before it is sent. Nothing was saved."),
@@ -45,7 +45,7 @@ def init_app(app: Flask) -> None:
 
 
 def show_http_error(error: HTTPException) -> ResponseReturnValue:
-    """Show the page for an HTTP error; the same for every address and everybody."""
+    """Show the page for an HTTP error; it is the same for every address and every user."""
     if cause := getattr(error, "cause", None):
         log.warning("request_refused", cause=cause)
     status = error.code or InternalServerError.code
@@ -57,7 +57,7 @@ def show_http_error(error: HTTPException) -> ResponseReturnValue:
 
 
 def show_expired_form(_error: CSRFError) -> ResponseReturnValue:
-    """Say that a form's token no longer counts, and give back what was typed."""
+    """Say that a form's token has expired, and give back what was typed."""
     log.warning("request_refused", cause="form token")
     heading, advice = _FORM_EXPIRED
     typed = _typed()
@@ -68,7 +68,7 @@ def show_expired_form(_error: CSRFError) -> ResponseReturnValue:
 def show_unavailable(error: Exception) -> ResponseReturnValue:
     """Say that the database can't be reached or used; a form can be sent again as it was."""
     if isinstance(error, IntegrityError | DataError):
-        raise error  # the database is well and the console at fault
+        raise error  # a fault of the console, not of the database
     cause = error.orig if isinstance(error, DBAPIError) else error
     log.error(
         "database_unavailable", kind=type(cause).__name__, route=request.url_rule and request.url_rule.rule
@@ -96,7 +96,7 @@ def _typed() -> dict[str, str]:
 
 
 def _form() -> dict[str, str]:
-    """Return what was sent as a form, nothing where it is too large or can't be read."""
+    """Return the form that was sent; nothing if it is too large or invalid."""
     try:
         return request.form.to_dict()
     except HTTPException:

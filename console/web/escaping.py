@@ -1,4 +1,4 @@
-"""Escapes what templates show, as Jinja's autoescaping does, in a third of the time.
+"""Autoescaping with the same result as Jinja's, in a third of the time.
 
 Jinja escapes each value into a Markup object, only to join it into the page's text at once. A page of fifty
 conversations shows six hundred values (docs/decisions/0017).
@@ -36,5 +36,5 @@ class _Environment(Environment):
 
 
 def init_app(app: Flask) -> None:
-    """Compile the app's templates so. Comes before anything that touches its templates."""
+    """Compile the app's templates this way. Call it before anything touches the templates."""
     app.jinja_environment = _Environment

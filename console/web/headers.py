@@ -20,7 +20,7 @@ _HEADERS = {
 # Two years, and every name beneath: OWASP ASVS 5.0, 3.4.1 (docs/decisions/0022).
 _ONLY_TLS = {"Strict-Transport-Security": "max-age=63072000; includeSubDomains"}
 
-# Control characters that people may write and HTML has no way to say.
+# Control characters that people may write and HTML cannot represent.
 _NOT_HTML = bytes({*range(32), 127} - set(b"\t\n\r"))
 
 

@@ -1,8 +1,8 @@
 """Logs and timings: one JSON line on stderr and one observation per request.
 
-No line carries what a customer or an operator wrote: no number, message, name, reason or cookie. An exception
-is told by its kind and by the places it passed, as its text may quote anything; of a library's line the
-template is kept, and what was put into it is not (docs/decisions/0023).
+No line contains what a customer or an operator wrote: no number, message, name, reason or cookie. An
+exception is logged by its kind and the places it passed, because its text may quote anything. Of a library's
+line only the template is kept (docs/decisions/0023).
 """
 
 import contextlib
@@ -32,25 +32,25 @@ _requests = Histogram(
 )
 
 _REQUEST_ID = re.compile(r"[0-9a-f]{32}|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
-# The methods of our routes; whoever asks can make up others.
+# The methods of our routes; a client can invent others.
 _METHODS = {"GET", "HEAD", "OPTIONS", "POST"}
-_MOST_CAUSES = 10
+_MAX_CAUSES = 10
 
 
 class _Stderr(logging.StreamHandler):  # type: ignore[type-arg]  # generic in the stubs only
-    """A handler on whatever stderr is when the line is written."""
+    """A handler on the stderr of the moment when the line is written."""
 
     def emit(self, record: logging.LogRecord) -> None:
         self.stream = sys.stderr
         super().emit(record)
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 (logging's own name)
-        # What logging would do is to write the line's arguments to stderr.
+        # The base class would write the line's arguments to stderr.
         pass
 
 
 class _Lines(structlog.PrintLogger):
-    """Writes lines while it can: a disk that is full of them fails no request (docs/decisions/0015)."""
+    """Write lines while possible: a full disk must not fail a request (docs/decisions/0015)."""
 
     def msg(self, message: str) -> None:
         with contextlib.suppress(OSError):
@@ -111,14 +111,14 @@ def _route() -> str:
 
 
 def _name_failed_request(_logger: WrappedLogger, _name: str, event: EventDict) -> EventDict:
-    """Put the route in the place of the address, which is what Flask says of a request that failed."""
+    """Replace the address in Flask's line about a failed request with the route."""
     if event["logger"] == "console" and has_request_context():
         event.update(event="request_failed", method=_method(), route=_route())
     return event
 
 
-def _tell_exception(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
-    """Put kinds and places in the place of an exception."""
+def _describe_exception(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    """Replace an exception with its kinds and places."""
     given = event.pop("exc_info", None)
     if isinstance(given, tuple):
         given = given[1]
@@ -130,22 +130,22 @@ def _tell_exception(_logger: WrappedLogger, _method: str, event: EventDict) -> E
 
 
 def _causes(error: BaseException | None) -> list[dict[str, Any]]:
-    """Return an exception's kind, code and places, and those of what it came of."""
-    told: list[dict[str, Any]] = []
-    while error and len(told) < _MOST_CAUSES:
-        one: dict[str, Any] = {"kind": type(error).__qualname__}
-        # How the databases say what is wrong in a word of their own, which quotes nothing.
+    """Return an exception's kind, code and places, and those of its causes."""
+    causes: list[dict[str, Any]] = []
+    while error and len(causes) < _MAX_CAUSES:
+        cause: dict[str, Any] = {"kind": type(error).__qualname__}
+        # The databases' own error codes quote nothing.
         if code := getattr(error, "sqlstate", None) or getattr(error, "sqlite_errorname", None):
-            one["code"] = code
+            cause["code"] = code
         frames = traceback.extract_tb(error.__traceback__)
-        told.append({**one, "places": [f"{it.filename}:{it.lineno} {it.name}" for it in frames]})
+        causes.append({**cause, "places": [f"{it.filename}:{it.lineno} {it.name}" for it in frames]})
         error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
-    return told
+    return causes
 
 
 _SHARED: list[Processor] = [
     structlog.contextvars.merge_contextvars,
     structlog.processors.add_log_level,
     structlog.processors.TimeStamper(fmt="iso", utc=True),
-    _tell_exception,
+    _describe_exception,
 ]

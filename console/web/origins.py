@@ -13,7 +13,7 @@ from console.config import DEFAULT_PORTS, Settings
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
-# Asked by address from inside, or signed by whoever calls: none of these makes anything of a host's name.
+# Internal callers use an address, and the webhook is signed. None of these uses the host's name.
 _ANY_HOST = {
     "health.healthz",
     "health.readyz",
@@ -27,7 +27,7 @@ _LOOPBACK = re.compile(r"(?:localhost|127\.0\.0\.1|\[::1\])(?::[1-9][0-9]{0,4})?
 
 _SAFE_METHODS = {"GET", "HEAD", "OPTIONS"}
 _FORMS = {"application/x-www-form-urlencoded", "multipart/form-data"}
-# What a browser says of a request that a page of this console, or the person, has made.
+# What a browser sends for a request from a page of this console or from the address bar.
 OWN_SITE = {"same-origin", "none"}
 
 
@@ -38,14 +38,14 @@ class UnknownHost(BadRequest):
     words = (
         "Not the console’s address",
         (
-            "The console doesn’t answer under this name. Whoever runs it can tell its address,"
+            "The console doesn’t answer under this name. Its administrator knows the right address"
             " and sets it with CONSOLE_PUBLIC_URL."
         ),
     )
 
 
 class ForeignForm(Forbidden):
-    """A change that another site's page asked for."""
+    """A change that a page of another site requested."""
 
     cause = "site"
     words = (
@@ -55,7 +55,7 @@ class ForeignForm(Forbidden):
 
 
 class _HostCheck:
-    """Tells the console which requests are for another host, and hides its name, which may be anything."""
+    """Mark requests for another host, and hide its name, which may be anything."""
 
     def __init__(self, app: "WSGIApplication", settings: Settings) -> None:
         self._app = app
