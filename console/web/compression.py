@@ -3,6 +3,7 @@
 Compressed lengths can reveal secrets (BREACH) to an attacker who makes a signed-in browser load pages that
 repeat a guess beside the secret, and who observes the lengths. So a page is not compressed if another site
 may have chosen its query. Strangers write messages, so a compressed page gets a random number of bytes added
+(docs/decisions/0018).
 """
 
 import gzip
