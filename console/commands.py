@@ -87,9 +87,10 @@ def _one_line(*refusals: type[Exception]) -> Iterator[None]:
         raise BadUsage("an argument is not valid UTF-8") from None
     except DBAPIError as error:
         cause = str(error.orig).splitlines()[0]
-        raise Failure(
-            f"the database refused: {cause}. Is it there and up to date? (flask db upgrade)"
-        ) from None
+        advice = "Is it there and up to date? (flask db upgrade, as the owner)"
+        if getattr(error.orig, "sqlstate", None) == "42501":
+            advice = "Is it the role that docs/operations.md names for this command?"
+        raise Failure(f"the database refused: {cause}. {advice}") from None
 
 
 class Command(click.Command):

@@ -95,3 +95,11 @@ def test_sqlite_has_no_roles(migrated: Path):
     result = create_app(settings_for(migrated)).test_cli_runner().invoke(args=["database", "roles"])
     assert (result.exit_code, result.stdout) == (2, "")
     assert "SQLite knows no roles" in result.stderr
+
+
+def test_a_command_with_the_address_of_another_role_says_so_and_advises_no_upgrade(settings: Settings):
+    result = create_app(settings).test_cli_runner().invoke(args=["instructor", "add", "Anna"])
+    assert result.exit_code == 1
+    assert result.stderr.startswith("Error: the database refused: permission denied for table instructors. ")
+    assert "Is it the role that docs/operations.md names for this command?" in result.stderr
+    assert "upgrade" not in result.stderr

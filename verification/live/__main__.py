@@ -149,6 +149,7 @@ def undergo(host: Machine, crowd: Load, fault: Fault) -> Outcome:
         for kind in ("healthz", "readyz", "metrics")
     }
     work = crowd.during(broken_at, over, "link", "message", "page")
+    probes = crowd.during(broken_at, healed_at, "readyz")
     healthy = all(it.good for it in crowd.during(broken_at, over, "healthz"))
     checks = {
         "it did not recover": recovery is not None,
@@ -156,6 +157,7 @@ def undergo(host: Machine, crowd: Load, fault: Fault) -> Outcome:
         "/healthz took too long": fault.restarts or slowest["healthz"] < MAX_HEALTH_SECONDS,
         "/healthz failed": fault.stops_console or healthy,
         "/readyz took too long": fault.restarts or slowest["readyz"] < MAX_READY_SECONDS,
+        "/readyz said nothing": fault.unnoticed or fault.restarts or any(it.status == 503 for it in probes),
         "the console was started again": fault.restarts or main_process(host) == before,
     }
     return Outcome(fault, work, slowest, recovery, [name for name, held in checks.items() if not held])

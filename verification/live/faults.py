@@ -21,7 +21,7 @@ class Fault:
     heals: str = "true"
     seconds: float = 8
     unnoticed: bool = False
-    """No request may fail."""
+    """No request may fail. During any other fault /readyz has to say that the console isn't ready."""
     restarts: bool = False
     """The console is started again, so that /healthz answers as soon as it is up and not within a second."""
     stops_console: bool = False
