@@ -5,12 +5,17 @@ import json
 import os
 import re
 import subprocess
+import sys
+import tracemalloc
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 from flask.testing import FlaskCliRunner
+from sqlalchemy import text
 
-from console.config import ROOT
+from console.config import ROOT, Settings
+from testkit.databases import back_door, environment, on_sqlite
 from testkit.factories import Desk, checkpointed, run
 
 
@@ -46,6 +51,49 @@ def test_the_recipe_of_the_operations_guide_gives_the_same_digest(
 def test_the_checkpoint_of_an_empty_trail_is_the_digest_of_nothing(cli: FlaskCliRunner):
     said = json.loads(run(cli, "audit", "checkpoint"))
     assert (said["position"], said["sha256"]) == (0, hashlib.sha256().hexdigest())
+
+
+def test_a_checkpoint_of_a_long_trail_takes_little_memory(cli: FlaskCliRunner, anna: Desk):
+    conversation_id = anna.conversation("393331234567")
+    line = "x" * 10_000
+    insert = text(
+        "INSERT INTO audit_events (event_id, conversation_id, instructor_id, sequence, event)"
+        " VALUES (:event_id, :conversation_id, :instructor_id, :sequence, :event)"
+    )
+    of_it = {"conversation_id": str(conversation_id), "instructor_id": str(anna.instructor_id), "event": line}
+    events = [{**of_it, "event_id": str(uuid4()), "sequence": number} for number in range(1, 5001)]
+    with back_door() as connection:
+        connection.execute(insert, events)
+    tracemalloc.start()
+    try:
+        said = json.loads(run(cli, "audit", "checkpoint"))
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert said["position"] == len(events)
+    assert peak < len(events) * len(line) / 2
+
+
+@on_sqlite
+def test_a_terminal_shows_how_far_a_command_has_come(
+    cli: FlaskCliRunner, checkpoint: Path, settings: Settings
+):
+    ours, theirs = os.openpty()
+    command = [sys.executable, "-m", "flask", "audit", "verify", "--checkpoint", str(checkpoint)]
+    done = subprocess.run(
+        command,
+        cwd=ROOT,
+        env=environment(settings),
+        stdout=subprocess.PIPE,
+        stderr=theirs,
+        text=True,
+        check=True,
+    )
+    shown = os.read(ours, 65536).decode()
+    for end in (ours, theirs):
+        os.close(end)
+    assert "100%" in shown
+    assert "%" not in done.stdout
 
 
 @pytest.mark.parametrize("said", ["", "x", "[]", '{"position": 1}', '{"position": -1, "sha256": "00"}'])

@@ -13,14 +13,14 @@ from sqlalchemy import event, insert, select
 
 from console import create_app
 from console.config import Settings
-from console.database import db
+from console.database import db, scrub
 from console.ingestion.service import ingest_payload
 from console.linking import service
 from console.linking.verification import verify
 from console.models import ChannelAccount, Conversation
 from console.person import erasure
 from console.person.identity import Person
-from testkit.databases import as_owner, back_door, rows
+from testkit.databases import SQLITE, as_owner, back_door, file_of, rows
 from testkit.factories import payload
 from verification.faults.boundaries import run
 from verification.faults.world import World, populate
@@ -103,8 +103,8 @@ def kill(settings: Settings, *, every: int) -> int:
         boundaries = run(next(people).erase).boundaries
         assert boundaries >= FEWEST_BOUNDARIES, f"only {boundaries} boundaries"
         places = range(1, boundaries + 1, every)
-        for boundary in places:
-            writer = next(people)
+        erased = [next(people) for _ in places]
+        for boundary, writer in zip(places, erased, strict=True):
             died = run(writer.erase, boundary)
             assert died.killed, died
             assert writer.left() in (WHOLE, GONE), f"half erased at {boundary}: {writer.left()}"
@@ -112,7 +112,17 @@ def kill(settings: Settings, *, every: int) -> int:
             assert again.answer, again
             assert writer.left() == GONE
         _explained()
+        scrub()
+        for content in _files(settings):
+            assert [writer for writer in erased if writer.identifier.encode() in content] == []
         return len(places)
+
+
+def _files(settings: Settings) -> Iterator[bytes]:
+    """Give the bytes of SQLite's files."""
+    if settings.database_url.get_backend_name() == SQLITE:
+        path = file_of(settings)
+        yield from (file.read_bytes() for file in path.parent.glob(f"{path.name}*"))
 
 
 def interfere(settings: Settings, *, every: int) -> dict[str, int]:
