@@ -52,6 +52,11 @@ _ENDED_ELSEWHERE = (
     "Your session has ended: signing out, or a new password, ends your sessions in every browser."
     " Sign in to go on where you were."
 )
+_HERE_ONLY = (
+    "You are signed out in this browser only: the database does not answer, so your other sessions could not"
+    f" be ended. They end after {sessions.IDLE_SECONDS // 3600} hours without use. To end them sooner,"
+    " sign in again later and sign out."
+)
 _MISMATCH = "The e-mail or password is wrong, or the account is disabled."
 
 
@@ -65,7 +70,7 @@ def load_user(user_id: str) -> Actor | None:
     epoch = sessions.epoch()
     actor = load_actor(UUID(user_id), epoch) if epoch is not None else None
     if actor:
-        work_for(one.instructor_id for one in actor.memberships)
+        work_for(member.instructor_id for member in actor.memberships)
         structlog.contextvars.bind_contextvars(user_id=user_id)
         # A fragment's answer may be overtaken by its page's; a form's answer is a page (docs/decisions/0007).
         if "HX-Request" not in request.headers or "HX-Boosted" in request.headers:
@@ -84,8 +89,8 @@ def remember_writes(response: Response) -> Response:
 @blueprint.get("/login")
 @public
 def login() -> ResponseReturnValue:
-    """Show the sign-in form, and why a session that this browser had counts no more."""
-    ended = None
+    """Show the sign-in form, and what became of the session that this browser had."""
+    ended = _HERE_ONLY if session.pop("signed_out_here_only", False) else None
     if "_user_id" in session and not current_user.is_authenticated:
         ended = _TIME_IS_UP if sessions.epoch() is None else _ENDED_ELSEWHERE
     return sign_in_page(SignInForm(data={"next": request.args.get("next", "")}), ended)
@@ -100,7 +105,7 @@ def sign_in() -> ResponseReturnValue:
     form = SignInForm()
     if not form.validate():
         return sign_in_page(form), 422
-    from console.accounts.throttle import Throttle, counters  # slow to read: not before somebody signs in
+    from console.accounts.throttle import Throttle, counters  # slow to import: only when someone signs in
 
     throttle = current_app.extensions.get("throttle")
     if throttle is None:
@@ -131,7 +136,7 @@ def sign_in() -> ResponseReturnValue:
 @blueprint.post("/logout")
 @public
 def logout() -> ResponseReturnValue:
-    """End every session of whoever signs out, and this browser's even where the others can't be ended."""
+    """End every session of the person; where the others can't be ended, this browser's, and say so."""
     read_from(session.get("written_until"))
     user_id, epoch = session.get("_user_id"), sessions.epoch()
     session.clear()
@@ -140,7 +145,8 @@ def logout() -> ResponseReturnValue:
             next_epoch = end_sessions(UUID(user_id), epoch)
         except SessionsGoOn as error:
             log.error("sessions_not_ended", user_id=user_id, kind=str(error))
-            return render_template("accounts/signed_out.html", hours=sessions.IDLE_SECONDS // 3600), 503
+            session["signed_out_here_only"] = True
+            return redirect(url_for("accounts.login"), 303)
         if next_epoch is not None:
             devices.remember(UUID(user_id), next_epoch)
         log.info("signed_out", user_id=user_id)
