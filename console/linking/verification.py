@@ -116,7 +116,7 @@ def _problem(
     except UNREADABLE:
         waiting = None
     if waiting is None:
-        return "an event can't be read"
+        return "an event is invalid"
     sequences = {row.sequence: row.event_id for row in trail}
     for event in waiting:
         place = (event.conversation_id, event.sequence)

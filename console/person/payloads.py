@@ -43,7 +43,7 @@ class _Parts:
         `aliases` has what else the person is called in this part of the payload.
         """
         if isinstance(value, list):
-            items = [one for item in value if (one := self.split(item, aliases)) is not _NOTHING]
+            items = [rest for item in value if (rest := self.split(item, aliases)) is not _NOTHING]
             return items if items or not value else _NOTHING
         if self._is_theirs(value, aliases):
             self.theirs.append(value)
@@ -81,7 +81,7 @@ class _Parts:
                     yield from self._texts(member)
 
     def _aliases(self, contacts: Any) -> frozenset[str]:
-        """Return what the contacts call the person. The only contact's messages may name nobody: ""."""
+        """Return what the contacts call the person. The only contact's messages may name no person: ""."""
         if not isinstance(contacts, list):
             return frozenset()
         known = [one for one in contacts if isinstance(one, dict) and self._is_theirs(one, frozenset())]

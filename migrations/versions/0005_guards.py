@@ -5,7 +5,7 @@ Review:
   conversation's instructor. This one runs on the old schema, without the guards.
 - Locks: PostgreSQL locks `users` and `audit_events` for an instant.
 - Downgrade: loses nothing.
-- Roles: none needs a new grant. The guards look with the rights of whoever writes.
+- Roles: none needs a new grant. The guards look with the writer's rights.
 """
 
 from alembic import op

@@ -3,7 +3,7 @@
 Review:
 - The release before this one goes on as it did: it writes no such link. This one runs on the old schema,
   without the guard.
-- Locks: SQLite for an instant. PostgreSQL changes nothing: nobody can leave its foreign key off.
+- Locks: SQLite for an instant. PostgreSQL changes nothing: its foreign key can't be left off.
 - Downgrade: loses nothing.
 - Roles: none needs a new grant.
 """

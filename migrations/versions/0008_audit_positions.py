@@ -13,7 +13,7 @@ Review:
 - Locks: PostgreSQL locks `audit_events` against inserts while it numbers the rows (events wait in their
   outboxes meanwhile, no write waits for it longer than it does for a locked trail), then for an instant.
 - Downgrade: loses nothing; positions come from a sequence again.
-- Roles: whoever reads may read the counter. The trigger's function runs with the owner's rights.
+- Roles: a role that reads may read the counter. The trigger's function runs with the owner's rights.
 """
 
 import logging

@@ -8,9 +8,9 @@ Review:
 - The release before this one goes on writing `conversations.link_operation_id`, which stays: a trigger notes
   its operations here. This release, on the old schema, links nothing.
 - Locks: PostgreSQL locks `conversations` for an instant, for the trigger. Taking over goes a thousand events
-  at a time and stops nobody.
+  at a time and stops no writer.
 - Downgrade: drops the table, which the next upgrade makes again from the trail and the outboxes.
-- Roles: whoever links inserts and reads operations. The trigger's function runs with the owner's rights.
+- Roles: the role that links inserts and reads operations. The trigger function runs with the owner's rights.
 """
 
 import hashlib

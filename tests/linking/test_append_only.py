@@ -1,4 +1,4 @@
-"""`audit_events` only grows, and its positions have no gap, whoever writes it (CM-2.5)."""
+"""`audit_events` only grows, and its positions have no gap, whichever role writes it (CM-2.5)."""
 
 from contextlib import nullcontext
 from uuid import UUID, uuid4
@@ -58,7 +58,7 @@ def test_a_position_that_is_not_the_next_is_refused(anna: Desk):
 
 
 @on_postgresql
-def test_whoever_asks_for_a_position_gets_the_next(anna: Desk):
+def test_a_statement_that_names_a_position_gets_the_next(anna: Desk):
     conversation_id = anna.conversation("393331234567")
     anna.link(conversation_id)
     ids = f"'{uuid4()}', '{conversation_id}', '{anna.instructor_id}'"

@@ -126,7 +126,7 @@ def test_export_writes_one_json_object_a_line_in_order(cli: FlaskCliRunner, anna
     assert run(cli, "audit", "export", "--after", "3") == ""
 
 
-# Ways to break the trail, and how each is mended.
+# Ways to break the trail, and how each is repaired.
 BROKEN = {
     "missing": (
         ["ALTER TABLE audit_events RENAME TO mislaid"],
@@ -182,9 +182,9 @@ def test_a_forbidden_trail_holds_up_no_write_and_loses_no_event(cli: FlaskCliRun
 
 
 def holds_up_no_write_and_loses_no_event(
-    cli: FlaskCliRunner, anna: Desk, breaks: list[str], mends: list[str]
+    cli: FlaskCliRunner, anna: Desk, breaks: list[str], repairs: list[str]
 ) -> None:
-    """Link while the trail is broken, mend it, and expect every event in it once."""
+    """Link while the trail is broken, repair it, and expect every event in it once."""
     conversation_id, other = anna.conversation("393331234567"), anna.conversation("393330000000")
     anna.link(other)
     execute(*breaks)
@@ -192,7 +192,7 @@ def holds_up_no_write_and_loses_no_event(
     anna.unlink(conversation_id)
     assert link_state(conversation_id).link_version == 2
     assert len(link_state(conversation_id).outbox or []) == 2
-    execute(*mends)
+    execute(*repairs)
     assert verified(cli)
     assert run(cli, "audit", "drain") == "moved 1"
     assert link_state(conversation_id).outbox is None
@@ -255,10 +255,10 @@ def test_a_trail_that_undoes_the_whole_transaction_holds_up_no_write_and_loses_n
 @pytest.mark.shows("CM-2.5.4")
 def test_the_next_write_moves_what_waits(anna: Desk):
     conversation_id = anna.conversation("393331234567")
-    breaks, mends = BROKEN["missing"]
+    breaks, repairs = BROKEN["missing"]
     execute(*breaks)
     anna.link(conversation_id)
-    execute(*mends)
+    execute(*repairs)
     anna.unlink(conversation_id)
     assert [one["sequence"] for one in trail(conversation_id)] == [1, 2]
     assert link_state(conversation_id).outbox is None
@@ -267,14 +267,14 @@ def test_the_next_write_moves_what_waits(anna: Desk):
 def test_what_waits_is_moved_in_the_background(app: Flask, anna: Desk, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(keeper, "PAUSE_SECONDS", (0.01, 0.02))
     conversation_id = anna.conversation("393331234567")
-    breaks, mends = BROKEN["missing"]
+    breaks, repairs = BROKEN["missing"]
     execute(*breaks)
     anna.link(conversation_id)
     stop = keeper.start(app.app_context)
     try:
         time.sleep(0.1)
         assert len(link_state(conversation_id).outbox or []) == 1
-        execute(*mends)
+        execute(*repairs)
         deadline = time.monotonic() + HEALING_SECONDS
         while link_state(conversation_id).outbox:
             assert time.monotonic() < deadline
@@ -336,11 +336,11 @@ def test_moving_gives_up_early_while_the_trail_is_locked(anna: Desk, monkeypatch
     monkeypatch.setattr(audit, "MAX_MOVE_MS", 100)
     monkeypatch.setattr(audit, "MAX_FAILING_SECONDS", 0.5)
     conversation_ids = [anna.conversation(f"39333000{number:04}") for number in range(40)]
-    breaks, mends = BROKEN["missing"]
+    breaks, repairs = BROKEN["missing"]
     execute(*breaks)
     for conversation_id in conversation_ids:
         anna.link(conversation_id)
-    execute(*mends)
+    execute(*repairs)
     with back_door() as blocker:
         blocker.execute(text("LOCK TABLE audit_events"))
         started = time.monotonic()
@@ -354,21 +354,21 @@ def test_moving_gives_up_early_while_the_trail_is_locked(anna: Desk, monkeypatch
 def test_a_failing_move_is_logged_and_counted(anna: Desk, capfd: pytest.CaptureFixture[str]):
     counted = audit._failed_moves._value.get()
     execute(*BROKEN["missing"][0])
-    anna.link(anna.conversation("393331234567"), reason="a reason nobody may log")
+    anna.link(anna.conversation("393331234567"), reason="a reason that is never logged")
     assert audit._failed_moves._value.get() == counted + 1
     logged = capfd.readouterr().err
     assert "audit_move_failed" in logged
     assert "393331234567" not in logged
-    assert "a reason nobody may log" not in logged
+    assert "a reason that is never logged" not in logged
 
 
 def test_one_bad_outbox_holds_back_no_other(cli: FlaskCliRunner, anna: Desk):
-    breaks, mends = BROKEN["missing"]
+    breaks, repairs = BROKEN["missing"]
     bad, good = anna.conversation("393331234567"), anna.conversation("393330000000")
     execute(*breaks)
     anna.link(bad)
     anna.link(good)
-    execute(*mends, f"UPDATE conversations SET audit_outbox = '[1]' WHERE id = '{bad}'")
+    execute(*repairs, f"UPDATE conversations SET audit_outbox = '[1]' WHERE id = '{bad}'")
     result = cli.invoke(args=["audit", "drain"])
     assert result.exit_code == 1
     assert result.stdout == "moved 1\n"

@@ -264,7 +264,7 @@ def test_the_same_number_with_two_instructors_is_two_customers(anna: Desk, bruno
         "UPDATE conversations SET customer_id = :foreign, link_version = 9 WHERE id = :conversation",
         "UPDATE conversations SET instructor_id = :other WHERE id = :linked",
         "UPDATE customers SET instructor_id = :other WHERE normalized_identifier = '393331234567'",
-        "UPDATE conversations SET customer_id = :nobody WHERE id = :conversation",
+        "UPDATE conversations SET customer_id = :unknown WHERE id = :conversation",
         "DELETE FROM customers WHERE normalized_identifier = '393331234567'",
     ],
 )
@@ -276,7 +276,7 @@ def test_raw_sql_cannot_link_across_instructors_nor_orphan_a_link(anna: Desk, br
         "other": str(bruno.instructor_id),
         "conversation": str(conversation_id),
         "linked": str(linked),
-        "nobody": str(uuid4()),
+        "unknown": str(uuid4()),
     }
     used = {name: value for name, value in values.items() if f":{name}" in attempt}
     before = link_state(linked), link_state(conversation_id)

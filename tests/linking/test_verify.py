@@ -48,9 +48,12 @@ def add_event(conversation_id: UUID, forge: Callable[[dict[str, object]], None])
 
 # What verify has to notice: how the conversation is tampered with, and what is said of it.
 TAMPERED: dict[str, tuple[Callable[[UUID], None], str]] = {
-    "a customer nobody linked": (lambda one: set_link(one, "customer_id = NULL"), "another customer"),
-    "a version nobody wrote": (lambda one: set_link(one, "link_version = 7"), "2 events for 7 writes"),
-    "an event of nobody's write": (
+    "a customer that was not linked": (lambda one: set_link(one, "customer_id = NULL"), "another customer"),
+    "a version that was not written": (
+        lambda one: set_link(one, "link_version = 7"),
+        "2 events for 7 writes",
+    ),
+    "an event without a write": (
         lambda one: add_event(
             one, lambda fields: fields.update(previous_customer_id=fields["new_customer_id"])
         ),
@@ -65,7 +68,7 @@ TAMPERED: dict[str, tuple[Callable[[UUID], None], str]] = {
         lambda one: add_event(one, lambda fields: fields.update(instructor_id=str(uuid4()))),
         "another conversation or instructor",
     ),
-    "an outbox with something else": (lambda one: set_link(one, "audit_outbox = '[1]'"), "can't be read"),
+    "an outbox with something else": (lambda one: set_link(one, "audit_outbox = '[1]'"), "is invalid"),
 }
 
 
@@ -80,7 +83,7 @@ def test_verify_names_every_conversation_that_its_events_do_not_explain(
 @on_sqlite
 def test_verify_names_an_outbox_that_is_no_json(cli: FlaskCliRunner, anna: Desk):
     names_what_its_events_do_not_explain(
-        cli, anna, lambda one: set_link(one, "audit_outbox = '[{'"), "can't be read"
+        cli, anna, lambda one: set_link(one, "audit_outbox = '[{'"), "is invalid"
     )
 
 

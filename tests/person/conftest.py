@@ -13,7 +13,7 @@ Person = Callable[..., Result]
 
 @pytest.fixture
 def person(cli: FlaskCliRunner, anna: Desk) -> Person:
-    """Return what runs `flask person` for somebody who writes to Anna."""
+    """Return what runs `flask person` for a person who writes to Anna."""
 
     def call(command: str, identifier: str, *options: str, stdin: str | None = None) -> Result:
         arguments = ["person", command, identifier, "--instructor", str(anna.instructor_id), *options]

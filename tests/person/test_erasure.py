@@ -222,9 +222,9 @@ def test_nothing_is_erased_without_a_yes(anna: Desk, person: Person):
 @pytest.mark.parametrize("command", ["erase", "export"])
 def test_bad_usage_is_said_in_one_line(person: Person, cli: FlaskCliRunner, command: str):
     reason = ERASE if command == "erase" else ()
-    nobody = ["person", command, NUMBER, "--instructor", str(uuid4()), *reason]
-    assert cli.invoke(args=nobody).exit_code == 1
-    for result in (cli.invoke(args=nobody), person(command, " ", *reason), person(command, "", *reason)):
+    unknown = ["person", command, NUMBER, "--instructor", str(uuid4()), *reason]
+    assert cli.invoke(args=unknown).exit_code == 1
+    for result in (cli.invoke(args=unknown), person(command, " ", *reason), person(command, "", *reason)):
         assert result.exit_code in (1, 2)
         assert len(result.stderr.splitlines()) == 1
 

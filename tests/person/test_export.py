@@ -94,6 +94,6 @@ def test_export_writes_nothing(anna: Desk, person: Person):
     assert rows("SELECT * FROM conversations") + rows("SELECT * FROM audit_events") == before
 
 
-def test_nobody_is_an_answer_too(person: Person):
+def test_an_unknown_person_is_an_answer_too(person: Person):
     held = exported(person, "40404")
     assert not any(held[name] for name in held if name not in ("identifier", "instructor_id"))

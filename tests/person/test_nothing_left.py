@@ -95,10 +95,10 @@ def live(anna: Desk, browser: Browser) -> tuple[list[UUID], UUID, UUID]:
     change(browser, cousins, 303, customer_id=str(customer_id), reason=TYPED[3])
     change(browser, cousins, 303, "/unlink", reason=TYPED[4], confirm="1")
     change(browser, cousins, 303, customer_id=str(cousin_id), reason="the cousin is herself")
-    breaks, mends = BROKEN["missing"]
+    breaks, repairs = BROKEN["missing"]
     execute(*breaks)
     change(browser, second, 303, customer_id=str(customer_id), reason=TYPED[5])
-    execute(*mends)
+    execute(*repairs)
     change(browser, first, 422, customer_id=WRITTEN[1], reason=TYPED[6], overwrite="1")
     change(browser, first, 428, reason=TYPED[6], seen_version="")
     arrive(anna)

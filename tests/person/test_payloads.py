@@ -48,9 +48,7 @@ THEIRS = {
     "a message with a user id alone, whose contact has the number": payload(
         message(from_user_id="US.1"), contacts=[contact(wa_id=NUMBER, user_id="US.1")]
     ),
-    "a message with nobody's name, from the only contact": payload(
-        message(), contacts=[contact(wa_id=NUMBER)]
-    ),
+    "a message without a name, from the only contact": payload(message(), contacts=[contact(wa_id=NUMBER)]),
     "a system message without a sender": payload(
         message(type="system", system={"body": f"User {NUMBER} changed to {OTHER}"})
     ),
@@ -107,7 +105,7 @@ def test_what_came_for_another_instructor_is_not_theirs():
         assert take_apart(written, Person(NUMBER), {ACCOUNT}) == ([], written)
 
 
-def test_the_accounts_own_number_names_nobody():
+def test_the_accounts_own_number_names_no_person():
     written = payload(message(OTHER))
     assert take_apart(written, Person("390000000000"), ()) == ([], written)
 

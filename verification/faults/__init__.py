@@ -10,8 +10,8 @@ fails, fails for real, in the database, in the process or in the file system.
     boundaries.py     forks processes that kill themselves at a boundary of their transactions
     crashes.py        the crash sweep: every scenario, killed everywhere, then started again
     storm.py          processes under load, killed at any moment
-    breakage.py       the ways in which the audit can be broken, and how each is mended
-    server.py         a real gunicorn, and somebody at its forms
+    breakage.py       the ways in which the audit can be broken, and how each is repaired
+    server.py         a real gunicorn, and a person at its forms
     operators.py      many operators at once, and the record of their calls
     history.py        what such a record holds
     checker.py        is a record linearizable, conversation by conversation

@@ -1,4 +1,4 @@
-"""The ways in which the audit can be broken, really, and how each is mended."""
+"""The ways in which the audit can be broken, really, and how each is repaired."""
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -24,14 +24,14 @@ class Way:
         return f"{self.engine}-{self.name}"
 
 
-def sql(breaks: str, *mends: str) -> Break:
-    """Break by statements, separated by ;; and mend by others."""
+def sql(breaks: str, *repairs: str) -> Break:
+    """Break by statements, separated by ;; and repair by others."""
 
     @contextmanager
     def broken(database: Database) -> Iterator[None]:
         database.execute(*breaks.split(";;"))
         yield
-        database.execute(*mends)
+        database.execute(*repairs)
 
     return broken
 

@@ -3,7 +3,7 @@
 Event k of a conversation is the write that made version k. With that order given, a history is linearizable
 if each write can be given a moment such that the moments rise with k, and each lies between those at
 which its call was sent and acknowledged; and if every other answer is true at a moment of its own call: "it
-is so already" while version `seen` stood, "somebody changed it" once a later version stood. Each of these
+is so already" while version `seen` stood, "it was changed" once a later version stood. Each of these
 is a bound from below or above on the moment of one write, so one pass, earliest moments first, decides.
 
 Besides, the events have to explain the row, and have to be what was asked for: each the effect of one
@@ -76,7 +76,7 @@ def _match(trail: Sequence[Event], calls: Sequence[Call]) -> Iterator[str]:
         done.add(event.operation)
         of_it = [call for call in asked[event.operation] if _is_effect(event, call)]
         if not asked[event.operation]:
-            yield f"event {event.sequence} was asked for by nobody"
+            yield f"event {event.sequence} was never asked for"
         elif not of_it:
             yield f"event {event.sequence} is not what its operation asked for"
         elif all(call.answer in (Answer.STALE, Answer.REUSED, Answer.UNCHANGED) for call in of_it):

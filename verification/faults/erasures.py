@@ -38,7 +38,7 @@ WHOLE, GONE = [1, 1, 1, 2, 2, 1], [0, 0, 0, 0, 0, 0]
 
 @dataclass(frozen=True)
 class Writer:
-    """Somebody who has written, was linked and unlinked, and of whose messages one was kept."""
+    """A person who has written, was linked and unlinked, and of whose messages one was kept."""
 
     world: World
     conversation_id: UUID
@@ -145,7 +145,7 @@ def interfere(settings: Settings, *, every: int) -> dict[str, int]:
 
 
 def _interfered(console: Flask, writer: Writer, place: int) -> list[str]:
-    """Erase somebody, and at one statement begin to link and to write; return what came of both.
+    """Erase a person, and at one statement begin to link and to write; return what came of both.
 
     Nothing comes where there are not so many statements.
     """

@@ -115,7 +115,7 @@ class _Operator(threading.Thread):
             if token := page.field("csrf_token"):
                 self.visitor.token = token
                 return
-        raise Unexpected("nobody answers")
+        raise Unexpected("no answer comes")
 
     def _call(self) -> None:
         if self.chance.random() < HANGS_UP:

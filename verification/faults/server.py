@@ -1,4 +1,4 @@
-"""A real gunicorn in front of a database, and somebody who sends its forms."""
+"""A real gunicorn in front of a database, and a person who sends its forms."""
 
 import contextlib
 import http.client
@@ -131,11 +131,11 @@ class Reply:
 
 
 class NotSignedIn(Exception):
-    """The server answers, and didn't let somebody in."""
+    """The server answers, and refused the sign-in."""
 
 
 class Visitor:
-    """Somebody at a browser: one session, one connection at a time."""
+    """A person at a browser: one session, one connection at a time."""
 
     def __init__(self, port: int) -> None:
         self.port = port

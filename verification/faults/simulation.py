@@ -169,7 +169,7 @@ class Gap(Store):
 
 
 class Phantom(Store):
-    """Does what nobody asked for."""
+    """Does what was never asked for."""
 
     def write(self, call: Call) -> None:
         super().write(call)
@@ -255,10 +255,10 @@ class VisibleLate(Store):
 
 
 class OtherActor(Store):
-    """Notes somebody else as who did it."""
+    """Notes another person as who did it."""
 
     def event(self, call: Call) -> Event:
-        return replace(super().event(call), actor="somebody else" if self.strikes() else call.actor)
+        return replace(super().event(call), actor="another operator" if self.strikes() else call.actor)
 
 
 class Reordered(Store):
@@ -278,7 +278,7 @@ class Reordered(Store):
 
 
 class RefusedButDone(Store):
-    """Says that somebody changed the link, and does what was asked."""
+    """Says that the link was changed, and does what was asked."""
 
     def change(self, call: Call) -> Answer:
         answer = super().change(call)
@@ -294,7 +294,7 @@ class OldRead(Store):
 
 
 class FalseAlarm(Store):
-    """Says that somebody changed the link, when nobody has."""
+    """Says that the link was changed when it was not."""
 
     def change(self, call: Call) -> Answer:
         return Answer.STALE if call.seen == self.link.version and self.strikes() else super().change(call)

@@ -25,7 +25,7 @@ MOST_WAIT = 0.25
 
 
 class Operator:
-    """Somebody who changes links, and the time they waited after each write was committed."""
+    """A person who changes links, and the time they waited after each write was committed."""
 
     def __init__(self, world: World) -> None:
         self.world = world
@@ -135,7 +135,7 @@ def test_an_outbox_that_holds_something_else_costs_no_event(
 
 
 @on_sqlite
-def test_an_outbox_cut_off_in_the_middle_is_kept_until_somebody_mends_it(
+def test_an_outbox_cut_off_in_the_middle_is_kept_until_it_is_repaired(
     database: Database, operator: Operator, cli: FlaskCliRunner
 ):
     (bad, *_) = operator.world.conversation_ids

@@ -1,4 +1,4 @@
-"""SQLite under load: everybody waits for their turn, and nobody is told that the database is locked."""
+"""SQLite under load: each write waits for its turn, and none fails because the database is locked."""
 
 from pathlib import Path
 

@@ -77,7 +77,7 @@ class Console(RuleBasedStateMachine):
     def teardown(self) -> None:
         """Leave the audit as it was."""
         if self.broken:
-            self.mend()
+            self.repair()
 
     def pick(self, number: int) -> tuple[UUID, Thread]:
         """Choose one of the conversations."""
@@ -97,7 +97,7 @@ class Console(RuleBasedStateMachine):
 
     @rule(whose=instructors, sender=senders)
     def ingest(self, whose: int, sender: str) -> None:
-        """Somebody writes: into the thread they have, or into a new one that is linked to nobody."""
+        """A customer writes: into their thread, or into a new one, which is not linked."""
         conversation_id = self.instructors[whose].desk.conversation(sender)
         thread = self.threads.setdefault(conversation_id, Thread(whose, sender))
         assert (thread.whose, thread.sender) == (whose, sender)
@@ -175,7 +175,7 @@ class Console(RuleBasedStateMachine):
 
     @precondition(lambda self: self.threads)
     @rule(number=which)
-    def link_as_somebody_disabled(self, number: int) -> None:
+    def link_as_a_disabled_user(self, number: int) -> None:
         """Try with a session whose user was disabled since."""
         conversation_id, _ = self.pick(number)
         assert self.disabled.http.post(f"/links/{conversation_id}").status_code == 302
@@ -184,7 +184,7 @@ class Console(RuleBasedStateMachine):
     def keep_the_trail(self, breaks: bool) -> None:
         """Lose the trail for a while, or have it back and move what waits."""
         if self.broken:
-            self.mend()
+            self.repair()
         elif breaks:
             self.database.execute("ALTER TABLE audit_events RENAME TO mislaid")
             self.broken = True
@@ -192,7 +192,7 @@ class Console(RuleBasedStateMachine):
         run(self.cli, "audit", "drain")
         assert all(link_state(one).outbox is None for one in self.threads)
 
-    def mend(self) -> None:
+    def repair(self) -> None:
         """Have the trail back."""
         self.database.execute("ALTER TABLE mislaid RENAME TO audit_events")
         self.broken = False

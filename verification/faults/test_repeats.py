@@ -40,7 +40,7 @@ class Tabs:
             one.cookie = self.visitors[0].cookie
 
     def form(self, customer: int = 0) -> dict[str, str]:
-        """Return a form that nobody has sent yet."""
+        """Return a form that has not been sent yet."""
         return {
             "csrf_token": self.token,
             "customer_id": str(self.world.customer_ids[customer]),

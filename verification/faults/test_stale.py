@@ -21,7 +21,7 @@ CONFIRMATIONS_EACH = 5
 
 
 class Colleague:
-    """Somebody who changes links while others look at them."""
+    """A person who changes links while others look at them."""
 
     def __init__(self, world: World, chance: random.Random) -> None:
         self.world = world
