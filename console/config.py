@@ -223,7 +223,7 @@ def _issuer(raw: str) -> str:
 def _is_http(raw: str) -> bool:
     try:
         parts = urlsplit(raw)
-        _ = parts.port  # raises for what is no number
+        _ = parts.port  # raises for an invalid port
     except ValueError:
         return False
     extra = parts.query or parts.fragment or parts.username or parts.password
@@ -245,7 +245,7 @@ def _throttle_url(raw: str) -> str:
     takes = "takes memory:// or redis://host:port/number"
     try:
         parts = urlsplit(raw)
-        _ = parts.port  # raises for what is no number
+        _ = parts.port  # raises for an invalid port
     except ValueError:
         raise ValueError(takes) from None
     number = parts.path.strip("/")

@@ -18,7 +18,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-if sys.version_info < (3, 11):  # noqa: UP036 (whoever starts it with an older Python is told so)
+if sys.version_info < (3, 11):  # noqa: UP036 (an older Python gets this message)
     sys.exit(
         "The console needs Python 3.11 or newer; name one with PYTHON=, as in: make run PYTHON=python3.11"
     )
@@ -104,7 +104,7 @@ def exclusive() -> Iterator[None]:
 
 
 def bootstrap(target: str) -> None:
-    """Make the environment for `target`: run, check, test, screenshots or bench."""
+    """Make the environment for `target`: run, check, test, access, screenshots or bench."""
     dev = target in ("check", "test", "access", "screenshots")
     prepare_python(dev=dev)
     prepare_front_end(dev=dev)
@@ -224,7 +224,7 @@ def install_one(package: str, python: Path = PYTHON) -> None:
 
 
 def publish(source: Path, target: Path) -> None:
-    """Copy a file unless it is there already; whoever reads it meanwhile gets the old one or the new one."""
+    """Copy a file unless it is there already; a reader gets the old file or the new one."""
     if target.is_file() and filecmp.cmp(source, target, shallow=False):
         return
     target.parent.mkdir(parents=True, exist_ok=True)

@@ -47,10 +47,10 @@ def python_packages() -> list[Package]:
     told = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
     running, locked = _names("requirements.txt"), _names("requirements-dev.txt")
     packages = []
-    for one in told:
-        name = _canonical(one["Name"])
-        licence = READ_BY_HAND.get(name, one["License"])
-        packages.append(Package(name, one["Version"], licence, name in running))
+    for it in told:
+        name = _canonical(it["Name"])
+        licence = READ_BY_HAND.get(name, it["License"])
+        packages.append(Package(name, it["Version"], licence, name in running))
     return [package for package in packages if package.name in locked]
 
 
@@ -58,8 +58,8 @@ def node_packages() -> list[Package]:
     """Return what package-lock.json holds."""
     locked = json.loads((ROOT / "package-lock.json").read_text())["packages"]
     return [
-        Package(path.rpartition("node_modules/")[2], one["version"], one["license"], "dev" not in one)
-        for path, one in locked.items()
+        Package(path.rpartition("node_modules/")[2], it["version"], it["license"], "dev" not in it)
+        for path, it in locked.items()
         if path
     ]
 
@@ -77,7 +77,7 @@ def main() -> None:
     packages = sorted(python_packages()) + sorted(node_packages())
     for name, version, licence, runs in packages if "--quiet" not in sys.argv else ():
         print(f"{name:28} {version:18} {licence:38} {'runs' if runs else 'tool'}")
-    refused = [one.name for one in packages if not allowed(one.licence, runs=one.runs)]
+    refused = [package.name for package in packages if not allowed(package.licence, runs=package.runs)]
     if refused:
         sys.exit(f"Not an allowed licence (scripts/licences.py): {', '.join(refused)}.")
 

@@ -10,7 +10,7 @@ from console.accounts.sessions import Sessions
 def init_app(app: Flask) -> None:
     """Add sign-in and the account commands."""
     app.session_interface = Sessions()
-    # Error pages ask nobody who is signed in: the database may be what failed.
+    # Error pages don't look up who is signed in: the database may be what failed.
     routes.login_manager.init_app(app, add_context_processor=False)
     app.jinja_env.globals["current_user"] = current_user
     app.register_blueprint(routes.blueprint)

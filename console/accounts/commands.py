@@ -28,7 +28,11 @@ _password_stdin = click.option(
     "--password-stdin", is_flag=True, help="Read the password from the first line of stdin."
 )
 _instructor = click.option(
-    "--instructor", "instructor_id", type=UUID_PARAM, required=True, help="Whom the person works for."
+    "--instructor",
+    "instructor_id",
+    type=UUID_PARAM,
+    required=True,
+    help="The instructor the person works for.",
 )
 _role = click.option("--role", type=click.Choice([role.value for role in Role]), required=True)
 

@@ -1,8 +1,8 @@
 """Device cookies: which accounts were signed in to on this browser before (docs/decisions/0019).
 
-A browser that holds one is counted apart from strangers, so that they can't lock out whom they pretend to be.
-The cookie opens nothing and names nobody. It outlives the session, but not a change of password: for an
-account it counts in the epoch of sessions in which it was written, and no longer.
+Failures from a browser with a device cookie are counted apart from those of strangers, so that strangers lock no
+user out. The cookie grants nothing and has no name in it. It outlives the session, but not a change of password:
+for an account it counts only in the session epoch in which it was written.
 """
 
 import base64
@@ -22,7 +22,7 @@ MAX_ACCOUNTS = 5
 
 
 def masked(kind: str, value: str, key: str | None = None) -> str:
-    """Return what stands for a value where others may read it; only the secret key's holder can tell."""
+    """Return a keyed digest of a value, which tells nothing without the secret key."""
     key = key or str(current_app.secret_key)
     digest = hmac.digest(key.encode(), f"{kind} {value}".encode("utf-8", "surrogatepass"), "sha256")
     return base64.urlsafe_b64encode(digest[:16]).decode().rstrip("=")

@@ -11,7 +11,7 @@ from flask.typing import ResponseReturnValue
 
 from console.accounts.forms import SignInForm
 from console.accounts.routes import let_in, settings, sign_in_page
-from console.accounts.service import is_address, vouched_for
+from console.accounts.service import find_verified, is_email
 from console.database import read_from
 from console.permissions import public
 
@@ -22,12 +22,12 @@ log = structlog.get_logger()
 
 blueprint = Blueprint("oidc", __name__)
 
-UNDER_WAY_SECONDS = 30 * 60
-"""How long somebody may take at the provider."""
-LONGEST_DESTINATION = 1000
-"""How long an address may be to be kept meanwhile: a session is a cookie, which holds 4 KB."""
+MAX_SIGN_IN_SECONDS = 30 * 60
+"""How long a person may take at the provider."""
+MAX_DESTINATION = 1000
+"""The longest address that is kept meanwhile: a session is a cookie, which holds 4 KB."""
 
-_NOBODY = "The provider gave no verified e-mail address of an account here, or the account is disabled."
+_NO_ACCOUNT = "The provider gave no verified e-mail address of an account here, or the account is disabled."
 _DENIED = "The provider did not sign you in."
 _MISMATCH = "This sign-in was begun in another place, or it is over. Start again."
 _SILENT = "The sign-in provider does not answer"
@@ -37,7 +37,7 @@ _WRONG = "The sign-in provider gives no usable answer"
 @blueprint.get("/login/oidc")
 @public
 def start() -> ResponseReturnValue:
-    """Send whoever wants to sign in to the provider."""
+    """Redirect to the provider."""
 
     destination = request.args.get("next", "")
 
@@ -46,7 +46,7 @@ def start() -> ResponseReturnValue:
         url = begun.pop("url")
         session["oidc"] = {
             **begun,
-            "next": destination if len(destination) <= LONGEST_DESTINATION else "",
+            "next": destination if len(destination) <= MAX_DESTINATION else "",
             "at": int(time.time()),
         }
         return redirect(url)
@@ -57,7 +57,7 @@ def start() -> ResponseReturnValue:
 @blueprint.get("/login/oidc/callback")
 @public
 def callback() -> ResponseReturnValue:
-    """Sign in whom the provider vouches for, if they have an account; take each answer of it once."""
+    """Sign in the person whom the provider verified, if they have an account; accept each answer once."""
     if settings().oidc is None:
         abort(404)
     begun = session.get("oidc")
@@ -77,11 +77,11 @@ def _finish(provider: "Provider", begun: dict[str, Any]) -> ResponseReturnValue:
         code_verifier=begun["code_verifier"],
     )
     read_from(session.get("written_until"))
-    if email and not is_address(email):
-        return _refuse("address", _NOBODY, 400)
-    account = vouched_for(email=email) if email else None
+    if email and not is_email(email):
+        return _refuse("address", _NO_ACCOUNT, 400)
+    account = find_verified(email=email) if email else None
     if account is None:
-        return _refuse("nobody", _NOBODY, 403)
+        return _refuse("no account", _NO_ACCOUNT, 403)
     return let_in(account, begun["next"])
 
 
@@ -90,7 +90,7 @@ def _ask_provider(question: Callable[["Provider"], ResponseReturnValue]) -> Resp
     oidc = settings().oidc
     if oidc is None:
         abort(404)
-    from console.accounts import provider  # slow to read: not before somebody signs in through it
+    from console.accounts import provider  # slow to import, and only these sign-ins need it
 
     try:
         known = current_app.extensions.get("oidc")
@@ -111,7 +111,7 @@ def _belongs(begun: dict[str, Any]) -> bool:
     state = request.args.get("state", "")
     return (
         compare_digest(state.encode(), begun["state"].encode())
-        and time.time() - begun["at"] <= UNDER_WAY_SECONDS
+        and time.time() - begun["at"] <= MAX_SIGN_IN_SECONDS
     )
 
 

@@ -20,7 +20,7 @@ LEEWAY_SECONDS = 60
 """How much the provider's clock may differ from ours."""
 
 _ENDPOINTS = ("authorization_endpoint", "token_endpoint", "jwks_uri")
-# How it shows that JSON is something else than what was expected.
+# What reading JSON of another shape raises.
 _NONSENSE = (AttributeError, KeyError, TypeError, ValueError)
 
 
@@ -29,15 +29,15 @@ class ProviderSilent(Exception):
 
 
 class ProviderWrong(Exception):
-    """The provider answers what makes no sense, or refuses the console itself."""
+    """The provider gives an invalid answer, or refuses the console itself."""
 
 
 class Mismatch(Exception):
-    """What came back doesn't belong to the sign-in that was begun."""
+    """The answer does not belong to the sign-in that was begun."""
 
 
 class _Session(OAuth2Session):  # type: ignore[misc]  # Authlib ships no types
-    """Follows no redirect: whoever sits at the addresses that were named is whom we ask."""
+    """Follows no redirect: only the endpoints that the provider names are asked."""
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
@@ -72,12 +72,12 @@ class Provider:
                 raise ProviderWrong("describes another issuer")
             # The issuer is http:// only on this machine, to try things out.
             schemes = ("https://", "http://") if issuer.startswith("http://") else ("https://",)
-            if not all(about[one].startswith(schemes) for one in _ENDPOINTS):
+            if not all(about[name].startswith(schemes) for name in _ENDPOINTS):
                 raise ProviderWrong("describes no endpoints")
-            # What nobody signed, or whoever knows the console's secret, proves nothing.
+            # An unsigned token proves nothing, nor does one that is signed with the console's own secret.
             offered = about.get("id_token_signing_alg_values_supported", ["RS256"])
             about["id_token_signing_alg_values_supported"] = [
-                one for one in offered if one != "none" and not one.startswith("HS")
+                name for name in offered if name != "none" and not name.startswith("HS")
             ]
         self._claims = {
             "iss": {"essential": True, "value": about["issuer"]},
@@ -90,7 +90,7 @@ class Provider:
         return dict(self._client.create_authorization_url(redirect_uri, state=state, nonce=nonce))
 
     def finish(self, *, code: str, redirect_uri: str, nonce: str, code_verifier: str) -> str | None:
-        """Exchange a code for the e-mail address of whoever signed in; None where it isn't verified.
+        """Exchange a code for the verified e-mail address of the person; None if there is none.
 
         Raises ProviderSilent, ProviderWrong, and Mismatch.
         """
@@ -111,7 +111,7 @@ class Provider:
             return dict(claims)
         about = self._client.userinfo(token=token)
         if about["sub"] != claims["sub"]:
-            raise ProviderWrong("tells of somebody else")
+            raise ProviderWrong("describes another person")
         return dict(about)
 
 

@@ -10,7 +10,7 @@ from sqlalchemy import insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from console.accounts import passwords
-from console.accounts.service import AccountError, address, is_address, new_user, require_name
+from console.accounts.service import AccountError, address, is_email, new_user, require_name
 from console.database import new_id, reading, writing
 from console.models import Instructor, Membership, User
 from console.permissions import Role
@@ -133,7 +133,7 @@ def _read(lines: Iterable[str]) -> list[tuple[int, dict[str, str]]]:
 def _fault(row: dict[str, str], has_account: bool, instructors: set[UUID]) -> str | None:
     """Say what is wrong with a row by itself; None where nothing is."""
     email = address(row["email"])
-    if not is_address(email):
+    if not is_email(email):
         return "that is not an e-mail address: it takes name@example.org"
     if row["role"] not in set(Role):
         return f"the role is one of {', '.join(Role)}"

@@ -28,7 +28,7 @@ from console.accounts.service import (
     authenticate,
     end_sessions,
     find_account,
-    is_address,
+    is_email,
     load_actor,
 )
 from console.config import Settings
@@ -120,13 +120,13 @@ def sign_in() -> ResponseReturnValue:
         notice = f"Too many sign-ins failed. Try again in {_in_words(wait)}."
         return sign_in_page(form, notice), 429, {"Retry-After": str(wait)}
     try:
-        matches = is_address(email) and authenticate(account, form.password.data or "")
+        matches = is_email(email) and authenticate(account, form.password.data or "")
     except TooBusy:
         log.warning("sign_in_deferred")
         return sign_in_page(form, _BUSY), 429, {"Retry-After": str(_BUSY_SECONDS)}
     if account and matches:
         return let_in(account, form.next.data)
-    if is_address(email):
+    if is_email(email):
         throttle.count(counted)
     log.warning("sign_in_failed", account=devices.masked("account", email))
     form.password.errors = [_MISMATCH]

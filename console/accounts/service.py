@@ -28,7 +28,7 @@ _ACCOUNT_ID = re.compile("[0-9]{1,64}")
 hasher = PasswordHasher()
 
 SIGN_OUT_WAIT_MS = 5000
-"""How long a sign-out waits for the database: a locked one keeps nobody at the desk."""
+"""How long a sign-out waits for a locked database, in milliseconds."""
 MAX_EPOCH = 2**31 - 1
 """The last epoch of sessions: one of its sessions can't be ended any more, only its user be disabled."""
 MAX_SIGN_INS = 4
@@ -93,7 +93,7 @@ def load_actor(user_id: UUID, epoch: int) -> Actor | None:
 
 def find_account(*, email: str) -> Account | None:
     """Return the active user with this address; None where there is none, or it is no address."""
-    return _account(address(email)) if is_address(email) else None
+    return _account(address(email)) if is_email(email) else None
 
 
 def authenticate(account: Account | None, password: str) -> bool:
@@ -102,8 +102,10 @@ def authenticate(account: Account | None, password: str) -> bool:
     Each call costs one verification, whether there is an account or not. Raises TooBusy.
     """
     with _hashing():
-        nobodys_hash = _nobodys_hash()  # made for both, so that a worker's first answer costs both the same
-        matches = _verify(account.password_hash if account else nobodys_hash, password)
+        hash_of_no_account = (
+            _hash_of_no_account()
+        )  # made for both, so that a worker's first answer costs both the same
+        matches = _verify(account.password_hash if account else hash_of_no_account, password)
     return matches and account is not None
 
 
@@ -123,9 +125,9 @@ def _hashing() -> Iterator[None]:
         _places.release()
 
 
-def vouched_for(*, email: str) -> Account | None:
-    """Return the active user whose address a provider has verified; None for everybody else."""
-    if not is_address(email):
+def find_verified(*, email: str) -> Account | None:
+    """Return the active user with an address that a provider has verified; None if there is none."""
+    if not is_email(email):
         return None
     # The kelvin sign's lower case is a k: who verified an address with one has not verified that with a k.
     given = "".join(letter.lower() if letter.isascii() else letter for letter in email)
@@ -172,7 +174,7 @@ def add_user(*, email: str, name: str, instructor_id: UUID, role: Role, password
     Raises AccountError, for a password that is not taken as well.
     """
     email = address(email)
-    if not is_address(email):
+    if not is_email(email):
         raise AccountError("that is not an e-mail address: it takes name@example.org")
     require_name(name, "a user")
     if not password:
@@ -261,7 +263,7 @@ def _user_id(connection: Connection, email: str) -> UUID:
 
 
 def require_name(name: str, whose: str) -> None:
-    """Raise AccountError for what is no name; UnicodeEncodeError for what is not UTF-8."""
+    """Raise AccountError for an invalid name, UnicodeEncodeError for one that is not UTF-8."""
     name.encode()
     if not is_name(name.strip()):
         raise AccountError(f"{whose} needs a name: one line of at most {MAX_NAME} characters, all printable")
@@ -282,9 +284,9 @@ def add_channel(*, channel: str, account_id: str, instructor_id: UUID) -> str:
 
 
 @cache
-def _nobodys_hash() -> str:
-    """Return what is verified where there is no such user: a start needn't wait for it to be made."""
-    return hasher.hash("nobody signs in with this")
+def _hash_of_no_account() -> str:
+    """Return the hash that is verified if there is no such user; it is made at the first sign-in."""
+    return hasher.hash("the password of no account")
 
 
 def hash_password(password: str) -> str:
@@ -326,8 +328,8 @@ def address(email: str) -> str:
     return email.strip().lower().replace("\0", "\ufffd")  # PostgreSQL takes no NUL, and no address has one
 
 
-def is_address(email: str) -> bool:
-    """Say whether this could be somebody's e-mail address."""
+def is_email(email: str) -> bool:
+    """Say whether this could be an e-mail address."""
     kept = address(email)
     local, _, host = kept.rpartition("@")
     return bool(local and host) and email.strip().isprintable() and " " not in kept and len(kept) <= 254

@@ -1,7 +1,7 @@
 """Sessions: signed cookies that begin with a sign-in and end by the clock or with their user's epoch.
 
 What ends them, and how soon, is in docs/decisions/0020. A time that is yet to come counts as now: the clock
-was set back, which signs nobody out (docs/decisions/0015).
+was set back, which ends no session (docs/decisions/0015).
 """
 
 import hashlib
@@ -18,8 +18,8 @@ from console.accounts.signing import Signer
 
 IDLE_SECONDS = 12 * 60 * 60
 """How long a session lasts from one page to the next."""
-LONGEST_SECONDS = 7 * 24 * 60 * 60
-"""How long a session lasts at most, whatever is done with it."""
+MAX_SECONDS = 7 * 24 * 60 * 60
+"""How long a session lasts at most."""
 REFRESH_SECONDS = 5 * 60
 """How long a page may be the last one that the cookie knows of."""
 
@@ -33,7 +33,7 @@ class Sessions(SecureCookieSessionInterface):
         self._serializer: URLSafeTimedSerializer | None = None
 
     def get_signing_serializer(self, app: Flask) -> URLSafeTimedSerializer | None:
-        """Return what signs and reads a session: one for all, as an app has one key."""
+        """Return the app's shared session serializer."""
         if self._serializer is None:
             serializer = super().get_signing_serializer(app)
             if serializer:
@@ -42,9 +42,9 @@ class Sessions(SecureCookieSessionInterface):
         return self._serializer
 
     def save_session(self, app: Flask, session: SessionMixin, response: Response) -> None:
-        """Write the session, then the device's cookie: whoever looks for one cookie finds the session."""
+        """Write the session's cookie, then the device's: the first cookie of an answer is the session."""
         if request.endpoint == "static":
-            return  # the same for everybody; Flask-Login looks into the session all the same
+            return  # the same for all, though Flask-Login reads the session
         super().save_session(app, session, response)
         devices.save(response)
 
@@ -65,9 +65,9 @@ def begin(user_id: UUID, epoch: int) -> None:
 
 
 def epoch() -> int | None:
-    """Return the epoch of this request's session; None where nobody signed in or the time is up."""
+    """Return the epoch of this request's session; None without a sign-in, or after its time."""
     now = time.time()
-    if now - session.get("seen", 0) > IDLE_SECONDS or now - session.get("signed_in", 0) > LONGEST_SECONDS:
+    if now - session.get("seen", 0) > IDLE_SECONDS or now - session.get("signed_in", 0) > MAX_SECONDS:
         return None
     found: int = session["epoch"]
     return found

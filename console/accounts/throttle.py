@@ -1,6 +1,6 @@
 """How often a sign-in may fail before the next one has to wait (docs/decisions/0019).
 
-Failures are counted, in this process or in a Redis that all share; nothing is hashed for who has to wait.
+Failures are counted in this process or in a shared Redis. A sign-in that has to wait costs no hash.
 """
 
 import math
@@ -101,7 +101,7 @@ def counters(email: str, client: str | None, device: str | None) -> list[Counter
 
 
 def _network(client: str | None) -> str:
-    """Return who is behind a client address: of IPv6, everybody has as many as they like in a /64."""
+    """Return what counts as one client: an IPv4 address, or the /64 network of an IPv6 address."""
     try:
         address = ip_address(client or "")
     except ValueError:

@@ -1,7 +1,7 @@
 """`flask database roles`: who may do what in PostgreSQL, and whose rows they see (docs/decisions/0009).
 
-The statements can be run again at any time, and are after each upgrade: what a migration adds is open to
-nobody before. Run again they take no lock that anybody waits for.
+The statements can be run again at any time, without a lock that others would wait for. Run them after each
+upgrade: what a migration adds is closed before.
 """
 
 import hashlib
@@ -95,7 +95,7 @@ FUNCTIONS = (
     "users_session_epoch",
 )
 LARGE_OBJECTS = ("lo_creat(integer)", "lo_create(oid)", "lo_from_bytea(oid, bytea)")
-"""What makes large objects, which anybody may and nobody here needs; a superuser alone can revoke it."""
+"""These make large objects. PostgreSQL lets every role call them; only a superuser can revoke that."""
 
 database = Group("database", help="The database server's side of the console.")
 
@@ -140,7 +140,7 @@ def statements(connection: Connection) -> Iterator[str]:
 
 
 def _roles(connection: Connection) -> Iterator[str]:
-    """Make the roles, without a password: whoever runs the server gives one, or another way to sign in."""
+    """Make the roles, without a password: the administrator gives them a way to sign in."""
     there = {
         role: set(limits or ())
         for role, limits in connection.exec_driver_sql("SELECT rolname, rolconfig FROM pg_roles")
@@ -161,7 +161,7 @@ def _roles(connection: Connection) -> Iterator[str]:
 
 
 def _ownership(connection: Connection, columns: Mapping[str, set[str]]) -> Iterator[str]:
-    """Give the owner what somebody else made, and keep PUBLIC from what the owner will make."""
+    """Give the owner what another role made, and keep PUBLIC from what the owner will make."""
     tables = connection.exec_driver_sql(
         "SELECT relname FROM pg_class WHERE relname = ANY (%s) AND relnamespace = 'public'::regnamespace"
         " AND relowner IS DISTINCT FROM to_regrole(%s)::oid ORDER BY relname",

@@ -9,7 +9,7 @@ from flask.testing import FlaskCliRunner
 from werkzeug.test import TestResponse
 
 from console import create_app
-from console.accounts.sessions import IDLE_SECONDS, LONGEST_SECONDS, REFRESH_SECONDS
+from console.accounts.sessions import IDLE_SECONDS, MAX_SECONDS, REFRESH_SECONDS
 from console.config import Settings, database_url, read_only
 from console.database import db
 from testkit.databases import on_postgresql, on_sqlite, rows
@@ -136,7 +136,7 @@ def test_a_session_ends_after_a_while_without_use(app: Flask, marta: Person, clo
 
 def use_until_almost_over(browser: Browser, clock: Clock) -> None:
     """Use a session four times a day until a minute before its longest time is up."""
-    for _ in range(LONGEST_SECONDS // (6 * HOUR)):
+    for _ in range(MAX_SECONDS // (6 * HOUR)):
         assert is_in(browser)
         clock.move(6 * HOUR)
     clock.move(-60)

@@ -222,7 +222,6 @@ INSERT INTO audit_events VALUES (1, gen_random_uuid(), '$own_conversation', '$ow
 MERGE INTO audit_events AS a USING audit_events AS b ON a.event_id = b.event_id WHEN MATCHED THEN DELETE
 WITH gone AS (DELETE FROM audit_events RETURNING *) SELECT * FROM gone
 INSERT INTO customers (id, instructor_id, channel, normalized_identifier, created_at) VALUES (gen_random_uuid(), '$instructor', 'whatsapp', '393330000001', now())
-INSERT INTO customers (id, instructor_id, channel, normalized_identifier, created_at) VALUES ('$customer', '$own_instructor', 'whatsapp', '393330000002', now())
 INSERT INTO customers (id, instructor_id, channel, normalized_identifier, created_at) VALUES (gen_random_uuid(), '$instructor', 'whatsapp', '$identifier', now()) ON CONFLICT DO NOTHING
 INSERT INTO customers (id, instructor_id, channel, normalized_identifier, created_at) VALUES (gen_random_uuid(), '$instructor', 'whatsapp', '$identifier', now()) ON CONFLICT (instructor_id, channel, normalized_identifier) DO UPDATE SET normalized_identifier = '1'
 INSERT INTO customers (id, instructor_id, channel, normalized_identifier, created_at) SELECT gen_random_uuid(), '$instructor', channel, normalized_identifier, now() FROM customers
