@@ -1,8 +1,8 @@
 """Device cookies: which accounts were signed in to on this browser before (docs/decisions/0019).
 
-Failures from a browser with a device cookie are counted apart from those of strangers, so that strangers lock no
-user out. The cookie grants nothing and has no name in it. It outlives the session, but not a change of password:
-for an account it counts only in the session epoch in which it was written.
+Failures from a browser with a device cookie are counted apart from those of strangers, so that strangers
+lock no user out. The cookie grants nothing and has no name in it. It outlives the session, but not a change
+of password: for an account it counts only in the session epoch in which it was written.
 """
 
 import base64
