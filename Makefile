@@ -19,7 +19,7 @@ test-ha: ## Kill the primary of a Patroni cluster under load, again and again (A
 	@.venv/bin/python -m verification.ha $(ARGS)
 
 test-live: ## Install the console in a Debian of its own, break everything under load, count what is lost (root)
-	@$(PYTHON) scripts/bootstrap.py check
+	@$(PYTHON) scripts/bootstrap.py live
 	@.venv/bin/python -m verification.live $(ARGS)
 
 truth: ## Judge every sentence that the console says of a world whose truth is known (ARGS=--people=N: other sizes)

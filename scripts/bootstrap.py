@@ -1,6 +1,6 @@
 """Make what the console needs to run, to be checked, tested or measured; quick where nothing has changed.
 
-Needs Python 3.11 and nothing else: `python3 scripts/bootstrap.py run|check|test|access|screenshots|bench`.
+Needs Python 3.11 and nothing else: `python3 scripts/bootstrap.py run|check|test|access|live|screenshots|bench`.
 """
 
 import argparse
@@ -59,6 +59,9 @@ UNPACKED = {
 POSTGRESQL_15 = Path("usr", "lib", "postgresql", "15", "bin")
 
 
+TARGETS = ("run", "check", "test", "access", "live", "screenshots", "bench")
+
+
 class SetupError(Exception):
     """A step that can't be done here; the message says what to do about it."""
 
@@ -104,8 +107,8 @@ def exclusive() -> Iterator[None]:
 
 
 def bootstrap(target: str) -> None:
-    """Make the environment for `target`: run, check, test, access, screenshots or bench."""
-    dev = target in ("check", "test", "access", "screenshots")
+    """Make the environment for `target`, one of TARGETS."""
+    dev = target not in ("run", "bench")
     prepare_python(dev=dev)
     prepare_front_end(dev=dev)
     if target == "test":
@@ -116,6 +119,8 @@ def bootstrap(target: str) -> None:
         prepare_fonts()
     if target == "access":
         prepare_postgresql_15()
+    if target == "live" and not (shutil.which("debootstrap") and shutil.which("systemd-nspawn")):
+        apt_install("debootstrap", "systemd-container", need="A Debian to install in takes both.")
     if target == "bench":
         prepare_venv(BENCH_VENV, BENCH_LOCK)
 
@@ -336,7 +341,7 @@ def apt_install(*packages: str, need: str) -> None:
 def main() -> None:
     """Read the command line and prepare the checkout."""
     parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
-    parser.add_argument("target", choices=("run", "check", "test", "access", "screenshots", "bench"))
+    parser.add_argument("target", choices=TARGETS)
     target = parser.parse_args().target
     with exclusive():
         bootstrap(target)

@@ -63,7 +63,7 @@ def base(bundle: Path) -> Path:
     """Return a tree in which the packages and the code are installed; make it where there is none."""
     script = handbook.steps()["Packages and code"]
     suite = run("sh", "-c", '. /etc/os-release && echo "$VERSION_CODENAME"').strip()
-    locks = [ROOT / name for name in ("requirements.txt", "package-lock.json", "scripts/bootstrap.py")]
+    locks = [ROOT / name for name in ("requirements.txt", "package-lock.json")]
     made_of = (script + suite + MINIMAL).encode() + b"".join(path.read_bytes() for path in locks)
     tree = CACHE / f"base-{hashlib.sha256(made_of).hexdigest()[:12]}"
     if tree.exists():
