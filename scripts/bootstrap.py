@@ -1,6 +1,6 @@
 """Make what the console needs to run, to be checked, tested or measured; quick where nothing has changed.
 
-Needs Python 3.11 and nothing else: `python3 scripts/bootstrap.py run|check|test|access|live|screenshots|bench`.
+Needs Python 3.11 and nothing else: `python3 scripts/bootstrap.py TARGET`, where TARGET is one of TARGETS.
 """
 
 import argparse
