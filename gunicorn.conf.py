@@ -121,9 +121,14 @@ def on_reload(server: Any) -> None:
 
 def post_worker_init(worker: Any) -> None:
     """Take over from the workers that this one replaces; keep the audit trail and the gauges up to date."""
-    from console.linking import keeper
-    from console.operations import metrics
+    from gunicorn.arbiter import Arbiter
 
+    from console.linking import keeper
+    from console.operations import health, metrics
+
+    if lost := health.lost_guarantee(worker.wsgi):
+        sys.stderr.write(f"{lost}\n")
+        sys.exit(Arbiter.APP_LOAD_ERROR)
     keeper.start(worker.wsgi.app_context)
     metrics.sample_always(worker.wsgi)
     for pid in _replaced[worker.age % worker.cfg.workers :: worker.cfg.workers]:

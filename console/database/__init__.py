@@ -9,7 +9,7 @@ are never read from one that hasn't replayed them (docs/decisions/0010).
 
 from console.database.engines import EVERY_INSTRUCTOR, db, init_app, work_for
 from console.database.ownership import NotOwner, NotScrubbed, append_only_lifted, owning, scrub
-from console.database.probes import missing_columns, take_room
+from console.database.probes import lost_on_citus, missing_columns, take_room
 from console.database.statements import (
     insert_ignoring,
     insert_numbered,
@@ -48,6 +48,7 @@ __all__ = [
     "json_append",
     "json_rows",
     "json_text",
+    "lost_on_citus",
     "missing_columns",
     "new_id",
     "not_searched",

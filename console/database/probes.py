@@ -9,6 +9,12 @@ from console.database.types import Base
 
 _PROBE_BYTES = 256 * 1024
 
+# What Citus has to do with each table (docs/operations.md); a table that isn't named may be anything.
+_DISTRIBUTED = ("conversations", "messages", "customers", "rejected_payloads")
+_REFERENCE = ("instructors", "users", "memberships", "channel_accounts", "link_operations")
+_LOCAL = ("audit_events", "audit_counter")
+_CITUS_TABLES = "SELECT table_name::text, citus_table_type, distribution_column FROM citus_tables"
+
 _COLUMNS = {
     "sqlite": "SELECT m.name, c.name FROM sqlite_master m, pragma_table_info(m.name) c",
     "postgresql": (
@@ -27,6 +33,32 @@ def missing_columns(connection: Connection) -> list[str]:
         for column in table.columns
         if (table.name, column.name) not in found
     )
+
+
+def lost_on_citus(connection: Connection) -> str | None:
+    """Return which guarantee Citus would lose in silence as it is set up, in one line; None where none is.
+
+    None as well on every database without Citus.
+    """
+    if connection.dialect.name != "postgresql" or not connection.scalar(
+        text("SELECT to_regclass('citus_tables') IS NOT NULL")
+    ):
+        return None
+    found = {name: (kind, column) for name, kind, column in connection.execute(text(_CITUS_TABLES))}
+    if not found:
+        return None
+    for table in _LOCAL:
+        if found.get(table, ("local", None))[0] != "local":
+            return f"{table} is not local to Citus's coordinator: positions of the trail would have gaps"
+    for table in _REFERENCE:
+        if found.get(table, ("local", None))[0] != "reference":
+            return f"{table} is no reference table of Citus: a link and its event would not commit as one"
+    for table in _DISTRIBUTED:
+        if found.get(table) != ("distributed", "instructor_id"):
+            return f"{table} is not distributed by instructor_id: Citus would not keep its keys"
+    if connection.scalar(text("SELECT current_setting('citus.propagate_set_commands', true)")) != "local":
+        return "citus.propagate_set_commands is not 'local': row security would not reach the workers"
+    return None
 
 
 def take_room(connection: Connection) -> None:

@@ -10,13 +10,13 @@ from functools import cache, partial
 from typing import Any
 
 import structlog
-from flask import Blueprint, current_app, render_template
+from flask import Blueprint, Flask, current_app, render_template
 from flask.typing import ResponseReturnValue
 from sqlalchemy import Connection, String, column, false, select, table
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from console.config import Settings
-from console.database import db, ingesting, missing_columns, reading, take_room, writing
+from console.database import db, ingesting, lost_on_citus, missing_columns, reading, take_room, writing
 from console.ingestion import service as ingestion
 from console.models import Conversation
 from console.permissions import public
@@ -148,6 +148,8 @@ def _problem(opened: Opener, *, for_writing: bool = False) -> str | None:
             if revision == head:
                 if missing := missing_columns(connection):
                     return f"lacks {missing[0]}, though it says that it is at {head}: see docs/operations.md"
+                if lost := lost_on_citus(connection):
+                    return lost
                 if for_writing:
                     connection.execute(_COULD_WRITE)
                     take_room(connection)
@@ -160,6 +162,25 @@ def _problem(opened: Opener, *, for_writing: bool = False) -> str | None:
         return _NEVER_MIGRATED
     advice = _UPGRADE if revision in older else "it belongs to a newer console"
     return f"is at {revision}, not at {head}: {advice}"
+
+
+def lost_guarantee(app: Flask) -> str | None:
+    """Return which guarantee the database would lose in silence, in one line, for whoever starts the console.
+
+    None where the database doesn't answer: that stops no start, and /readyz asks again.
+    """
+    with app.app_context():
+        lost = current_app.extensions["asking"].ask({"lost": _lost}, _READY_SECONDS).get("lost")
+    return f"CONSOLE_DATABASE_URL: {lost} (docs/operations.md, More than one machine)" if lost else None
+
+
+def _lost() -> str | None:
+    try:
+        with writing(wait_ms=_LOCK_WAIT_MS) as connection:
+            return lost_on_citus(connection)
+    except FAILURES as error:
+        log.warning("guarantees_unknown", kind=type(error).__name__)
+        return None
 
 
 def _in_words(error: object) -> str:
