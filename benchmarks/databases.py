@@ -24,6 +24,7 @@ from console.database import db
 from testkit.postgres import Cluster
 
 CACHE = ROOT / "instance" / "bench"
+PARTITION = ROOT / "deploy" / "partition.sql"
 
 _BATCH = 20_000
 _TELL_SECONDS = 2
@@ -72,10 +73,12 @@ def sqlite_url(path: Path) -> URL:
     return database_url(f"sqlite:///{path}")
 
 
-def postgres_database(cluster: Cluster, conversations: int) -> URL:
+def postgres_database(cluster: Cluster, conversations: int, *, partitioned: bool = False) -> URL:
     """Return the address of a new database with a data set of that size."""
     url = cluster.create_database()
     _migrate(url)
+    if partitioned:
+        cluster.execute(PARTITION.read_text(), url.database or "")
     with cluster.connect(str(url.database)) as connection:
         # References hold by the way rows are made; checking each would take most of the time.
         connection.execute("SET session_replication_role = replica")
