@@ -18,7 +18,7 @@ import threading
 import time
 from array import array
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing.synchronize import Barrier, Event
@@ -36,14 +36,8 @@ from console.database import db
 from console.ingestion.service import NotStored, ingest_payload
 from testkit import postgres
 
-REVISIONS = (
-    "0002_customers",
-    "0003_conversation_link",
-    "0004_audit_events",
-    "0008_audit_positions",
-    "0009_link_operations",
-    "0010_session_epoch",
-)
+REVISIONS = ("0002_customers", "0003_conversation_link", "0004_audit_events")
+BEFORE_KEYS = "0010_session_epoch"
 KEYS = ("0011_inbox_keys", "0012_link_keys", "0013_audit_keys", "0014_rejected_payload_keys")
 LONGEST_STALL_MS = 200
 # A process for each sender: threads would also wait for one another.
@@ -355,7 +349,11 @@ def sampled(console: Console, samples: list[Sample]) -> Iterator[None]:
 
 
 def measure(
-    conversations: int, rate: float, rest: float, say: Callable[[str], None]
+    conversations: int,
+    rate: float,
+    rest: float,
+    say: Callable[[str], None],
+    keys: Sequence[str] = KEYS,
 ) -> tuple[list[Step], float]:
     """Load, then migrate under traffic; return what each step did to the messages.
 
@@ -387,10 +385,11 @@ def measure(
                         console.flask("db", *(("downgrade",) if way == "down" else ("upgrade", revision)))
                 console.write(revision, conversations)
                 time.sleep(rest / 10)
+            console.flask("db", "upgrade", BEFORE_KEYS)
             console.flask("database", "roles", "--apply")
             console.execute(links.PEOPLE)
             with links.traffic(console.url.set(username="console_link"), conversations, written):
-                for revision in KEYS:
+                for revision in keys:
                     with timed(f"{revision} up"):
                         console.flask("db", "upgrade", revision)
                     _, start, end = windows[-1]
