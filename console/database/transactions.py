@@ -4,7 +4,7 @@ import sqlite3
 import time
 import typing
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from typing import Any, LiteralString
 
 import psycopg
@@ -47,19 +47,24 @@ def reading(*, hand_on: bool = False) -> Iterator[Connection]:
     With `hand_on` the next one to read in this request goes on in the same snapshot, which so costs one
     connection and not two. A write before that ends it: who reads after a write sees what was written.
     """
-    snapshot: Connection | None = g.pop("snapshot", None)
-    with ExitStack() as at_the_end:
-        connection = at_the_end.enter_context(snapshot or _snapshot())
-        if snapshot and snapshot.dialect.name == "postgresql":
-            engines.say_instructors(snapshot)
+    handed_on: Connection | None = g.pop("snapshot", None)
+    connection = handed_on or _snapshot()
+    try:
+        if handed_on and connection.dialect.name == "postgresql":
+            engines.say_instructors(connection)
         yield connection
-        if hand_on:
-            at_the_end.pop_all()
-            g.snapshot = connection
+    except BaseException:
+        connection.close()
+        raise
+    if hand_on:
+        g.snapshot = connection
+    else:
+        connection.close()
 
 
 def _snapshot() -> Connection:
-    return _standby() if "primary" in db.engines else db.engines["read"].connect()
+    known = db.engines
+    return _standby() if "primary" in known else known["read"].connect()
 
 
 def _standby() -> Connection:

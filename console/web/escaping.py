@@ -4,6 +4,7 @@ Jinja escapes each value into a Markup object, only to join it into the page's t
 conversations shows six hundred values (docs/decisions/0017).
 """
 
+from collections.abc import MutableMapping
 from typing import Any
 
 from flask import Flask
@@ -33,6 +34,13 @@ class _CodeGenerator(CodeGenerator):
 class _Environment(Environment):
     code_generator_class = _CodeGenerator
     escaped = staticmethod(escaped)
+
+    def make_globals(self, d: MutableMapping[str, Any] | None) -> MutableMapping[str, Any]:
+        """Return the globals of a template, which are the environment's.
+
+        Jinja puts a ChainMap in between, and compares its keys in Python at every import of a macro.
+        """
+        return super().make_globals(d) if d else self.globals
 
 
 def init_app(app: Flask) -> None:
