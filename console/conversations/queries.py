@@ -4,7 +4,7 @@ What there are fifty of on a page are named tuples: a frozen dataclass takes thr
 """
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache, partial
@@ -16,7 +16,6 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     Executable,
-    Row,
     ScalarSelect,
     Select,
     String,
@@ -34,7 +33,7 @@ from sqlalchemy.orm import InstrumentedAttribute, aliased
 
 from console.conversations.cursors import Cursor
 from console.conversations.resolution import Subject
-from console.database import Guid, UtcDateTime, json_rows, not_searched
+from console.database import Guid, UtcDateTime, among, json_rows, not_searched, numbered
 from console.identifiers import LONGEST_TERM, search_term
 from console.models import Conversation, Message
 
@@ -141,7 +140,7 @@ def is_search(q: str) -> bool:
 
 def _read(
     connection: Connection, build: Callable[..., Executable], asked: dict[str, Any], *, with_link: bool
-) -> tuple[Sequence[Row[Any]], bool]:
+) -> tuple[Sequence[Any], bool]:
     """Run the statement that `build` gives; return its rows, and whether they tell the links.
 
     Where the link can't be read, as before its migration, that is logged and the rest is read without it:
@@ -246,24 +245,27 @@ def conversation(
     connection: Connection, *, conversation_id: UUID, instructor_ids: Sequence[UUID], with_link: bool
 ) -> ConversationHead | None:
     """Return one conversation of these instructors, None for every other."""
-    asked = {"conversation_id": conversation_id, "instructor_ids": instructor_ids}
-    rows, link_known = _read(connection, _conversation, asked, with_link=with_link)
+    asked = {"conversation_id": conversation_id, **numbered("instructor", instructor_ids)}
+    build = partial(_conversation, len(instructor_ids))
+    rows, link_known = _read(connection, build, asked, with_link=with_link)
     return ConversationHead._make((*rows[0], link_known)) if rows else None
 
 
 @cache
-def _conversation(*, with_link: bool) -> Executable:
-    return select(
-        Conversation.id,
-        Conversation.instructor_id,
-        Conversation.channel,
-        Conversation.customer_identifier,
-        Conversation.customer_id if with_link else null(),
-        Conversation.status,
-    ).where(
+def _conversation(instructors: int, *, with_link: bool) -> Executable:
+    return select(*_columns(ConversationHead, with_link=with_link)).where(
         Conversation.id == bindparam("conversation_id"),
-        Conversation.instructor_id.in_(bindparam("instructor_ids", expanding=True)),
+        among(Conversation.instructor_id.expression, "instructor", instructors),
     )
+
+
+def _columns(row: type[ConversationHead | Subject], *, with_link: bool) -> Iterator[ColumnElement[Any]]:
+    """Give the columns that a row's fields name, in their order; whether links are known comes last."""
+    for name in row._fields:
+        if name == "customer_id" and not with_link:
+            yield null()
+        elif name != "link_known":
+            yield getattr(Conversation, name)
 
 
 def messages(
@@ -277,7 +279,7 @@ def messages(
 
 @cache
 def _messages(*, older: bool) -> Executable:
-    statement = select(Message.id, Message.direction, Message.kind, Message.body, Message.sent_at).where(
+    statement = select(*(getattr(Message, name) for name in MessageRow._fields)).where(
         Message.conversation_id == bindparam("conversation_id"),
         Message.instructor_id == bindparam("instructor_id"),
     )
@@ -292,11 +294,13 @@ def subjects(
     None stands for every instructor: for commands, not for pages.
     """
     asked: dict[str, Any] = {"rows": json.dumps([[conversation_id] for conversation_id in conversation_ids])}
+    count = None
     if instructor_ids is not None:
-        asked["instructor_ids"] = instructor_ids
-    build = partial(_subjects, connection.dialect.name, of_instructors=instructor_ids is not None)
+        asked |= numbered("instructor", instructor_ids)
+        count = len(instructor_ids)
+    build = partial(_subjects, connection.dialect.name, count)
     read, link_known = _read(connection, build, asked, with_link=True)
-    found = {row[0]: Subject._make((*row, link_known)) for row in read}
+    found = {row.id: Subject._make((*row, link_known)) for row in read}
     return [
         found[conversation_id]
         for conversation_id in dict.fromkeys(conversation_ids)
@@ -305,18 +309,13 @@ def subjects(
 
 
 @cache
-def _subjects(dialect: str, *, of_instructors: bool, with_link: bool) -> Executable:
+def _subjects(dialect: str, instructors: int | None, *, with_link: bool) -> Executable:
     given, (conversation_id,) = json_rows(dialect, Guid())
-    columns = (
-        cast(null() if name == "customer_id" and not with_link else getattr(Conversation, name), String)
-        for name in Subject._fields
-        if name != "link_known"
-    )
+    columns = (cast(column, String) for column in _columns(Subject, with_link=with_link))
     found = select(*columns).select_from(given).join(Conversation, Conversation.id == conversation_id)
-    if not of_instructors:
+    if instructors is None:
         return found
-    instructor_id = not_searched(dialect, Conversation.instructor_id)
-    return found.where(instructor_id.in_(bindparam("instructor_ids", expanding=True)))
+    return found.where(among(not_searched(dialect, Conversation.instructor_id), "instructor", instructors))
 
 
 def _keyset(

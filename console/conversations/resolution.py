@@ -11,10 +11,10 @@ from uuid import UUID
 
 import structlog
 from prometheus_client import Counter
-from sqlalchemy import Connection, Executable, String, and_, bindparam, cast, select
+from sqlalchemy import Connection, Executable, String, and_, cast, select
 from sqlalchemy.exc import SQLAlchemyError
 
-from console.database import Guid, json_rows, not_searched
+from console.database import Guid, among, json_rows, not_searched, numbered
 from console.identifiers import normalize_identifier
 from console.models import Customer
 
@@ -107,23 +107,21 @@ def _key(subject: Subject) -> Key | Reason:
 def _customers(connection: Connection, wanted: Sequence[tuple[int, str, str, str]]) -> dict[int, list[str]]:
     """Return the customers of each key, by the place that is given with it."""
     found = defaultdict(list)
-    asked = {
-        "rows": json.dumps(wanted),
-        "instructor_ids": list({UUID(instructor_id) for _, instructor_id, _, _ in wanted}),
-    }
-    rows = connection.execute(_lookup(connection.dialect.name), asked).all()
+    instructor_ids = {instructor_id for _, instructor_id, _, _ in wanted}
+    asked = {"rows": json.dumps(wanted), **numbered("instructor", map(UUID, instructor_ids))}
+    rows = connection.execute(_lookup(connection.dialect.name, len(instructor_ids)), asked).all()
     for place, customer_id in rows:
         found[int(place)].append(customer_id)
     return found
 
 
 @cache
-def _lookup(dialect: str) -> Executable:
+def _lookup(dialect: str, instructors: int) -> Executable:
     types = (String(), Guid(), String(), String())
     given, (place, instructor_id, channel, identifier) = json_rows(dialect, *types)
     is_key = and_(
         # Named twice: a partitioned table is searched in these instructors' partitions alone.
-        not_searched(dialect, Customer.instructor_id).in_(bindparam("instructor_ids", expanding=True)),
+        among(not_searched(dialect, Customer.instructor_id), "instructor", instructors),
         Customer.instructor_id == instructor_id,
         Customer.channel == channel,
         Customer.normalized_identifier == identifier,

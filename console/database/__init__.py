@@ -11,12 +11,14 @@ from console.database.engines import EVERY_INSTRUCTOR, db, init_app, work_for
 from console.database.ownership import NotOwner, NotScrubbed, append_only_lifted, owning, scrub
 from console.database.probes import lost_on_citus, missing_columns, take_room
 from console.database.statements import (
+    among,
     insert_ignoring,
     insert_numbered,
     json_append,
     json_rows,
     json_text,
     not_searched,
+    numbered,
 )
 from console.database.transactions import (
     TransactionLost,
@@ -38,6 +40,7 @@ __all__ = [
     "NotScrubbed",
     "TransactionLost",
     "UtcDateTime",
+    "among",
     "append_only_lifted",
     "db",
     "id_text",
@@ -53,6 +56,7 @@ __all__ = [
     "new_id",
     "not_searched",
     "now",
+    "numbered",
     "owning",
     "read_from",
     "read_id",

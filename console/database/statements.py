@@ -1,6 +1,6 @@
 """Parts of statements that the two engines write differently."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from typing import Any
 
@@ -77,6 +77,19 @@ def json_text(
     item = array if connection.dialect.name == "postgresql" else case((func.json_valid(array), array))
     member = item.op("->", return_type=String())(literal_column(str(place)))
     return member.op("->>", return_type=String())(literal_column(f"'{key}'"))
+
+
+def among(column: ColumnElement[Any], name: str, count: int) -> ColumnElement[bool]:
+    """Say that a column holds one of `count` values, which `numbered` names.
+
+    An IN that SQLAlchemy expands for every run costs as much as all else that it prepares.
+    """
+    return column.in_([bindparam(f"{name}_{place}", type_=column.type) for place in range(count)])
+
+
+def numbered(name: str, values: Iterable[Any]) -> dict[str, Any]:
+    """Name the values of an `among`."""
+    return {f"{name}_{place}": value for place, value in enumerate(values)}
 
 
 def not_searched(dialect: str, column: InstrumentedAttribute[Any]) -> ColumnElement[Any]:

@@ -29,6 +29,7 @@ from sqlalchemy.orm import aliased
 
 from console.conversations.cursors import Cursor
 from console.conversations.queries import PAGE_SIZE, MessageRow, Page, containing, first_message_at
+from console.database import among, numbered
 from console.identifiers import normalize_identifier, search_term
 from console.models import Conversation, Customer, Message, User
 
@@ -104,8 +105,8 @@ def link_view(
     connection: Connection, *, conversation_id: UUID, instructor_ids: Sequence[UUID]
 ) -> LinkView | None:
     """Return one conversation of these instructors with its link, None for every other."""
-    asked = {"conversation_id": conversation_id, "instructor_ids": instructor_ids}
-    row = connection.execute(_link_view(), asked).one_or_none()
+    asked = {"conversation_id": conversation_id, **numbered("instructor", instructor_ids)}
+    row = connection.execute(_link_view(len(instructor_ids)), asked).one_or_none()
     return _view(row) if row else None
 
 
@@ -115,8 +116,8 @@ def _view(row: Row[Any]) -> LinkView:
 
 def work(connection: Connection, *, conversation_id: UUID, instructor_ids: Sequence[UUID]) -> Work | None:
     """Return what the form page shows of one conversation of these instructors, in one statement."""
-    asked = {"conversation_id": conversation_id, "instructor_ids": instructor_ids}
-    rows = connection.execute(_work(), asked).all()
+    asked = {"conversation_id": conversation_id, **numbered("instructor", instructor_ids)}
+    rows = connection.execute(_work(len(instructor_ids)), asked).all()
     if not rows:
         return None
     messages = [
@@ -131,13 +132,13 @@ def work(connection: Connection, *, conversation_id: UUID, instructor_ids: Seque
 
 
 @cache
-def _work() -> Executable:
+def _work(instructors: int) -> Executable:
     message_id = Message.id.label("message_id")
     newest_first = (
         select(message_id, Message.direction, Message.kind, Message.body, Message.sent_at)
         .where(
             Message.conversation_id == bindparam("conversation_id"),
-            Message.instructor_id.in_(bindparam("instructor_ids", expanding=True)),
+            among(Message.instructor_id.expression, "instructor", instructors),
         )
         .order_by(Message.sent_at.desc(), Message.id.desc())
     )
@@ -146,17 +147,17 @@ def _work() -> Executable:
     shown = aliased(Conversation)
     its_instructor = select(shown.instructor_id).where(
         shown.id == bindparam("conversation_id"),
-        shown.instructor_id.in_(bindparam("instructor_ids", expanding=True)),
+        among(shown.instructor_id.expression, "instructor", instructors),
     )
     return (
-        _link_view(_left(its_instructor.scalar_subquery()).label("left"), *newest.c)
+        _link_view(instructors, _left(its_instructor.scalar_subquery()).label("left"), *newest.c)
         .outerjoin(newest, true())
         .order_by(newest.c.sent_at.desc(), newest.c.message_id.desc())
     )
 
 
 @cache
-def _link_view(*others: ColumnElement[Any]) -> Select[*tuple[Any, ...]]:
+def _link_view(instructors: int, *others: ColumnElement[Any]) -> Select[*tuple[Any, ...]]:
     """Build the columns of a LinkView, named as its fields, and `others`."""
     return (
         select(
@@ -183,7 +184,7 @@ def _link_view(*others: ColumnElement[Any]) -> Select[*tuple[Any, ...]]:
         )
         .where(
             Conversation.id == bindparam("conversation_id"),
-            Conversation.instructor_id.in_(bindparam("instructor_ids", expanding=True)),
+            among(Conversation.instructor_id.expression, "instructor", instructors),
         )
     )
 
