@@ -44,7 +44,7 @@ PAGES = {
     "/conversations/{one}": (3, {"conversations.id", "ix_messages_newest"}),
     "/conversations/{one}?plain=1": (4, {"conversations.id", "ix_messages_newest", "customers.key"}),
     "/links": (3, {"ix_conversations_unlinked", "ix_messages_newest", "messages.id"}),
-    "/links/{one}": (6, _CHOOSING | {"audit_events.key", "ix_conversations_unlinked"}),
+    "/links/{one}": (5, _CHOOSING | {"audit_events.key", "ix_conversations_unlinked"}),
     "/links/{one}/customers": (3, _CHOOSING - {"messages.id"}),
 }
 NAMES = {
@@ -224,6 +224,13 @@ def test_a_page_takes_the_same_few_statements_for_one_row_and_for_fifty(
     if "cursor" in path:
         ids = fill(anna.instructor_id, 50) + ids
     assert len(get(client, path, ids[-rows:])) == PAGES[path][0]
+
+
+def test_a_link_form_with_a_history_takes_one_statement_more(client: Browser, anna: Desk):
+    conversation_id = anna.conversation("393331234567")
+    anna.link(conversation_id)
+    client.sign_in(anna.operator.email, anna.operator.password)
+    assert len(get(client, "/links/{one}", [conversation_id])) == PAGES["/links/{one}"][0] + 1
 
 
 @pytest.mark.parametrize("path", PAGES)

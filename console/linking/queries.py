@@ -273,12 +273,14 @@ def _customers(*, own: bool, chosen: bool, sought: bool, narrowed: bool) -> Exec
 def labels(
     connection: Connection, *, instructor_id: UUID, user_ids: Iterable[UUID], customer_ids: Iterable[UUID]
 ) -> Labels:
-    """Return the names of users and the identifiers of an instructor's customers, in one statement."""
+    """Return the names of users and the identifiers of an instructor's customers, with one statement."""
     asked = {
         "instructor_id": instructor_id,
         "user_ids": list(user_ids),
         "customer_ids": list(customer_ids),
     }
+    if not (asked["user_ids"] or asked["customer_ids"]):
+        return Labels({}, {})
     rows = connection.execute(_labels(), asked).all()
     return Labels(
         users={row.id: row.name for row in rows if row.kind == "user"},
