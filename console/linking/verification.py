@@ -146,7 +146,8 @@ def _fold(conversation: AnyRow | None, events: Sequence[Event | Tombstone]) -> s
         if isinstance(event, Tombstone):
             is_known = False
             continue
-        if conversation and _owner(event) != (conversation.id, conversation.instructor_id):
+        owner = (event.conversation_id, event.instructor_id)
+        if conversation and owner != (conversation.id, conversation.instructor_id):
             return f"event {sequence} is about another conversation or instructor"
         if is_known and event.previous_customer_id != customer_id:
             return f"event {sequence} replaces a customer that the event before it didn't leave"
@@ -161,12 +162,6 @@ def _fold(conversation: AnyRow | None, events: Sequence[Event | Tombstone]) -> s
 
 
 def _agree(row: AnyRow, event: Event | Tombstone) -> bool:
-    """Say whether a row's columns are what its line says."""
-    if isinstance(event, Tombstone):
-        return (row.conversation_id, row.sequence) == (event.conversation_id, event.sequence)
-    columns = (row.event_id, row.conversation_id, row.instructor_id, row.sequence)
-    return columns == (event.event_id, *_owner(event), event.sequence)
-
-
-def _owner(event: Event) -> tuple[UUID, UUID]:
-    return event.conversation_id, event.instructor_id
+    """Say whether a row's columns are what its line says; a tombstone's line names fewer of them."""
+    columns = ("event_id", "conversation_id", "instructor_id", "sequence")
+    return all(getattr(row, name) == getattr(event, name) for name in columns if hasattr(event, name))
