@@ -186,9 +186,9 @@ def _conversations(instructor: Data, templates: list[Data], first_run: datetime)
 def _add_conversations(conversations: list[_Conversation]) -> None:
     with ingesting() as connection:
         rows = [_conversation_row(conversation) for conversation in conversations]
-        insert_ignoring(connection, Conversation, rows, ["id"])
+        insert_ignoring(connection, Conversation, rows, ["id", "instructor_id"])
         messages = [row for conversation in conversations for row in _message_rows(conversation)]
-        insert_ignoring(connection, Message, messages, ["channel", "external_id"])
+        insert_ignoring(connection, Message, messages, ["channel", "external_id", "instructor_id"])
 
 
 def _conversation_row(conversation: _Conversation) -> Data:

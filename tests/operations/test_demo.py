@@ -311,7 +311,7 @@ def test_a_database_that_lacks_a_migration_is_one_clear_line(settings: Settings,
     result = cli.invoke(args=["demo", "--anywhere"])
     assert (result.exit_code, result.stdout) == (1, "")
     assert result.stderr.splitlines() == [
-        "Error: the database is at 0001_inbox, not at 0010_session_epoch: flask db upgrade"
+        "Error: the database is at 0001_inbox, not at 0014_rejected_payload_keys: flask db upgrade"
     ]
 
 
