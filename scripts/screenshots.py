@@ -30,13 +30,13 @@ ALL = ROOT / "instance" / "screenshots"
 SHOWN_DIRECTORY = ROOT / "docs" / "screenshots"
 SHOWN = (
     "conversations-desk-light",
-    "conversation-desk-light",
-    "confirm-replacing-desk-light",
-    "linking-desk-light",
     "linking-desk-dark",
+    "confirm-replacing-desk-light",
+    "conversation-kinds-desk-dark",
     "conversations-phone-light",
     "conversation-kinds-phone-dark",
-    "linking-phone-dark",
+    "linking-phone-light",
+    "conversations-phone-dark",
 )
 SIZES = {
     "desk": (1440, 900),

@@ -185,6 +185,15 @@ def test_no_file_is_too_long_to_read(suffix: str, most: int):
     assert {path: length for path, length in lengths.items() if length > most} == {}
 
 
+def test_templates_and_style_sheets_are_easy_to_read():
+    for path in ROOT.glob("templates/**/*.html"):
+        long = [number for number, line in enumerate(path.read_text().splitlines(), 1) if len(line) > 110]
+        assert long == [], path
+    for path in ROOT.glob("static/*.css"):
+        crowded = [line for line in path.read_text().splitlines() if line.count(";") > 1 or "{ " in line]
+        assert crowded == [], path
+
+
 def test_templates_keep_to_the_content_security_policy():
     for path in ROOT.glob("templates/**/*.html"):
         source = path.read_text()
@@ -192,6 +201,16 @@ def test_templates_keep_to_the_content_security_policy():
             r"\bhx-on|\bjs:|javascript:|\sstyle=|\son[a-z]+=|<style|<script(?![^>]*src=)", source
         ), path
         assert not re.search(r"hx-trigger=\"[^\"]*\[", source), path
+
+
+def test_the_pictures_that_are_kept_are_the_eight_that_the_documents_show():
+    documents = [ROOT / "README.md", *ROOT.glob("docs/**/*.md")]
+    named = (re.findall(r"screenshots/([\w-]+)\.png", path.read_text()) for path in documents)
+    shown = {name for names in named for name in names}
+    assert shown == {path.stem for path in ROOT.glob("docs/screenshots/*")}
+    assert len(shown) == 8
+    drawn = (ROOT / "scripts" / "screenshots.py").read_text()
+    assert all(f'"{name}"' in drawn for name in shown)
 
 
 def test_no_third_party_code_is_kept(tmp_path: Path):

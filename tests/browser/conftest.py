@@ -65,7 +65,7 @@ class Site:
 
 @dataclass
 class Visit:
-    """Somebody's browser window, what it asked for, and what went wrong in it."""
+    """A person's browser window, what it asked for, and what went wrong in it."""
 
     page: Page
     world: World
@@ -79,12 +79,12 @@ class Visit:
         return self.page
 
     def open_conversation(self, sender: str, part: str = "conversations") -> Page:
-        """Open the conversation with somebody."""
+        """Open the conversation with a sender."""
         return self.open(f"/{part}/{self.world.conversations[sender]}")
 
     def asked_for(self, path: str) -> list[str]:
         """Return the requests for a path so far."""
-        return [one for one in self.requests if urlsplit(one).path == path]
+        return [url for url in self.requests if urlsplit(url).path == path]
 
     def heard(self, message: ConsoleMessage) -> None:
         """Note an error or a warning of the console, unless the test expects it."""
@@ -99,7 +99,7 @@ def chromium() -> Iterator[Chromium]:
     executable = os.environ.get("CHROMIUM") or shutil.which("chromium")
     assert executable, "The browser tests need Chromium: CHROMIUM= names one, make test installs one."
     quiet = ("gpu", "quic", "background-networking", "component-update", "sync")
-    arguments = ["--no-sandbox", "--no-first-run", *(f"--disable-{one}" for one in quiet)]
+    arguments = ["--no-sandbox", "--no-first-run", *(f"--disable-{feature}" for feature in quiet)]
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=executable, args=arguments)
         yield browser
@@ -119,10 +119,12 @@ def seeded(migrated: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Pa
 
 @pytest.fixture(scope="session")
 def sessions(seeded: tuple[Path, World]) -> dict[str, str]:
-    """Sign everybody in once; a session holds on every copy of the database."""
+    """Sign every person in once; a session holds on every copy of the database."""
     path, world = seeded
     with create_app(settings_for(path)).app_context() as context:
-        return {one.email: _session_of(context.app, one) for one in (world.operator, world.instructor)}
+        return {
+            person.email: _session_of(context.app, person) for person in (world.operator, world.instructor)
+        }
 
 
 @pytest.fixture

@@ -28,7 +28,7 @@ def named(page: Page, sender: str):
     return page.get_by_role("link", name=re.compile(rf"^{re.escape(sender)}(?!\d)"))
 
 
-def test_somebody_signs_in_and_lands_where_they_wanted_to_go(visitor: Visitor, site: Site):
+def test_signing_in_leads_to_the_page_that_was_asked_for(visitor: Visitor, site: Site):
     page = visitor().open("/conversations?q=447")
     expect(page).to_have_title("Sign in · Customer Memory")
     expect(page.get_by_label("E-mail")).to_be_focused()
@@ -109,7 +109,7 @@ def test_nothing_moves_when_the_badges_arrive(
     visit.page.route("**/badges?*", lambda route: waiting.append(route))
     visit.open_conversation(NEW) if alone else visit.open("/conversations")
     visit.page.wait_for_function("document.querySelector('[data-htmx-powered]')")
-    boxes = "(all) => all.map((one) => JSON.stringify(one.getBoundingClientRect()))"
+    boxes = "(all) => all.map((element) => JSON.stringify(element.getBoundingClientRect()))"
     places = visit.page.locator(".rows li, time, .stands, .messages li")
     before = places.evaluate_all(boxes)
     expect(visit.page.locator("[data-state]")).to_have_count(0)
@@ -124,7 +124,7 @@ def test_the_whole_row_opens_the_conversation_and_its_badge_does_not(operator: V
     row(page, "+447700900123").locator(".badge").click()
     expect(page.get_by_role("heading", level=1)).to_have_text("Conversations")
     assert (
-        row(page, "+447700900123").locator(".badge").evaluate("(one) => getComputedStyle(one).cursor")
+        row(page, "+447700900123").locator(".badge").evaluate("(element) => getComputedStyle(element).cursor")
         == "default"
     )
     row(page, "+447700900123").locator("time").click(force=True)
@@ -214,11 +214,11 @@ def test_rows_are_walked_by_key_unless_keys_are_turned_off(operator: Visit):
 def test_identifiers_are_grouped_for_the_eye_and_copied_whole(operator: Visit):
     page = operator.open("/conversations")
     shown = named(page, "+393331234567")
-    copied = "(one) => { getSelection().selectAllChildren(one); return String(getSelection()); }"
+    copied = "(element) => { getSelection().selectAllChildren(element); return String(getSelection()); }"
     assert shown.evaluate(copied) == "+393331234567"
     groups = shown.locator(".identifier > span")
     expect(groups).to_have_count(4)
-    assert groups.nth(1).evaluate("(one) => parseFloat(getComputedStyle(one).marginInlineStart)") > 2
+    assert groups.nth(1).evaluate("(element) => parseFloat(getComputedStyle(element).marginInlineStart)") > 2
     expect(named(page, "US.13491208655302").filter(has_text="741918")).to_be_visible()
     operator.open_conversation(USER_ID)
     expect(page.get_by_role("heading", level=1, name=USER_ID)).to_be_visible()
@@ -290,7 +290,7 @@ def test_the_parts_keep_the_instructor_that_is_shown(operator: Visit, site: Site
 
 def test_last_messages_follow_the_direction_of_what_they_say(operator: Visit):
     page = operator.open("/conversations")
-    direction = "(one) => getComputedStyle(one).direction"
+    direction = "(element) => getComputedStyle(element).direction"
     assert row(page, f"+{HEBREW}").locator(".last").evaluate(direction) == "rtl"
     assert row(page, "+393331234567").locator(".last").evaluate(direction) == "ltr"
 

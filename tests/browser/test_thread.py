@@ -56,7 +56,7 @@ def test_what_is_no_text_is_named_for_what_it_is(operator: Visit):
 
 def test_a_message_follows_the_direction_of_what_it_says(operator: Visit):
     page = operator.open_conversation(HEBREW)
-    assert page.locator(".body").evaluate("(one) => getComputedStyle(one).direction") == "rtl"
+    assert page.locator(".body").evaluate("(element) => getComputedStyle(element).direction") == "rtl"
 
 
 @pytest.mark.parametrize("width", [320, 360, 1440])

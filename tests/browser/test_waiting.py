@@ -37,7 +37,7 @@ def test_where_badges_do_not_come_each_place_says_so_and_one_can_ask_again(
     visit.page.route("**/badges?*", answer)
     page = visit.open_conversation(NEW) if alone else visit.open("/conversations")
     again, count = page.get_by_role("button", name="Try again"), 1 if alone else 50
-    boxes = "(all) => all.map((one) => JSON.stringify(one.getBoundingClientRect()))"
+    boxes = "(all) => all.map((element) => JSON.stringify(element.getBoundingClientRect()))"
     places = page.locator(".rows li, time, .stands, .messages li")
     for asked in (1, 2, 3):
         expect(page.get_by_text("Not every badge was loaded.")).to_be_visible()

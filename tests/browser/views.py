@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import Site, Visit
-from tests.browser.world import KNOWN, LONG, NEW, THREAD, UNLINKED
+from tests.browser.world import KNOWN, LONG, NEW, OTHER_CUSTOMER, THREAD, UNLINKED
 
 
 @dataclass(frozen=True)
 class View:
-    """A state of a page: its title, and how somebody gets to see it."""
+    """A state of a page: its title, and how to get there."""
 
     title: str
     lead: Callable[[Visit, Site], object]
@@ -28,7 +28,7 @@ def _conversation(sender: str, part: str = "conversations") -> Callable[[Visit, 
 
 def _refused_sign_in(visit: Visit, _site: Site) -> None:
     page = visit.open("/login")
-    page.get_by_label("E-mail").fill("nobody@example.org")
+    page.get_by_label("E-mail").fill("guest@example.org")
     page.get_by_label("Password").fill("nothing")
     page.get_by_role("button", name="Sign in").click()
     expect(page.get_by_text("is wrong")).to_be_visible()
@@ -45,6 +45,23 @@ def _unanswered(visit: Visit, _site: Site) -> None:
     visit.expected = "status of 503"
     visit.page.route("**/badges?*", lambda route: route.fulfill(status=503))
     expect(visit.open("/conversations").get_by_text("Not every badge was loaded")).to_be_visible()
+
+
+def _keys(visit: Visit, _site: Site) -> None:
+    visit.open("/conversations").keyboard.press("?")
+    expect(visit.page.get_by_role("dialog", name="Keys")).to_be_visible()
+
+
+def _menu(visit: Visit, _site: Site) -> None:
+    visit.page.set_viewport_size({"width": 740, "height": 360})
+    visit.open("/conversations").get_by_role("button", name="Menu").click()
+
+
+def _search_failed(visit: Visit, _site: Site) -> None:
+    visit.expected = "status of 503"
+    visit.page.route("**/rows?*", lambda route: route.fulfill(status=503))
+    visit.open("/conversations").get_by_role("searchbox").fill("4")
+    expect(visit.page.get_by_text("could not be loaded")).to_be_visible()
 
 
 def _not_found(visit: Visit, _site: Site) -> None:
@@ -84,7 +101,7 @@ def _confirm_replacing(visit: Visit, _site: Site) -> None:
 def _confirm_removing(visit: Visit, _site: Site) -> None:
     page = visit.open_conversation(KNOWN, "links")
     page.get_by_text("Remove the link").click()
-    fill_reason(page, "Was somebody else")
+    fill_reason(page, "This was another person")
     page.get_by_role("button", name="Remove link").click()
     expect(page.get_by_role("dialog")).to_be_visible()
 
@@ -119,6 +136,10 @@ VIEWS = {
     "conversations-not-found": View("“999” in Conversations · Anna Kofler", _open("/conversations?q=999")),
     "conversations-none": View("Conversations · Emma Pichler", _open("/conversations?instructor={emma}")),
     "conversations-unanswered": View("Conversations · Anna Kofler", _unanswered),
+    "conversations-keys": View("Conversations · Anna Kofler", _keys),
+    "conversations-menu": View("Conversations · Anna Kofler", _menu),
+    "conversations-failed": View("Conversations · Anna Kofler", _search_failed),
+    "conversation-both": View(f"{OTHER_CUSTOMER} · Conversation", _conversation(OTHER_CUSTOMER)),
     "conversation": View("447700900123 · Conversation", _conversation(NEW)),
     "conversation-whole": View(f"{THREAD} · Conversation", _all_messages),
     "conversation-long": View("x…", _conversation(LONG)),

@@ -48,7 +48,7 @@ class World:
 
 
 def seed(cli: FlaskCliRunner) -> World:
-    """Let everybody join, write and be linked, through the commands and services that do it for real."""
+    """Let every person join, write and be linked, through the commands and services that do it for real."""
     anna, luca, emma = (instructor(cli, name) for name in ("Anna Kofler", "Luca Moser", "Emma Pichler"))
     operator = user(cli, anna, "operator", "operator@example.org")
     for other in (luca, emma):
