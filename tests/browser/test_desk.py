@@ -166,7 +166,7 @@ def test_recent_reasons_are_offered_only_to_the_person_who_gave_them(operator: V
         "second reason",
         "undo first reason",
         "first reason",
-        "was somebody else",
+        "was another",
     ]
     expect(reason(page)).to_have_attribute("list", "reasons")
     page.get_by_role("button", name="Sign out").click()
