@@ -34,6 +34,7 @@ from sqlalchemy import (
     text,
 )
 from sqlalchemy.exc import OperationalError
+from sqlalchemy.schema import AddConstraint
 
 log = logging.getLogger("alembic.runtime.migration")
 
@@ -195,7 +196,8 @@ class Online(PostgresqlImpl):
             raise CommandError(f"{const.name}: on PostgreSQL, make a unique index in place of the constraint")
         if not self._is_there(const):
             const.dialect_options["postgresql"]["not_valid"] = True
-            self._briefly(lambda: super(Online, self).add_constraint(const, **kw))
+            # Past Alembic, which would pass over the constraint in every attempt but the first.
+            self._briefly(lambda: self._exec(AddConstraint(const, isolate_from_table=False)))
         validate = text(f"ALTER TABLE {const.table.name} VALIDATE CONSTRAINT {const.name}")
         self._patiently(lambda: super(Online, self).execute(validate))
 

@@ -168,6 +168,26 @@ def test_nobody_queues_behind_a_migration_that_waits(
     test_models_equal_head(empty)
 
 
+def test_a_foreign_key_that_had_to_wait_is_added_in_the_end(empty: Flask, empty_settings: Settings):
+    upgrade(revision="0010_session_epoch")
+    execute(
+        *ROWS["0001_inbox"],
+        # So that nothing but the foreign key waits for the writer.
+        "CREATE UNIQUE INDEX pk_conversations_next ON conversations (id, instructor_id)",
+        "CREATE INDEX ix_messages_newest ON messages (conversation_id, sent_at, id, instructor_id)",
+        "DROP INDEX ix_messages_thread",
+    )
+    with in_use(empty_settings.database_url, "UPDATE messages SET body = body") as writer:
+        process = flask(empty_settings, "db", "upgrade")
+        assert process.stderr
+        while "Waiting for a moment" not in process.stderr.readline():
+            assert process.poll() is None
+        writer.rollback()
+    _, said = process.communicate(timeout=120)
+    assert process.returncode == 0, said
+    test_models_equal_head(empty)
+
+
 def test_every_message_that_comes_during_migrations_is_stored(engine: str):
     keys = benchmark.KEYS[:1]
     steps, _ = benchmark.measure(conversations=20_000, rate=100, rest=1, say=lambda _: None, keys=keys)
