@@ -240,13 +240,14 @@ class Online(PostgresqlImpl):
         """Count a table."""
         self._patiently(lambda: super(Online, self).execute(text(f"ANALYZE {table}")))
 
-    def _briefly(self, change: Callable[[], None]) -> None:
+    def _briefly(self, change: Callable[[], object]) -> None:
         """Make a change under a lock that stops others, at a moment when nobody is in the way."""
         pause = FIRST_PAUSE_SECONDS
         for attempt in range(ATTEMPTS):
             try:
                 self._set_timeouts(lock=LOCK_WAIT, statement=LONGEST_STRONG_LOCK)
-                return change()
+                change()
+                return
             except OperationalError as error:
                 if not isinstance(error.orig, LockNotAvailable | DeadlockDetected):
                     raise
