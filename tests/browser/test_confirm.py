@@ -128,6 +128,7 @@ def test_a_conflict_is_shown_side_by_side_and_keeps_what_was_typed(operator: Vis
 def test_a_confirmation_that_comes_too_late_overwrites_nothing(operator: Visit, site: Site):
     page = operator.open_conversation(KNOWN, "links")
     ask_to_replace(page)
+    expect(page.get_by_role("dialog")).to_be_visible()
     with site.app.app_context():
         site.world.desk(site.cli).unlink(site.world.conversations[KNOWN])
         site.world.desk(site.cli).link(
