@@ -86,7 +86,8 @@ def delete_and_renumber(rows: Rows, rng: random.Random) -> None:
 
 def insert(rows: Rows, rng: random.Random) -> None:
     row = dict(rng.choice(rows))
-    row |= {"event_id": str(uuid4()), "sequence": 100 + rng.randrange(100)}
+    forged = {"event_id": str(uuid4()), "sequence": 100 + rng.randrange(100)}
+    row |= {**forged, "event": json.dumps(json.loads(str(row["event"])) | forged)}
     rows.insert(rng.randrange(BELOW), row)
     renumber(rows)
 
