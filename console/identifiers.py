@@ -39,7 +39,7 @@ _INTERNATIONAL_PREFIX = re.compile(r"\A(?:\+|00)")
 # C0 control characters and lone surrogates.
 _UNSTORABLE = re.compile(r"[\x00-\x1f\ud800-\udfff]+")
 
-LONGEST_TERM = 256
+MAX_TERM = 256
 """Characters that are looked for: one more than an identifier may have."""
 
 # The ITU-T E.164 country calling codes of one and of two digits; all others have three.
@@ -49,12 +49,11 @@ _GROUP_SIZES = {5: 2, 8: 4}
 
 
 def normalize_identifier(raw: object) -> str | None:
-    """Return the key a customer is stored and looked up under, or None if `raw` identifies nobody (CM-1).
+    """Return the key a customer is stored and looked up under, or None if `raw` is not valid (CM-1).
 
     Two kinds are accepted. A phone number in international form becomes its 8 to 15 ASCII digits; separators
-    stand between digits and nowhere else. A WhatsApp business-scoped user ID is kept to the letter. Where the
-    writing leaves a doubt the answer is None: no customer is better than the wrong customer. What is no text
-    identifies nobody either.
+    stand between digits and nowhere else. A WhatsApp business-scoped user ID is kept unchanged. A doubtful
+    form gives None, because no customer is better than the wrong customer. So does a value that is not text.
 
     Pure, total and idempotent; takes time linear in the length of `raw`.
     """
@@ -81,8 +80,8 @@ def search_term(q: str) -> str:
     """
     text = _UNSTORABLE.sub("", q).strip(_AROUND_A_PHONE_NUMBER)
     if _ASCII_LETTER.search(text):
-        return text[:LONGEST_TERM]
-    return _INTERNATIONAL_PREFIX.sub("", text.translate(_WITHOUT_SEPARATORS))[:LONGEST_TERM]
+        return text[:MAX_TERM]
+    return _INTERNATIONAL_PREFIX.sub("", text.translate(_WITHOUT_SEPARATORS))[:MAX_TERM]
 
 
 def split_country_code(identifier: str) -> tuple[str, str] | None:

@@ -33,7 +33,7 @@ def _partial_index(name: str, columns: list[str], where: str, *, unique: bool = 
 
 
 class Instructor(Base):
-    """Somebody who gives lessons; every conversation belongs to exactly one."""
+    """An instructor gives lessons; every conversation belongs to exactly one."""
 
     __tablename__ = "instructors"
 
@@ -43,7 +43,7 @@ class Instructor(Base):
 
 
 class User(Base):
-    """Somebody who signs in. The e-mail address is kept in lower case.
+    """A person who signs in. The e-mail address is stored in lower case.
 
     A session belongs to an epoch, and ends when the user's is a later one (docs/decisions/0020).
     """
@@ -93,7 +93,7 @@ class Conversation(Base):
             unique=True,
         ),
         Index("ix_conversations_inbox", *_INBOX_ORDER),
-        # A link can't leave its instructor, whoever writes it (CM-2.3).
+        # A link can't leave its instructor, even by raw SQL (CM-2.3).
         ForeignKeyConstraint(["instructor_id", "customer_id"], ["customers.instructor_id", "customers.id"]),
         _partial_index(
             "ix_conversations_customer", ["instructor_id", "customer_id"], "customer_id IS NOT NULL"
@@ -167,7 +167,7 @@ class RejectedPayload(Base):
 
 
 class Customer(Base):
-    """Somebody an instructor knows, by one identifier on one channel (CM-1). The key never changes."""
+    """A person an instructor knows, by one identifier on one channel (CM-1). The key never changes."""
 
     __tablename__ = "customers"
     __table_args__ = (

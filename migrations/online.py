@@ -40,10 +40,10 @@ log = logging.getLogger("alembic.runtime.migration")
 
 LOCK_WAIT = "50ms"
 """How long others may wait because a strong lock is waited for."""
-LONGEST_STRONG_LOCK = "2s"
+MAX_STRONG_LOCK = "2s"
 """What rewrites a table under a strong lock, against its review, is cancelled after this."""
 ATTEMPTS = 200
-FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.05, 2.0
+FIRST_PAUSE_SECONDS, MAX_PAUSE_SECONDS = 0.05, 2.0
 ADVISORY_LOCK = 0x6D696772617465
 MAX_WAIT_FOR_OTHERS_SECONDS = 5
 """How long a migration waits for its lock where a role holds it that is neither its own nor a superuser."""
@@ -245,7 +245,7 @@ class Online(PostgresqlImpl):
         pause = FIRST_PAUSE_SECONDS
         for attempt in range(ATTEMPTS):
             try:
-                self._set_timeouts(lock=LOCK_WAIT, statement=LONGEST_STRONG_LOCK)
+                self._set_timeouts(lock=LOCK_WAIT, statement=MAX_STRONG_LOCK)
                 change()
                 return
             except OperationalError as error:
@@ -254,7 +254,7 @@ class Online(PostgresqlImpl):
             if attempt == 0:
                 log.info("Waiting for a moment in which no other transaction is in the way")
             time.sleep(pause * random.uniform(0.5, 1.5))  # noqa: S311 (no secret)
-            pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
+            pause = min(2 * pause, MAX_PAUSE_SECONDS)
         raise CommandError(
             "another transaction kept in the way: find it in pg_stat_activity by its xact_start, end it, and "
             "run this again. What was done before stays"

@@ -16,7 +16,7 @@ from sqlalchemy import URL, Connection
 
 from console.config import Settings
 from console.conversations.cursors import Cursor
-from console.database import db, now, work_for
+from console.database import db, now, set_tenant_scope
 from console.ingestion.service import ingest_payload
 from testkit.databases import (
     PARTITION,
@@ -100,7 +100,7 @@ def test_a_request_touches_the_partition_of_its_instructor_and_no_other(
     ((own,),) = rows("SELECT DISTINCT right(tableoid::regclass::text, 1) FROM conversations")
     looked = 0
     with app.test_request_context():
-        work_for([anna.instructor_id])
+        set_tenant_scope([anna.instructor_id])
         for (name, statement), parameters in seen.items():
             if not without_control([statement]) or statement.startswith("INSERT"):
                 continue
@@ -123,7 +123,7 @@ def test_one_more_instructor_is_one_more_partition(app: Flask, cli: FlaskCliRunn
         client.http.get(f"/conversations?instructor={anna.instructor_id}")
     ((own,),) = rows("SELECT DISTINCT right(tableoid::regclass::text, 1) FROM conversations")
     with app.test_request_context():
-        work_for([anna.instructor_id, *(other.instructor_id for other in others)])
+        set_tenant_scope([anna.instructor_id, *(other.instructor_id for other in others)])
         for name, statement, parameters in seen:
             if without_control([statement]):
                 with db.engines[name].connect() as connection:

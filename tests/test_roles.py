@@ -13,7 +13,7 @@ from sqlalchemy import select, text
 from sqlalchemy.exc import DBAPIError
 
 from console.config import Settings
-from console.database import Base, ingesting, reading, work_for, writing
+from console.database import Base, ingesting, reading, set_tenant_scope, writing
 from console.linking import service
 from console.models import AuditEvent, Conversation, Customer, Message
 from console.permissions import Permission, public, requires
@@ -203,7 +203,7 @@ def request_for(app: Flask, instructor_ids: list[UUID]) -> Iterator[None]:
     """Be within the request of somebody who works for these instructors; of nobody for none."""
     with app.app_context(), app.test_request_context():
         if instructor_ids:
-            work_for(instructor_ids)
+            set_tenant_scope(instructor_ids)
         yield
 
 

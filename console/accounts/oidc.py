@@ -122,7 +122,9 @@ def _refuse(cause: str, notice: str, status: int) -> ResponseReturnValue:
 
 def _fail(cause: str, heading: str, status: int) -> ResponseReturnValue:
     log.error("provider_failed", cause=cause)
-    advice = "Try again in a moment. If it stays so, whoever runs the console finds the cause in its log."
+    advice = (
+        "Try again in a moment. If it keeps failing, the console’s administrator finds the cause in its log."
+    )
     if settings().password_sign_in:
         advice += " You can sign in with your password meanwhile."
     return render_template("error.html", heading=heading, advice=advice), status

@@ -32,7 +32,7 @@ from console.accounts.service import (
     load_actor,
 )
 from console.config import Settings
-from console.database import read_from, work_for, written_until
+from console.database import read_from, set_tenant_scope, written_until
 from console.permissions import Actor, public
 
 log = structlog.get_logger()
@@ -70,7 +70,7 @@ def load_user(user_id: str) -> Actor | None:
     epoch = sessions.epoch()
     actor = load_actor(UUID(user_id), epoch) if epoch is not None else None
     if actor:
-        work_for(member.instructor_id for member in actor.memberships)
+        set_tenant_scope(member.instructor_id for member in actor.memberships)
         structlog.contextvars.bind_contextvars(user_id=user_id)
         # A fragment's answer may be overtaken by its page's; a form's answer is a page (docs/decisions/0007).
         if "HX-Request" not in request.headers or "HX-Boosted" in request.headers:

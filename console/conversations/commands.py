@@ -18,8 +18,8 @@ identifier = Group("identifier", help="Customer identifiers.")
 @click.argument("raw", nargs=-1, required=True)
 def normalize(raw: tuple[str, ...]) -> None:
     """Print each normalised, or null, a line each."""
-    for one in raw:
-        click.echo(normalize_identifier(one) or "null")
+    for identifier in raw:
+        click.echo(normalize_identifier(identifier) or "null")
 
 
 @click.command("badge", cls=Command)

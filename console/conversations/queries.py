@@ -34,7 +34,7 @@ from sqlalchemy.orm import InstrumentedAttribute, aliased
 from console.conversations.cursors import Cursor
 from console.conversations.resolution import Subject
 from console.database import Guid, UtcDateTime, among, json_rows, not_searched, numbered
-from console.identifiers import LONGEST_TERM, search_term
+from console.identifiers import MAX_TERM, search_term
 from console.models import Conversation, Message
 
 log = structlog.get_logger()
@@ -42,7 +42,7 @@ log = structlog.get_logger()
 PAGE_SIZE = 50
 PREVIEW_CHARACTERS = 160
 
-_LITERALLY = str.maketrans({one: f"/{one}" for one in "/%_"})
+_LITERALLY = str.maketrans({character: f"/{character}" for character in "/%_"})
 
 Shown = TypeVar("Shown")
 
@@ -123,9 +123,9 @@ def inbox(
     """
     # Identifiers are kept as they came, so what was typed may stand there with its separators. PostgreSQL
     # takes no NUL in a text.
-    as_typed = q.strip().replace("\0", "")[:LONGEST_TERM]
+    as_typed = q.strip().replace("\0", "")[:MAX_TERM]
     terms = dict.fromkeys((search_term(q), as_typed)) if is_search(q) else {}
-    sought = {f"term_{place}": containing(one) for place, one in enumerate(terms)}
+    sought = {f"term_{place}": containing(term) for place, term in enumerate(terms)}
     build = partial(_inbox, linked=linked, terms=tuple(sought), older=before is not None)
     asked = {"instructor_id": instructor_id, **sought, **_below(before)}
     rows, link_known = _read(connection, build, asked, with_link=with_link)
@@ -224,7 +224,7 @@ def newest_message(instructor_id: ColumnElement[UUID]) -> ScalarSelect[UUID]:
 def first_message_at() -> ScalarSelect[datetime]:
     """Return when a conversation's first message was sent, as a column of a select from conversations.
 
-    A statement of the channel's own (kind `system`) is nobody's message. NULL where there is no message.
+    A statement of the channel's own (kind `system`) does not count. NULL where there is no message.
     """
     message = aliased(Message)
     return (

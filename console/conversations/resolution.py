@@ -32,7 +32,7 @@ class Outcome(StrEnum):
 
 
 class Reason(StrEnum):
-    """Why a conversation resolves to nobody."""
+    """Why a conversation resolves to no customer."""
 
     NO_IDENTIFIER = "no_identifier"
     INVALID_IDENTIFIER = "invalid_identifier"
@@ -43,7 +43,7 @@ class Reason(StrEnum):
 
 
 _unresolved = Counter(
-    "console_resolutions_none", "Conversations that resolved to nobody, and why.", ["reason"]
+    "console_resolutions_none", "Conversations that resolved to no customer, and why.", ["reason"]
 )
 _unresolved_for = {reason: _unresolved.labels(reason) for reason in Reason}
 
@@ -61,7 +61,7 @@ class Subject(NamedTuple):
 
 
 class Resolution(NamedTuple):
-    """What a conversation resolves to: a customer, or nobody for a reason."""
+    """What a conversation resolves to: a customer, or none with a reason."""
 
     conversation_id: str
     outcome: Outcome
@@ -72,7 +72,7 @@ class Resolution(NamedTuple):
 def resolve(connection: Connection, subjects: Sequence[Subject]) -> list[Resolution]:
     """Resolve conversations, in the order given, with at most one statement for all of them.
 
-    A failing lookup is logged and resolves to nobody: no customer is better than the wrong one.
+    A failed lookup is logged and resolves to none: no customer is better than the wrong customer.
     """
     keys = [_key(subject) if subject.customer_id is None else None for subject in subjects]
     wanted = [(place, *key) for place, key in enumerate(keys) if isinstance(key, tuple)]
@@ -86,7 +86,7 @@ def resolve(connection: Connection, subjects: Sequence[Subject]) -> list[Resolut
         _resolve(subject, key, None if found is None else found.get(place, []))
         for place, (subject, key) in enumerate(zip(subjects, keys, strict=True))
     ]
-    for reason, count in Tally(one.reason for one in resolved if one.reason).items():
+    for reason, count in Tally(resolution.reason for resolution in resolved if resolution.reason).items():
         _unresolved_for[reason].inc(count)
     return resolved
 

@@ -17,7 +17,7 @@ from console.web.guard import actor, membership
 
 blueprint = Blueprint("conversations", __name__)
 
-MOST_BADGES = 100
+MAX_BADGES = 100
 
 # What of the list's address goes with a conversation, so that the way back leads to the same page.
 _PLACE = ("q", "page")
@@ -73,7 +73,7 @@ def show_badges() -> ResponseReturnValue:
         asked = [id_text(value) for value in request.args.getlist("id")]
     except ValueError:
         abort(400)
-    if not 1 <= len(asked) <= MOST_BADGES:
+    if not 1 <= len(asked) <= MAX_BADGES:
         abort(400)
     with reading() as connection:
         visible = actor().instructor_ids(Permission.CONVERSATIONS_READ)
@@ -173,5 +173,5 @@ def badges_at_once(
     """Return the badges that come with a page, for a browser without scripting (docs/decisions/0007)."""
     if not badge_is_on() or "plain" not in request.args:
         return {}
-    drawn = badges(connection, [one.subject for one in shown])
+    drawn = badges(connection, [row.subject for row in shown])
     return {badge.conversation_id: badge for badge in drawn}

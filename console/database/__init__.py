@@ -1,13 +1,13 @@
 """Engines and connections: one to write, one that can only read, one for ingestion.
 
-SQL that differs between SQLite and PostgreSQL is in here and nowhere else.
+Only this package contains SQL that differs between SQLite and PostgreSQL.
 
-On PostgreSQL every transaction says for which instructors it works, and row-level security shows it nobody
-else's rows (docs/decisions/0009). Where reading has a database of its own, a standby, a person's own writes
-are never read from one that hasn't replayed them (docs/decisions/0010).
+On PostgreSQL every transaction names the instructors it works for, and row-level security shows it only their
+rows (docs/decisions/0009). Where pages read from a standby, users never miss their own writes
+(docs/decisions/0010).
 """
 
-from console.database.engines import EVERY_INSTRUCTOR, db, init_app, work_for
+from console.database.engines import EVERY_INSTRUCTOR, db, init_app, set_tenant_scope
 from console.database.ownership import NotOwner, NotScrubbed, append_only_lifted, owning, scrub
 from console.database.probes import lost_on_citus, missing_columns, take_room
 from console.database.statements import (
@@ -63,8 +63,8 @@ __all__ = [
     "reading",
     "savepoint",
     "scrub",
+    "set_tenant_scope",
     "take_room",
-    "work_for",
     "writing",
     "written_until",
 ]

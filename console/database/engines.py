@@ -128,7 +128,7 @@ def _close_files() -> None:
 
 
 def _serves() -> bool:
-    """Say whether somebody waits for what this thread does: not the person who typed a command."""
+    """Return whether this thread serves a request or a background task, and not a command."""
     return has_request_context() or threading.current_thread() is not threading.main_thread()
 
 
@@ -181,13 +181,13 @@ def _prepare_postgresql(engine: Engine, *, read_only: bool, says_for_whom: bool)
         connection.exec_driver_sql("; ".join(statements))
 
 
-def work_for(instructor_ids: Iterable[UUID]) -> None:
-    """Let this request's transactions see these instructors' rows; until then a request sees nobody's."""
+def set_tenant_scope(instructor_ids: Iterable[UUID]) -> None:
+    """Let this request's transactions see these instructors' rows; before that a request sees no rows."""
     g.instructor_ids = tuple(instructor_ids)
 
 
-def say_instructors(connection: Connection) -> None:
-    """Say it for this transaction alone: whoever gets the connection next says it for themselves."""
+def name_instructors(connection: Connection) -> None:
+    """Name the instructors for this transaction only: the next user of the connection names their own."""
     connection.exec_driver_sql(_for_whom())
 
 

@@ -41,7 +41,7 @@ def owning() -> Iterator[Connection]:
 
 @contextmanager
 def append_only_lifted(connection: Connection) -> Iterator[None]:
-    """Let this transaction change the rows of `audit_events`; nobody else can write there until it ends.
+    """Let this transaction change the rows of `audit_events`, and keep others from writing there meanwhile.
 
     The rule is part of the schema again when the transaction ends, however it ends (docs/decisions/0014).
     """

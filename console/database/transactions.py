@@ -51,7 +51,7 @@ def reading(*, hand_on: bool = False) -> Iterator[Connection]:
     connection = handed_on or _snapshot()
     try:
         if handed_on and connection.dialect.name == "postgresql":
-            engines.say_instructors(connection)
+            engines.name_instructors(connection)
         yield connection
     except BaseException:
         connection.close()

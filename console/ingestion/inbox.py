@@ -55,7 +55,10 @@ def look_up(connection: Connection, messages: Sequence[IncomingMessage]) -> list
     if not messages:
         return []
     given = json.dumps(
-        [(place, one.phone_number_id, one.identifier, one.external_id) for place, one in enumerate(messages)]
+        [
+            (place, item.phone_number_id, item.identifier, item.external_id)
+            for place, item in enumerate(messages)
+        ]
     )
     rows = connection.execute(_lookup(connection.dialect.name), {"rows": given})
     found = {int(place): Found(*ids) for place, *ids in rows}

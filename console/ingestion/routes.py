@@ -21,7 +21,7 @@ log = structlog.get_logger()
 @blueprint.get("/whatsapp")
 @public
 def verify() -> Response:
-    """Give back the challenge to whoever knows the verify token, once, when the webhook is set up."""
+    """Return the challenge to a caller who knows the verify token, when the webhook is set up."""
     token = _settings().whatsapp_verify_token or abort(404)
     given = request.args.get("hub.verify_token", "")
     if request.args.get("hub.mode") != "subscribe" or not _same(given, token):
@@ -41,7 +41,7 @@ def receive() -> Response:
     try:
         raw = request.get_data()
     except (OSError, ParseException):  # gunicorn reads chunks, and finds their faults, only now
-        return _refuse("body", "the body can't be read", 400)
+        return _refuse("body", "the body is invalid", 400)
     if len(raw) > MAX_PAYLOAD_BYTES:
         abort(413)
     expected = hmac.new(secret.encode(), raw, hashlib.sha256).hexdigest()

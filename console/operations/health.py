@@ -165,7 +165,7 @@ def _problem(opened: Opener, *, for_writing: bool = False) -> str | None:
 
 
 def lost_guarantee(app: Flask) -> str | None:
-    """Return which guarantee the database would lose in silence, in one line, for whoever starts the console.
+    """Return in one line which guarantee the database would silently lose, to be printed at startup.
 
     None where the database doesn't answer: that stops no start, and /readyz asks again.
     """

@@ -61,12 +61,13 @@ def _events(
             if records.named_customers(event).intersection(customers) or conversation_id in own
         ]
     except UNREADABLE:
-        raise records.PersonError("link events can't be read: flask audit verify names them") from None
+        raise records.PersonError("a link event is invalid: flask audit verify names it") from None
 
 
-def _rows(connection: Connection, table: Any, column: Any, ids: Collection[UUID]) -> list[dict[str, Any]]:
-    columns = [one for one in table.__table__.c if one.name != "audit_outbox"]  # whose events are listed
-    statement = select(*columns).where(column.in_(ids)).order_by(table.id)
+def _rows(connection: Connection, table: Any, key: Any, ids: Collection[UUID]) -> list[dict[str, Any]]:
+    # The outbox is left out: its events are listed by themselves.
+    columns = [column for column in table.__table__.c if column.name != "audit_outbox"]
+    statement = select(*columns).where(key.in_(ids)).order_by(table.id)
     return [dict(row) for row in connection.execute(statement).mappings()]
 
 

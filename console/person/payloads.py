@@ -84,8 +84,8 @@ class _Parts:
         """Return what the contacts call the person. The only contact's messages may name no person: ""."""
         if not isinstance(contacts, list):
             return frozenset()
-        known = [one for one in contacts if isinstance(one, dict) and self._is_theirs(one, frozenset())]
-        names = {str(one[key]) for one in known for key in ("wa_id", "user_id") if one.get(key)}
+        known = [item for item in contacts if isinstance(item, dict) and self._is_theirs(item, frozenset())]
+        names = {str(item[key]) for item in known for key in ("wa_id", "user_id") if item.get(key)}
         return frozenset(names | ({""} if known and len(contacts) == 1 else set()))
 
 

@@ -27,7 +27,7 @@ from tests.security.naughty import MARKUP, NAUGHTY, OWN, any_text, sendable, sha
 from tests.security.visitors import Visitor, World
 
 TEXTS = sendable(NAUGHTY)
-LONGEST_COOKIE = 4093
+MAX_COOKIE = 4093
 # Default_Ignorable_Code_Point of DerivedCoreProperties.txt (Unicode 15.1), and the blank braille pattern.
 UNMARKED = "\xad\u034f\u061c\u115f\u1160\u17b4\u17b5\u3164\ufeff\uffa0\u2800" + "".join(
     chr(point)
@@ -304,7 +304,7 @@ def test_the_last_reasons_fit_into_a_cookie(operator: Visitor, send: Send, peopl
         create = {"create": "", "customer_id": str(people.customer_id)}
         answer = send(at, **create, confirm="1", reason=reason)
         assert answer.status_code == 303
-        assert all(len(cookie) < LONGEST_COOKIE for cookie in answer.headers.getlist("Set-Cookie"))
+        assert all(len(cookie) < MAX_COOKIE for cookie in answer.headers.getlist("Set-Cookie"))
 
 
 @effort(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

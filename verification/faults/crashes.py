@@ -24,7 +24,7 @@ RETRIES = 3
 """How often a persistent fault kills the same operation, before it is lifted."""
 
 FEWEST_BOUNDARIES = 10
-MOST_CASES = 600
+MAX_CASES = 600
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -153,7 +153,7 @@ def sweep(settings: Settings, *, every: int, rounds: int) -> Tally:
 
 
 def _sweep(app: Flask, scenario: Scenario, every: int, rounds: int) -> Tally:
-    tally, cases = Tally(), _cases(scenario, MOST_CASES)
+    tally, cases = Tally(), _cases(scenario, MAX_CASES)
     boundaries = scenario.run(next(cases)).boundaries
     assert boundaries >= FEWEST_BOUNDARIES, f"only {boundaries} boundaries"
     for round_ in range(rounds):

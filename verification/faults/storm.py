@@ -22,7 +22,7 @@ PROCESSES = 4
 CONVERSATIONS = 20
 
 # A process lives so many seconds, at most: from before its first statement to many writes.
-LONGEST_LIFE = 0.12
+MAX_LIFE = 0.12
 
 
 def storm(settings: Settings, directory: Path, *, kills: int) -> Tally:
@@ -34,7 +34,7 @@ def storm(settings: Settings, directory: Path, *, kills: int) -> Tally:
             engine.dispose()
         running = [_start(world, directory / str(number)) for number in range(PROCESSES)]
         for number in range(PROCESSES, kills):
-            time.sleep(random.uniform(0, LONGEST_LIFE / PROCESSES))
+            time.sleep(random.uniform(0, MAX_LIFE / PROCESSES))
             _kill(running.pop(random.randrange(PROCESSES)))
             running.append(_start(world, directory / str(number)))
         for pid in running:

@@ -9,16 +9,16 @@ from pathlib import Path
 
 from verification.fuzz import corpus
 
-_LONGEST = {"identifiers": 300, "payloads": 4000}
+_MAX_LENGTH = {"identifiers": 300, "payloads": 4000}
 
 
 def main() -> None:
     """Fuzz one target after the other; fail where an input fails."""
     parser = argparse.ArgumentParser(prog="make fuzz", description=__doc__, allow_abbrev=False)
     parser.add_argument("--seconds", type=int, default=60, help="for each target, 60 if not said")
-    parser.add_argument("--target", choices=list(_LONGEST), help="this one alone")
+    parser.add_argument("--target", choices=list(_MAX_LENGTH), help="this one alone")
     options = parser.parse_args()
-    chosen = [options.target] if options.target else list(_LONGEST)
+    chosen = [options.target] if options.target else list(_MAX_LENGTH)
     failing = [name for name in chosen if not fuzz(name, options.seconds)]
     if failing:
         sys.exit(f"What fails is kept in the corpus, and fails in the suite until it is mended: {failing}.")
@@ -56,7 +56,7 @@ def _run(target: str, *options: str | Path) -> bool:
         "-m",
         "verification.fuzz.run",
         target,
-        f"-max_len={_LONGEST[target]}",
+        f"-max_len={_MAX_LENGTH[target]}",
         *options,
     )
     return subprocess.run(list(map(str, command)), check=False).returncode == 0

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from typing import Any
 
-from console.identifiers import LONGEST_TERM, groups, normalize_identifier, search_term
+from console.identifiers import MAX_TERM, groups, normalize_identifier, search_term
 from console.ingestion.whatsapp import MAX_NAME_CHARACTERS, Ignored, IncomingMessage, Rejection, parse
 from testkit.identifiers import read_by_character
 
@@ -22,7 +22,7 @@ def identifiers(data: bytes) -> None:
     assert found is None or _PHONE_NUMBER.fullmatch(found) or _USER_ID.fullmatch(found)
     assert found is None or normalize_identifier(found) == found
     assert found is None or "".join(groups(raw)) in (found, f"+{found}", raw)
-    assert len(search_term(raw).encode()) <= 4 * LONGEST_TERM  # which it would not be with a lone surrogate
+    assert len(search_term(raw).encode()) <= 4 * MAX_TERM  # which it would not be with a lone surrogate
 
 
 def payloads(data: bytes) -> None:
