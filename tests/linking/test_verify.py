@@ -8,12 +8,8 @@ import pytest
 from flask.testing import FlaskCliRunner
 from sqlalchemy import text
 
-from testkit.databases import (
-    POSTGRESQL,
-    back_door,
-    execute,
-    on_sqlite,
-)
+from console.database import append_only_lifted
+from testkit.databases import POSTGRESQL, back_door, execute, on_sqlite
 from testkit.factories import Desk, run, trail
 from tests.linking.test_audit import BROKEN, verified
 
@@ -46,29 +42,44 @@ def add_event(conversation_id: UUID, forge: Callable[[dict[str, object]], None])
         )
 
 
+def add_waiting(conversation_id: UUID, **forged: object) -> None:
+    """Put a forged copy of a conversation's last event into its outbox."""
+    event = trail(conversation_id)[-1] | forged
+    outbox = json.dumps([event]).replace("'", "''")
+    set_link(conversation_id, f"audit_outbox = '{outbox}'")
+
+
 # What verify has to notice: how the conversation is tampered with, and what is said of it.
 TAMPERED: dict[str, tuple[Callable[[UUID], None], str]] = {
-    "a customer that was not linked": (lambda one: set_link(one, "customer_id = NULL"), "another customer"),
+    "a customer that was not linked": (lambda id_: set_link(id_, "customer_id = NULL"), "another customer"),
     "a version that was not written": (
-        lambda one: set_link(one, "link_version = 7"),
+        lambda id_: set_link(id_, "link_version = 7"),
         "2 events for 7 writes",
     ),
     "an event without a write": (
-        lambda one: add_event(
-            one, lambda fields: fields.update(previous_customer_id=fields["new_customer_id"])
+        lambda id_: add_event(
+            id_, lambda fields: fields.update(previous_customer_id=fields["new_customer_id"])
         ),
         "3 events for 2 writes",
     ),
-    "a gap": (lambda one: add_event(one, lambda fields: fields.update(sequence=9)), "event 3 is missing"),
+    "a gap": (lambda id_: add_event(id_, lambda fields: fields.update(sequence=9)), "event 3 is missing"),
     "a wrong previous customer": (
-        lambda one: add_event(one, lambda fields: fields.update(previous_customer_id=str(uuid4()))),
+        lambda id_: add_event(id_, lambda fields: fields.update(previous_customer_id=str(uuid4()))),
         "event 3 replaces a customer",
     ),
     "an event of another instructor": (
-        lambda one: add_event(one, lambda fields: fields.update(instructor_id=str(uuid4()))),
+        lambda id_: add_event(id_, lambda fields: fields.update(instructor_id=str(uuid4()))),
         "another conversation or instructor",
     ),
-    "an outbox with something else": (lambda one: set_link(one, "audit_outbox = '[1]'"), "is invalid"),
+    "a waiting event whose id is taken": (
+        lambda id_: add_waiting(id_, sequence=3),
+        "the trail holds the id of the waiting event",
+    ),
+    "a waiting event whose sequence is taken": (
+        lambda id_: add_waiting(id_, event_id=str(uuid4())),
+        "the trail holds the sequence of the waiting event",
+    ),
+    "an outbox with something else": (lambda id_: set_link(id_, "audit_outbox = '[1]'"), "is invalid"),
 }
 
 
@@ -83,7 +94,7 @@ def test_verify_names_every_conversation_that_its_events_do_not_explain(
 @on_sqlite
 def test_verify_names_an_outbox_that_is_no_json(cli: FlaskCliRunner, anna: Desk):
     names_what_its_events_do_not_explain(
-        cli, anna, lambda one: set_link(one, "audit_outbox = '[{'"), "is invalid"
+        cli, anna, lambda id_: set_link(id_, "audit_outbox = '[{'"), "is invalid"
     )
 
 
@@ -102,6 +113,20 @@ def names_what_its_events_do_not_explain(
     (line,) = result.stdout.splitlines()
     assert line.startswith(str(tampered))
     assert said in line
+
+
+@pytest.mark.shows("CM-2.5.7", "T5.3")
+def test_verify_names_positions_that_are_missing(cli: FlaskCliRunner, anna: Desk):
+    for number in ("393330000000", "393331234567"):
+        anna.link(anna.conversation(number))
+    with back_door() as connection, append_only_lifted(connection):
+        connection.execute(text("UPDATE audit_events SET position = 7 WHERE position = 2"))
+    result = cli.invoke(args=["audit", "verify"])
+    assert result.exit_code == 1
+    assert result.stdout.splitlines() == [
+        "positions 2 to 6 are missing",
+        "the trail ends at position 7, and the last position given is 2",
+    ]
 
 
 @pytest.mark.shows("CM-2.5.7", "CM-2.2.20")
