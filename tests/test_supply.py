@@ -291,7 +291,7 @@ def test_what_the_benchmark_takes_from_the_tests_works_without_the_tests_tools()
     taken = {
         module
         for path in (ROOT / "benchmarks").rglob("*.py")
-        for module in re.findall(r"^from (tests\.\w+) import", path.read_text(), re.MULTILINE)
+        for module in re.findall(r"^from (testkit\.\w+) import", path.read_text(), re.MULTILINE)
     }
     assert len(taken) == 3
     code = "import sys; sys.modules.update(pytest=None, hypothesis=None); import " + ", ".join(sorted(taken))

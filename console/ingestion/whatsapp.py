@@ -187,7 +187,7 @@ def _value(field: str, value: JsonObject) -> Iterator[Item]:
     for item in found or [Rejection("contacts without messages") if contacts else Ignored()]:
         yield (
             replace(item, phone_number_id=account)
-            if isinstance(item, Rejection) and isinstance(account, str)
+            if isinstance(item, Rejection) and isinstance(account, str) and not _UNSTORABLE.search(account)
             else item
         )
 

@@ -82,7 +82,7 @@ def test_all_are_dismissed_or_none(cli: FlaskCliRunner):
     refused = [
         (1, "no payload waits", (id_, str(uuid4()), *reason)),
         (1, "Give a reason", (id_, "--reason", "\u200b")),
-        (1, "under 500", (id_, "--reason", "x" * 501)),
+        (1, "500 characters at most", (id_, "--reason", "x" * 501)),
         (1, "control characters", (id_, "--reason", "\x1b[2J")),
         (1, "--by takes", (id_, *reason, "--by", "\x1b[2J")),
         (1, "--by takes", (id_, *reason, "--by", "")),

@@ -99,7 +99,7 @@ def test_customers_shown_beside_those_that_match_are_not_counted_with_them(marta
     def told(q: str) -> tuple[str, int]:
         page = marta.get_page(f"/links/{own}?q={q}&customer_id={chosen}")
         (text,) = page.select("#customers-found")
-        return text.text, len(page.select("#choices input[type=radio]"))
+        return text.text.strip(), len(page.select("#choices input[type=radio]"))
 
     assert told("4477009000") == ("There are more customers than are shown. Type more digits.", 20)
     assert told("44770090001") == ("9 customers found", 11)

@@ -156,7 +156,7 @@ GUARDS = (
         "Review.Everywhere.1",
         (
             "console/conversations/queries.py",
-            'found.where(instructor_id.in_(bindparam("instructor_ids", expanding=True)))',
+            'found.where(among(not_searched(dialect, Conversation.instructor_id), "instructor", instructors))',
             "found",
         ),
     ),
