@@ -156,8 +156,8 @@ GUARDS = (
         "Review.Everywhere.1",
         (
             "console/conversations/queries.py",
-            'found.where(among(not_searched(dialect, Conversation.instructor_id), "instructor", instructors))',
-            "found",
+            "if instructors is None:\n        return found",
+            "if True:\n        return found",
         ),
     ),
     _guard(
