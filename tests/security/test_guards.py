@@ -52,6 +52,7 @@ def test_at_the_last_epoch_a_user_can_be_disabled_and_nothing_says_that_sessions
     browser.sign_in(person.email, person.password)
     assert failed(cli, "user", "sign-out", person.email)[0] == 1
     assert browser.submit(browser.get_page("/conversations"), "/logout").status_code == 303
+    assert "your other sessions could not" in browser.get_page("/login").text
     browser.sign_in(person.email, person.password)
     assert run(cli, "user", "disable", person.email) == str(person.id)
     assert browser.http.get("/conversations").status_code == 302

@@ -16,6 +16,7 @@ from hypothesis import settings as effort
 from hypothesis import strategies as st
 
 from console.config import Settings
+from console.conversations.display import seen
 from console.identifiers import normalize_identifier
 from console.ingestion.whatsapp import IncomingMessage, Rejection, parse
 from testkit.databases import on_sqlite
@@ -237,9 +238,10 @@ def texts_of(page: str, name: str) -> list[str]:
 @on_sqlite
 def test_on_every_page_they_are_only_text(app: Flask, people: World, receive: Callable[[bytes], None]):
     texts, names = [text for text in NAUGHTY if text], [text for text in NAUGHTY if is_name(text)]
-    plain = [f"z{number}".ljust(len(name), "z") for number, name in enumerate(names)]  # cut alike
+    # Cut alike, and as invisible: a text without a visible character is shown as "No visible text".
+    plain = [f"z{number}".ljust(len(name), "z") if seen(name) else name for number, name in enumerate(names)]
     fill(receive, people.anna.phone_number_id, texts, names)
-    fill(receive, people.bruno.phone_number_id, ["zzz"] * len(texts), plain)
+    fill(receive, people.bruno.phone_number_id, ["zzz" if seen(text) else text for text in texts], plain)
     visitors = people.enter(app, "links it"), people.enter(app, "links another")
 
     lists = [list(pages(one, "/conversations", OLDER_CONVERSATIONS)) for one in visitors]
@@ -264,4 +266,8 @@ def test_on_every_page_they_are_only_text(app: Flask, people: World, receive: Ca
     ]
     assert [shape(page) for page in threads[0]] == [shape(page) for page in threads[1]]
     bodies = [body for page in reversed(threads[0]) for body in texts_of(page, "body")]
-    assert bodies == [shown(text.translate(UNKEPT)) for text in texts for _ in SHOWN]
+    kept = [text.translate(UNKEPT) for text in texts]
+    assert bodies == [shown(text) for text in kept if seen(text) for _ in SHOWN]
+    unseen = sum(not seen(text) for text in kept)
+    assert sum(page.count("No visible text") for page in threads[0]) == unseen
+    assert unseen > 0
