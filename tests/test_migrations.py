@@ -230,6 +230,19 @@ def test_customers_have_five_columns_one_unique_constraint_and_no_trigger(empty:
     assert dump()["other things"] == []
 
 
+@on_sqlite
+def test_a_table_that_is_rebuilt_keeps_the_order_of_its_indexes(empty: Flask):
+    order = (
+        "SELECT name FROM sqlite_master"
+        " WHERE type = 'index' AND name LIKE 'ix_conversations_%' ORDER BY rowid"
+    )
+    upgrade(revision="0010_session_epoch")
+    former = rows(order)
+    upgrade()
+    assert rows(order) == former
+    assert len(former) == 5
+
+
 @pytest.mark.shows("CM-1.2", "CM-2.2.18", "Review.T1.3", "Review.T4.4")
 def test_no_migration_makes_customers_or_links(empty: Flask):
     upgrade(revision="0001_inbox")
