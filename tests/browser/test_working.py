@@ -129,6 +129,7 @@ def test_a_save_opens_the_next_says_what_it_did_and_leads_back_to_change_it(oper
     page.get_by_role("button", name="Sign out").click()
     sign_in_again(page, site)
     page.get_by_role("link", name="Linking").click()
+    expect(page.get_by_role("heading", level=1, name="Linking desk")).to_be_visible()
     page.keyboard.press("n")
     expect(page.get_by_role("checkbox", name="Then open the next")).to_be_checked()
     page.go_back()
