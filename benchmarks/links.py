@@ -16,6 +16,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from console import create_app
 from console.config import Settings
+from console.database import command_scope
 from console.linking import service
 
 PER_SECOND = 5
@@ -126,7 +127,8 @@ def _link(conversation_id: UUID) -> int:
                 reason="so it is",
                 seen_version=0,
                 operation_id=uuid4(),
-            )
+            ),
+            command_scope(),
         )
     except service.LinkError:
         return REFUSED

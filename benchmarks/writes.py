@@ -15,7 +15,7 @@ from benchmarks.databases import settings_for
 from benchmarks.report import Result, against
 from console import create_app
 from console.config import sqlite_path
-from console.database import new_id
+from console.database import command_scope, new_id
 from console.ingestion.service import ingest_payload
 from console.linking import service
 from testkit.factories import payload
@@ -184,7 +184,8 @@ def link(number: int) -> None:
             reason="the benchmark says so",
             seen_version=0,
             operation_id=uuid4(),
-        )
+        ),
+        command_scope(),
     )
 
 

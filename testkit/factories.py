@@ -10,7 +10,7 @@ from uuid import UUID, uuid4
 from flask.testing import FlaskCliRunner
 from sqlalchemy import select, text
 
-from console.database import reading
+from console.database import Scope, command_scope, reading
 from console.linking import audit, service
 from console.models import AuditEvent, Conversation, LinkOperation, Message
 
@@ -90,13 +90,20 @@ class Desk:
         line = payload(self.phone_number_id, sender, text=text, at=at, external_id=external_id)
         run(self.cli, "ingest", "-", stdin=line)
         wanted = select(Message.conversation_id).where(Message.external_id == external_id)
-        with reading() as connection:
+        with reading(command_scope()) as connection:
             return connection.execute(wanted).scalar_one()
 
-    def link(self, conversation_id: UUID, customer_id: UUID | None = None, **changes: Any) -> service.Outcome:
-        """Link as the operator, creating the customer if none is given."""
+    def link(
+        self,
+        conversation_id: UUID,
+        customer_id: UUID | None = None,
+        *,
+        scope: Scope | None = None,
+        **changes: Any,
+    ) -> service.Outcome:
+        """Link as the operator, creating the customer if none is given; by default in a command's scope."""
         asked = {"customer_id": customer_id, "create": customer_id is None}
-        return self._change(conversation_id, {"reason": "said so on the phone", **asked, **changes})
+        return self._change(conversation_id, {"reason": "said so on the phone", **asked, **changes}, scope)
 
     def unlink(self, conversation_id: UUID, **changes: Any) -> service.Outcome:
         """Unlink as the operator."""
@@ -104,13 +111,16 @@ class Desk:
             conversation_id, {"reason": "was another", "unlink": True, "confirmed": True, **changes}
         )
 
-    def _change(self, conversation_id: UUID, asked: dict[str, Any]) -> service.Outcome:
+    def _change(
+        self, conversation_id: UUID, asked: dict[str, Any], scope: Scope | None = None
+    ) -> service.Outcome:
         default = {
             "actor_id": self.operator.id,
             "seen_version": link_state(conversation_id).link_version,
             "operation_id": uuid4(),
         }
-        return service.change(service.Request(conversation_id=conversation_id, **{**default, **asked}))
+        request = service.Request(conversation_id=conversation_id, **{**default, **asked})
+        return service.change(request, scope or command_scope())
 
     def customer(self, sender: str) -> UUID:
         """Put somebody on record, not linked to anything in the end: there is no other way to create one."""
@@ -158,7 +168,7 @@ def link_state(conversation_id: UUID) -> LinkState:
         Conversation.link_version,
         Conversation.audit_outbox,
     )
-    with reading() as connection:
+    with reading(command_scope()) as connection:
         row = connection.execute(select(*columns).where(Conversation.id == conversation_id)).one()
     return LinkState(*row)
 
@@ -168,7 +178,7 @@ def trail(conversation_id: UUID | None = None) -> list[dict[str, Any]]:
     statement = select(AuditEvent.event).order_by(AuditEvent.position)
     if conversation_id:
         statement = statement.where(AuditEvent.conversation_id == conversation_id)
-    with reading() as connection:
+    with reading(command_scope()) as connection:
         return [json.loads(line) for line in connection.scalars(statement)]
 
 

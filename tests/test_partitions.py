@@ -16,7 +16,7 @@ from sqlalchemy import URL, Connection
 
 from console.config import Settings
 from console.conversations.cursors import Cursor
-from console.database import db, now, set_tenant_scope
+from console.database import Scope, app_engines, db, now
 from console.ingestion.service import ingest_payload
 from testkit.databases import (
     PARTITION,
@@ -99,16 +99,15 @@ def test_a_request_touches_the_partition_of_its_instructor_and_no_other(
     seen = {(name, statement): asked for name, statement, asked in requests(client, anna)}
     ((own,),) = rows("SELECT DISTINCT right(tableoid::regclass::text, 1) FROM conversations")
     looked = 0
-    with app.test_request_context():
-        set_tenant_scope([anna.instructor_id])
-        for (name, statement), parameters in seen.items():
-            if not without_control([statement]) or statement.startswith("INSERT"):
-                continue
-            with db.engines[name].connect() as connection:
-                found = touched(connection, statement, parameters)
-                connection.rollback()
-            assert found <= {own}, statement
-            looked += bool(found)
+    scope = Scope(app_engines(), [anna.instructor_id])
+    for (name, statement), parameters in seen.items():
+        if not without_control([statement]) or statement.startswith("INSERT"):
+            continue
+        with db.engines[name].connect().execution_options(scope=scope) as connection:
+            found = touched(connection, statement, parameters)
+            connection.rollback()
+        assert found <= {own}, statement
+        looked += bool(found)
     assert looked > 15
 
 
@@ -122,12 +121,11 @@ def test_one_more_instructor_is_one_more_partition(app: Flask, cli: FlaskCliRunn
     with statements() as seen:
         client.http.get(f"/conversations?instructor={anna.instructor_id}")
     ((own,),) = rows("SELECT DISTINCT right(tableoid::regclass::text, 1) FROM conversations")
-    with app.test_request_context():
-        set_tenant_scope([anna.instructor_id, *(other.instructor_id for other in others)])
-        for name, statement, parameters in seen:
-            if without_control([statement]):
-                with db.engines[name].connect() as connection:
-                    assert touched(connection, statement, parameters) <= {own}, statement
+    scope = Scope(app_engines(), [anna.instructor_id, *(other.instructor_id for other in others)])
+    for name, statement, parameters in seen:
+        if without_control([statement]):
+            with db.engines[name].connect().execution_options(scope=scope) as connection:
+                assert touched(connection, statement, parameters) <= {own}, statement
     assert client.http.get(f"/conversations/{conversation_id}").status_code == 200
 
 

@@ -13,7 +13,7 @@ from flask import Flask
 from sqlalchemy import Connection, event, text
 
 from console.conversations.cursors import Cursor
-from console.database import db, now, set_tenant_scope
+from console.database import Scope, app_engines, db, now
 from console.ingestion.service import ingest_payload
 from testkit.databases import on_postgresql
 from testkit.factories import Desk, payload
@@ -91,9 +91,8 @@ def test_no_statement_of_a_page_a_write_or_ingestion_reads_through_a_table(
     assert {name for name, _, _ in seen} == {None, "read", "ingest"}
     asked = {(name, statement): parameters for name, statement, parameters in seen}
     assert len(asked) > 20
-    with app.test_request_context():
-        set_tenant_scope([anna.instructor_id])
-        for (name, statement), parameters in asked.items():
-            if without_control([statement]) and not statement.startswith("INSERT"):
-                with db.engines[name].connect() as connection:
-                    assert list(read_through(plan(connection, statement, parameters))) == [], statement
+    scope = Scope(app_engines(), [anna.instructor_id])
+    for (name, statement), parameters in asked.items():
+        if without_control([statement]) and not statement.startswith("INSERT"):
+            with db.engines[name].connect().execution_options(scope=scope) as connection:
+                assert list(read_through(plan(connection, statement, parameters))) == [], statement

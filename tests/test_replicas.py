@@ -16,7 +16,7 @@ from sqlalchemy.exc import DBAPIError, OperationalError
 
 from console import create_app
 from console.config import database_url
-from console.database import db, reading
+from console.database import command_scope, db, reading
 from testkit import postgres
 from testkit.databases import OWNER, as_owner, hanging_up, settings_for
 from testkit.factories import Desk, desk, run
@@ -270,11 +270,15 @@ def test_without_the_standby_pages_go_on_from_the_primary(app: Flask, anna: Desk
             assert seen_version(marta, conversation_id) == 1
             signed_in(app, anna).get_page("/links")
         assert counts["read"] == 0
-        with app.app_context(), pytest.raises(DBAPIError, match="read-only"), reading() as connection:
+        with (
+            app.app_context(),
+            pytest.raises(DBAPIError, match="read-only"),
+            reading(command_scope()) as connection,
+        ):
             connection.execute(text("DELETE FROM customers"))
     finally:
         pair.standby.start()
-    app.extensions["standby_rests_until"] = 0.0
+    app.extensions["engines"].standby_rests_until = 0.0
     pair.catch_up()
     with read_from(app) as counts:
         assert seen_version(marta, conversation_id) == 1
@@ -329,7 +333,7 @@ def test_addresses_may_name_several_servers(pair: Pair, anna: Desk, database: UR
         app = create_app(asked)
         with app.app_context():
             assert set(db.engines) == engines
-            with reading() as connection:
+            with reading(command_scope()) as connection:
                 in_recovery = connection.exec_driver_sql("SELECT pg_is_in_recovery()").scalar()
             assert in_recovery == ("primary" in engines)
         marta = signed_in(app, anna)
@@ -344,10 +348,10 @@ def test_without_any_server_the_answer_is_503(app: Flask, marta: Browser, pair: 
     pair.primary.stop()
     try:
         marta.get_page("/conversations", 503)
-        with app.app_context(), pytest.raises(OperationalError), reading():
+        with app.app_context(), pytest.raises(OperationalError), reading(command_scope()):
             pytest.fail("there is nothing to read from")
     finally:
         pair.primary.start()
         pair.standby.start()
-    app.extensions["standby_rests_until"] = 0.0
+    app.extensions["engines"].standby_rests_until = 0.0
     marta.get_page("/conversations")

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from uuid import UUID, uuid4
 
 import psycopg
@@ -13,10 +12,11 @@ from sqlalchemy import select, text
 from sqlalchemy.exc import DBAPIError
 
 from console.config import Settings
-from console.database import Base, ingesting, reading, set_tenant_scope, writing
+from console.database import Base, Scope, command_scope, ingesting, reading, writing
 from console.linking import service
 from console.models import AuditEvent, Conversation, Customer, Message
 from console.permissions import Permission, public, requires
+from console.web.scope import scope
 from testkit.databases import OWNER, POSTGRESQL, execute, rows
 from testkit.factories import Desk, desk, link_state, trail
 from testkit.pages import Browser
@@ -189,22 +189,18 @@ def test_no_role_makes_anything_in_the_database(cluster: Cluster, settings: Sett
 TENANTS_TABLES = (Conversation, Message, Customer, AuditEvent)
 
 
-def seen() -> dict[str, set[UUID]]:
+def seen(scope: Scope) -> dict[str, set[UUID]]:
     """Return whose rows a query without any WHERE finds, by table, on the engine that reads."""
-    with reading() as connection:
+    with reading(scope) as connection:
         return {
             model.__tablename__: set(connection.scalars(select(model.instructor_id)))
             for model in TENANTS_TABLES
         }
 
 
-@contextmanager
-def request_for(app: Flask, instructor_ids: list[UUID]) -> Iterator[None]:
-    """Be within the request of somebody who works for these instructors; of nobody for none."""
-    with app.app_context(), app.test_request_context():
-        if instructor_ids:
-            set_tenant_scope(instructor_ids)
-        yield
+def scope_for(app: Flask, *instructor_ids: UUID) -> Scope:
+    """Return the scope of a request by a user who works for these instructors."""
+    return Scope(app.extensions["engines"], instructor_ids)
 
 
 def all_of(*instructor_ids: UUID) -> dict[str, set[UUID]]:
@@ -223,22 +219,23 @@ def both(anna: Desk, bruno: Desk) -> tuple[Desk, Desk]:
 def test_without_a_where_a_request_reads_its_own_instructors_rows(app: Flask, both: tuple[Desk, Desk]):
     anna, bruno = both
     for mine in ([anna.instructor_id], [bruno.instructor_id], [anna.instructor_id, bruno.instructor_id], []):
-        with request_for(app, mine):
-            assert seen() == all_of(*mine)
+        assert seen(scope_for(app, *mine)) == all_of(*mine)
 
 
 def test_a_request_reads_nothing_before_it_says_for_whom(app: Flask, both: tuple[Desk, Desk]):
-    with app.app_context(), app.test_request_context():
-        assert seen() == all_of()
+    with app.test_request_context():
+        assert seen(scope()) == all_of()
+        with pytest.raises(RuntimeError, match="its own instructors only"):
+            command_scope()
 
 
 def test_a_command_reads_everything(app: Flask, both: tuple[Desk, Desk]):
-    assert seen() == all_of(*(one.instructor_id for one in both))
+    assert seen(command_scope()) == all_of(*(desk.instructor_id for desk in both))
 
 
 def test_without_a_where_a_request_writes_its_own_instructors_rows(app: Flask, both: tuple[Desk, Desk]):
     anna, _bruno = both
-    with request_for(app, [anna.instructor_id]), writing() as connection:
+    with writing(scope_for(app, anna.instructor_id)) as connection:
         assert connection.execute(text("UPDATE conversations SET customer_id = NULL")).rowcount == 1
     assert rows("SELECT instructor_id FROM conversations WHERE customer_id IS NULL AND link_version > 0") == [
         (str(anna.instructor_id),)
@@ -267,16 +264,16 @@ def test_a_request_adds_nothing_to_another_instructors_rows(
             f"SELECT instructor_id, id FROM conversations WHERE instructor_id = '{one.instructor_id}'"
         )
     )
-    with request_for(app, [anna.instructor_id]):
-        refused = "row-level security|not one of its instructor"
-        with pytest.raises(DBAPIError, match=refused), writing() as connection:
-            connection.execute(text(of_bruno))
-        with writing() as connection:
-            connection.execute(text(of_anna))
+    annas = scope_for(app, anna.instructor_id)
+    refused = "row-level security|not one of its instructor"
+    with pytest.raises(DBAPIError, match=refused), writing(annas) as connection:
+        connection.execute(text(of_bruno))
+    with writing(annas) as connection:
+        connection.execute(text(of_anna))
 
 
-def backend() -> int:
-    with reading() as connection:
+def backend(scope: Scope) -> int:
+    with reading(scope) as connection:
         found: int = connection.exec_driver_sql("SELECT pg_backend_pid()").scalar_one()
         return found
 
@@ -288,13 +285,12 @@ def test_a_connection_that_another_tenant_used_before_shows_nothing_of_theirs(
     used = set()
 
     def expect(mine: list[UUID]) -> None:
-        with request_for(app, mine):
-            used.add(backend())
-            assert seen() == all_of(*mine)
+        used.add(backend(scope_for(app, *mine)))
+        assert seen(scope_for(app, *mine)) == all_of(*mine)
 
     for mine in (anna, bruno, [], bruno, anna):
         expect(mine)
-        with request_for(app, mine), pytest.raises(DBAPIError), reading() as connection:
+        with pytest.raises(DBAPIError), reading(scope_for(app, *mine)) as connection:
             connection.execute(text("SELECT 1 / 0"))
     assert len(used) == 1
     cluster.execute(f"SELECT pg_terminate_backend({used.pop()})")
@@ -304,7 +300,7 @@ def test_a_connection_that_another_tenant_used_before_shows_nothing_of_theirs(
 
 def test_after_an_error_the_rest_of_a_request_works_for_the_same(app: Flask, both: tuple[Desk, Desk]):
     anna, _ = both
-    with request_for(app, [anna.instructor_id]), reading() as connection:
+    with reading(scope_for(app, anna.instructor_id)) as connection:
         with pytest.raises(DBAPIError):
             connection.execute(text("SELECT 1 / 0"))
         connection.rollback()
@@ -316,8 +312,7 @@ def test_many_at_once_on_a_few_connections_see_their_own(app: Flask, both: tuple
 
     def look(number: int) -> bool:
         mine = (anna, bruno)[number % 2].instructor_id
-        with request_for(app, [mine]):
-            return seen() == all_of(mine)
+        return seen(scope_for(app, mine)) == all_of(mine)
 
     with ThreadPoolExecutor(8) as pool:
         assert all(pool.map(look, range(200)))
@@ -327,7 +322,7 @@ def test_a_page_that_forgets_its_where_shows_what_its_reader_may_see(
     app: Flask, client: Browser, both: tuple[Desk, Desk]
 ):
     def everybodys() -> str:
-        with reading() as connection:
+        with reading(scope()) as connection:
             return " ".join(map(str, connection.scalars(select(Conversation.instructor_id))))
 
     app.add_url_rule("/in", "in", requires(Permission.CONVERSATIONS_READ)(everybodys))
@@ -346,12 +341,13 @@ def test_an_operation_id_that_another_instructors_write_has_is_refused(app: Flas
     anna.link(first, customers[anna.instructor_id], operation_id=operation_id)
     anna.unlink(first)
     before = link_state(second), trail()
-    with request_for(app, [bruno.instructor_id]), pytest.raises(service.OperationReused):
+    with pytest.raises(service.OperationReused):
         bruno.link(
             second,
             customers[bruno.instructor_id],
             operation_id=operation_id,
             seen_version=before[0].link_version,
+            scope=scope_for(app, bruno.instructor_id),
         )
     assert (link_state(second), trail()) == before
 
@@ -366,8 +362,8 @@ def test_an_event_whose_id_another_instructors_event_has_waits_in_its_outbox(
         f" VALUES ('{operation_id}', '{anna.conversation('40404')}', '{anna.instructor_id}', 1, '{{}}')"
     )
     version = link_state(second).link_version
-    with request_for(app, [bruno.instructor_id]):
-        bruno.link(second, customer_id, operation_id=operation_id, seen_version=version)
+    brunos = scope_for(app, bruno.instructor_id)
+    bruno.link(second, customer_id, operation_id=operation_id, seen_version=version, scope=brunos)
     assert [one["event_id"] for one in link_state(second).outbox or []] == [str(operation_id)]
 
 

@@ -15,6 +15,5 @@ def init_app(app: Flask) -> None:
     app.jinja_env.globals["current_user"] = current_user
     app.register_blueprint(routes.blueprint)
     app.register_blueprint(oidc.blueprint)
-    app.after_request(routes.remember_writes)
     for command in commands.commands:
         app.cli.add_command(command)

@@ -12,8 +12,8 @@ from flask.typing import ResponseReturnValue
 from console.accounts.forms import SignInForm
 from console.accounts.routes import let_in, settings, sign_in_page
 from console.accounts.service import find_verified, is_email
-from console.database import read_from
 from console.permissions import public
+from console.web.scope import scope
 
 if TYPE_CHECKING:
     from console.accounts.provider import Provider
@@ -76,10 +76,9 @@ def _finish(provider: "Provider", begun: dict[str, Any]) -> ResponseReturnValue:
         nonce=begun["nonce"],
         code_verifier=begun["code_verifier"],
     )
-    read_from(session.get("written_until"))
     if email and not is_email(email):
         return _refuse("address", _NO_ACCOUNT, 400)
-    account = find_verified(email=email) if email else None
+    account = find_verified(scope(), email=email) if email else None
     if account is None:
         return _refuse("no account", _NO_ACCOUNT, 403)
     return let_in(account, begun["next"])

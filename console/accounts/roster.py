@@ -11,7 +11,7 @@ from sqlalchemy.exc import IntegrityError
 
 from console.accounts import passwords
 from console.accounts.service import AccountError, address, is_email, new_user, require_name
-from console.database import new_id, reading, writing
+from console.database import command_scope, new_id, reading, writing
 from console.models import Instructor, Membership, User
 from console.permissions import Role
 
@@ -29,14 +29,14 @@ class InvalidRows(AccountError):
 def list_instructors() -> list[dict[str, Any]]:
     """Return every instructor's id and name, by name."""
     statement = select(Instructor.id, Instructor.name).order_by(Instructor.name, Instructor.id)
-    with reading() as connection:
+    with reading(command_scope()) as connection:
         return [{"id": str(row.id), "name": row.name} for row in connection.execute(statement)]
 
 
 def list_users() -> list[dict[str, Any]]:
     """Return every user with their memberships, by e-mail address."""
     of_users = select(User.id, User.email, User.name, User.active).order_by(User.email)
-    with reading() as connection:
+    with reading(command_scope()) as connection:
         found = {
             row.id: {"id": str(row.id), "email": row.email, "name": row.name, "active": row.active}
             | {"memberships": []}
@@ -52,7 +52,7 @@ def list_users() -> list[dict[str, Any]]:
 def rename_user(*, email: str, name: str) -> UUID:
     """Give a user another name; return the id. Raises AccountError."""
     require_name(name, "a user")
-    with writing() as connection:
+    with writing(command_scope()) as connection:
         changed = update(User).where(User.email == address(email)).values(name=name.strip())
         user_id: UUID | None = connection.scalar(changed.returning(User.id))
     if user_id is None:
@@ -63,7 +63,7 @@ def rename_user(*, email: str, name: str) -> UUID:
 def rename_instructor(*, instructor_id: UUID, name: str) -> UUID:
     """Give an instructor another name; return the id. Raises AccountError."""
     require_name(name, "an instructor")
-    with writing() as connection:
+    with writing(command_scope()) as connection:
         changed = update(Instructor).where(Instructor.id == instructor_id).values(name=name.strip())
         if connection.execute(changed).rowcount == 0:
             raise AccountError("there is no instructor with that id")
@@ -77,7 +77,7 @@ def add_users(lines: Iterable[str]) -> list[dict[str, Any]]:
     password signs in through the provider, or once `flask user password` has set one. Raises InvalidRows.
     """
     rows = _read(lines)
-    with reading() as connection:
+    with reading(command_scope()) as connection:
         known: dict[str, UUID] = {
             row.email: row.id for row in connection.execute(select(User.email, User.id))
         }
@@ -107,7 +107,7 @@ def add_users(lines: Iterable[str]) -> list[dict[str, Any]]:
         for user_id, row in new
     ]
     try:
-        with writing() as connection:
+        with writing(command_scope()) as connection:
             for model, values in ((User, users), (Membership, memberships)):
                 if values:
                     connection.execute(insert(model), values)

@@ -6,7 +6,6 @@ from uuid import UUID
 import structlog
 from flask import (
     Blueprint,
-    Response,
     abort,
     current_app,
     redirect,
@@ -32,8 +31,8 @@ from console.accounts.service import (
     load_actor,
 )
 from console.config import Settings
-from console.database import read_from, set_tenant_scope, written_until
 from console.permissions import Actor, public
+from console.web.scope import scope
 
 log = structlog.get_logger()
 
@@ -62,28 +61,16 @@ _MISMATCH = "The e-mail or password is wrong, or the account is disabled."
 
 @login_manager.user_loader  # type: ignore[untyped-decorator]  # Flask-Login ships no types
 def load_user(user_id: str) -> Actor | None:
-    """Load the person whom a session names; from here on the request sees their instructors' rows.
-
-    What the session wrote before, it reads (docs/decisions/0010).
-    """
-    read_from(session.get("written_until"))
+    """Load the person whom a session names; from here on the request sees their instructors' rows."""
     epoch = sessions.epoch()
-    actor = load_actor(UUID(user_id), epoch) if epoch is not None else None
+    actor = load_actor(scope(), UUID(user_id), epoch) if epoch is not None else None
     if actor:
-        set_tenant_scope(member.instructor_id for member in actor.memberships)
+        scope().instructor_ids = [member.instructor_id for member in actor.memberships]
         structlog.contextvars.bind_contextvars(user_id=user_id)
         # A fragment's answer may be overtaken by its page's; a form's answer is a page (docs/decisions/0007).
         if "HX-Request" not in request.headers or "HX-Boosted" in request.headers:
             sessions.keep_alive()
     return actor
-
-
-def remember_writes(response: Response) -> Response:
-    """Keep in the session how far the database had come when it wrote."""
-    position = written_until()
-    if position and position != session.get("written_until"):
-        session["written_until"] = position
-    return response
 
 
 @blueprint.get("/login")
@@ -110,9 +97,8 @@ def sign_in() -> ResponseReturnValue:
     throttle = current_app.extensions.get("throttle")
     if throttle is None:
         throttle = current_app.extensions.setdefault("throttle", Throttle(settings().throttle_url))
-    read_from(session.get("written_until"))
     email = address(form.email.data or "")
-    account = find_account(email=email)
+    account = find_account(scope(), email=email)
     device = devices.known_for(account.id, account.session_epoch) if account else None
     counted = counters(email, request.remote_addr, device)
     if wait := throttle.wait(counted):
@@ -137,12 +123,12 @@ def sign_in() -> ResponseReturnValue:
 @public
 def logout() -> ResponseReturnValue:
     """End every session of the person; where the others can't be ended, this browser's, and say so."""
-    read_from(session.get("written_until"))
+    mine = scope()  # which knows what the session wrote before
     user_id, epoch = session.get("_user_id"), sessions.epoch()
     session.clear()
     if user_id and epoch is not None:
         try:
-            next_epoch = end_sessions(UUID(user_id), epoch)
+            next_epoch = end_sessions(mine, UUID(user_id), epoch)
         except SessionsGoOn as error:
             log.error("sessions_not_ended", user_id=user_id, kind=str(error))
             session["signed_out_here_only"] = True

@@ -16,7 +16,16 @@ from sqlalchemy import Connection, bindparam, case, delete, insert, select, upda
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
 from console.accounts import passwords
-from console.database import insert_ignoring, new_id, now, reading, writing
+from console.database import (
+    Scope,
+    command_scope,
+    insert_ignoring,
+    new_id,
+    now,
+    open_snapshot,
+    reading,
+    writing,
+)
 from console.models import ChannelAccount, Instructor, Membership, User
 from console.permissions import Actor, Role
 from console.permissions import Membership as ActorMembership
@@ -78,22 +87,21 @@ _ACTOR = (
 )
 
 
-def load_actor(user_id: UUID, epoch: int) -> Actor | None:
+def load_actor(scope: Scope, user_id: UUID, epoch: int) -> Actor | None:
     """Return the active user and their memberships, in one statement; None where the session is over.
 
     The page that they asked for reads on in the same snapshot.
     """
-    with reading(hand_on=True) as connection:
-        rows = connection.execute(_ACTOR, {"user_id": user_id, "epoch": epoch}).all()
+    rows = open_snapshot(scope).execute(_ACTOR, {"user_id": user_id, "epoch": epoch}).all()
     if not rows:
         return None
     memberships = tuple(ActorMembership(row[3], row[4], Role(row[5])) for row in rows if row[3] is not None)
     return Actor(id=rows[0][0], email=rows[0][1], name=rows[0][2], memberships=memberships)
 
 
-def find_account(*, email: str) -> Account | None:
+def find_account(scope: Scope, *, email: str) -> Account | None:
     """Return the active user with this address; None where there is none, or it is no address."""
-    return _account(address(email)) if is_email(email) else None
+    return _account(scope, address(email)) if is_email(email) else None
 
 
 def authenticate(account: Account | None, password: str) -> bool:
@@ -125,30 +133,30 @@ def _hashing() -> Iterator[None]:
         _places.release()
 
 
-def find_verified(*, email: str) -> Account | None:
+def find_verified(scope: Scope, *, email: str) -> Account | None:
     """Return the active user with an address that a provider has verified; None if there is none."""
     if not is_email(email):
         return None
     # The kelvin sign's lower case is a k: who verified an address with one has not verified that with a k.
     given = "".join(letter.lower() if letter.isascii() else letter for letter in email)
-    return _account(given)
+    return _account(scope, given)
 
 
-def _account(email: str) -> Account | None:
+def _account(scope: Scope, email: str) -> Account | None:
     statement = select(User.id, User.session_epoch, User.password_hash)
-    with reading() as connection:
+    with reading(scope) as connection:
         row = connection.execute(statement.where(User.email == email, User.active.is_(True))).one_or_none()
     return Account(*row) if row else None
 
 
-def end_sessions(user_id: UUID, epoch: int) -> int | None:
+def end_sessions(scope: Scope, user_id: UUID, epoch: int) -> int | None:
     """End every session of a user who signs out of one of this epoch; return the epoch that begins.
 
     A session that is over ends no others: None. Raises SessionsGoOn where the database can't be written.
     """
     statement = update(User).where(User.id == user_id, User.session_epoch <= epoch)
     try:
-        with writing(wait_ms=SIGN_OUT_WAIT_MS) as connection:
+        with writing(scope, wait_ms=SIGN_OUT_WAIT_MS) as connection:
             raised = statement.values(session_epoch=_NEXT_EPOCH).returning(User.session_epoch)
             epoch_now: int | None = connection.execute(raised).scalar_one_or_none()
     except (SQLAlchemyError, sqlite3.Error) as error:
@@ -162,7 +170,7 @@ def add_instructor(*, name: str) -> UUID:
     """Create an instructor and return the id."""
     require_name(name, "an instructor")
     instructor_id = new_id()
-    with writing() as connection:
+    with writing(command_scope()) as connection:
         connection.execute(insert(Instructor).values(id=instructor_id, name=name.strip(), created_at=now()))
     return instructor_id
 
@@ -180,7 +188,7 @@ def add_user(*, email: str, name: str, instructor_id: UUID, role: Role, password
     if not password:
         raise AccountError("the password is empty: it is read from the first line of stdin")
     try:
-        with writing() as connection:
+        with writing(command_scope()) as connection:
             _require_instructor(connection, instructor_id)
             user_id = _existing(connection, email, password)
             if user_id is None:
@@ -208,7 +216,7 @@ def set_membership(*, email: str, instructor_id: UUID, role: Role) -> UUID:
 
     Holds from the user's next request on. Raises AccountError.
     """
-    with writing() as connection:
+    with writing(command_scope()) as connection:
         _require_instructor(connection, instructor_id)
         key = {"user_id": _user_id(connection, email), "instructor_id": instructor_id}
         insert_ignoring(connection, Membership, [{**key, "role": role.value}], list(key))
@@ -221,7 +229,7 @@ def remove_membership(*, email: str, instructor_id: UUID) -> UUID:
 
     Raises AccountError.
     """
-    with writing() as connection:
+    with writing(command_scope()) as connection:
         user_id = _user_id(connection, email)
         removed = delete(Membership).filter_by(user_id=user_id, instructor_id=instructor_id)
         if connection.execute(removed).rowcount == 0:
@@ -231,7 +239,7 @@ def remove_membership(*, email: str, instructor_id: UUID) -> UUID:
 
 def change_password(*, email: str, password: str) -> UUID:
     """Give a user another password, which ends every session; return the id. Raises AccountError."""
-    with writing() as connection:
+    with writing(command_scope()) as connection:
         name = connection.scalar(select(User.name).where(User.email == address(email)))
         if name is None:
             raise AccountError(_NO_USER)
@@ -243,7 +251,7 @@ def end_sessions_of(email: str, **changes: Any) -> UUID:
     """End every session of a user, and change columns with it; return the id. Raises AccountError."""
     statement = update(User).where(User.email == address(email))
     changed = statement.values(session_epoch=_NEXT_EPOCH, **changes).returning(User.id, User.session_epoch)
-    with writing() as connection:
+    with writing(command_scope()) as connection:
         row: Any = connection.execute(changed).one_or_none()
         if row is None:
             raise AccountError(_NO_USER)
@@ -274,7 +282,7 @@ def add_channel(*, channel: str, account_id: str, instructor_id: UUID) -> str:
     if not _ACCOUNT_ID.fullmatch(account_id):
         raise AccountError("that is not a phone_number_id: it takes 1 to 64 digits")
     try:
-        with writing() as connection:
+        with writing(command_scope()) as connection:
             _require_instructor(connection, instructor_id)
             values = {"channel": channel, "account_id": account_id, "instructor_id": instructor_id}
             connection.execute(insert(ChannelAccount).values(**values))

@@ -8,7 +8,7 @@ import click
 from console.commands import UUID_PARAM, Command, Failure, Group
 from console.conversations import queries
 from console.conversations.badges import badges
-from console.database import reading
+from console.database import command_scope, reading
 from console.identifiers import normalize_identifier
 
 identifier = Group("identifier", help="Customer identifiers.")
@@ -26,7 +26,7 @@ def normalize(raw: tuple[str, ...]) -> None:
 @click.argument("conversation_id", metavar="UUID", type=UUID_PARAM)
 def badge(conversation_id: UUID) -> None:
     """Print a conversation's badge and what it is based on, as one JSON line."""
-    with reading() as connection:
+    with reading(command_scope()) as connection:
         found = queries.subjects(connection, conversation_ids=[str(conversation_id)])
         if not found:
             raise Failure("there is no conversation with that id")

@@ -14,6 +14,7 @@ from console.conversations.cursors import Cursor
 from console.database import id_text, read_id, reading
 from console.permissions import Membership, Permission, requires
 from console.web.guard import actor, membership
+from console.web.scope import scope
 
 blueprint = Blueprint("conversations", __name__)
 
@@ -75,7 +76,7 @@ def show_badges() -> ResponseReturnValue:
         abort(400)
     if not 1 <= len(asked) <= MAX_BADGES:
         abort(400)
-    with reading() as connection:
+    with reading(scope()) as connection:
         visible = actor().instructor_ids(Permission.CONVERSATIONS_READ)
         found = queries.subjects(connection, conversation_ids=asked, instructor_ids=visible)
         shown = badges(connection, found)
@@ -118,7 +119,7 @@ def _inbox(template: str) -> str:
     if instructor is None:
         return render_template(template, instructor=None, page=queries.Page([], None), q=q, badges={})
     with_badge = badge_is_on()
-    with reading() as connection:
+    with reading(scope()) as connection:
         page = queries.inbox(
             connection, instructor_id=instructor.instructor_id, q=q, before=before, with_link=with_badge
         )
@@ -141,7 +142,7 @@ def _thread(conversation_id: UUID, template: str) -> str:
     before = cursor()
     with_badge = badge_is_on()
     visible = actor().instructor_ids(Permission.CONVERSATIONS_READ)
-    with reading() as connection:
+    with reading(scope()) as connection:
         found = queries.conversation(
             connection, conversation_id=conversation_id, instructor_ids=visible, with_link=with_badge
         )

@@ -7,7 +7,7 @@ rows (docs/decisions/0009). Where pages read from a standby, users never miss th
 (docs/decisions/0010).
 """
 
-from console.database.engines import EVERY_INSTRUCTOR, db, init_app, set_tenant_scope
+from console.database.engines import ALL_INSTRUCTORS, Scope, app_engines, command_scope, db, init_app
 from console.database.ownership import NotOwner, NotScrubbed, append_only_lifted, owning, scrub
 from console.database.probes import lost_on_citus, missing_columns, take_room
 from console.database.statements import (
@@ -23,25 +23,27 @@ from console.database.statements import (
 from console.database.transactions import (
     TransactionLost,
     ingesting,
-    read_from,
+    open_snapshot,
     reading,
     savepoint,
     writing,
-    written_until,
 )
 from console.database.types import Base, Guid, Json, UtcDateTime, id_text, new_id, now, read_id
 
 __all__ = [
-    "EVERY_INSTRUCTOR",
+    "ALL_INSTRUCTORS",
     "Base",
     "Guid",
     "Json",
     "NotOwner",
     "NotScrubbed",
+    "Scope",
     "TransactionLost",
     "UtcDateTime",
     "among",
+    "app_engines",
     "append_only_lifted",
+    "command_scope",
     "db",
     "id_text",
     "ingesting",
@@ -57,14 +59,12 @@ __all__ = [
     "not_searched",
     "now",
     "numbered",
+    "open_snapshot",
     "owning",
-    "read_from",
     "read_id",
     "reading",
     "savepoint",
     "scrub",
-    "set_tenant_scope",
     "take_room",
     "writing",
-    "written_until",
 ]

@@ -2,12 +2,13 @@
 
 import sqlite3
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any, cast
 from uuid import UUID
 
 import psycopg
-from flask import Flask, g, has_request_context
+from flask import Flask, current_app, has_request_context
 from flask_sqlalchemy import SQLAlchemy
 from sqlalchemy import Connection, Engine, event
 from sqlalchemy.engine import URL, ExceptionContext
@@ -31,13 +32,62 @@ MAX_STATEMENT_SECONDS = 20
 MAX_ANSWER_SECONDS = 25
 MAX_POOL_WAIT_SECONDS = 20
 
-EVERY_INSTRUCTOR = "all"
-"""What a transaction says that works for no person: a command's, or a worker's as it starts."""
+ALL_INSTRUCTORS = "all"
+"""What a transaction's setting names where it works for no person: a command's, or a worker's."""
 
+_NO_INSTRUCTOR = "SET LOCAL console.instructors = ''"
 _READERS = ("read", "primary")
 _BROKEN_FILE = (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN)
 
 db = SQLAlchemy(metadata=Base.metadata)
+
+
+@dataclass(slots=True)
+class Engines:
+    """An app's engines. There is a `primary` to read where `read` is a standby, which may lag behind."""
+
+    write: Engine
+    read: Engine
+    ingest: Engine
+    primary: Engine | None
+    standby_rests_until: float = 0.0
+
+
+@dataclass(slots=True)
+class Scope:
+    """For whom transactions work, and on which engines: made for each request, or by a command."""
+
+    engines: Engines
+    instructor_ids: Sequence[UUID] | None = ()
+    """Whose rows row-level security shows; None stands for all instructors, which no request has."""
+    written_until: str | None = None
+    """How far in the primary's log a standby has to be to be read: what the same person wrote before."""
+    snapshot: Connection | None = None
+    """A snapshot that is open already; the next reader goes on in it, which saves a connection."""
+
+    @property
+    def setting(self) -> str:
+        """Return the statement that names the instructors for a transaction."""
+        ids = ALL_INSTRUCTORS if self.instructor_ids is None else ",".join(map(str, self.instructor_ids))
+        return f"SET LOCAL console.instructors = '{ids}'"
+
+    def end_snapshot(self) -> None:
+        """Close the snapshot that is open, if there is one."""
+        if self.snapshot:
+            self.snapshot.close()
+            self.snapshot = None
+
+
+def app_engines() -> Engines:
+    """Return the current app's engines."""
+    return cast(Engines, current_app.extensions["engines"])
+
+
+def command_scope() -> Scope:
+    """Return the scope of a command or worker: all instructors. Raises RuntimeError in a request."""
+    if has_request_context():
+        raise RuntimeError("a request works for its own instructors only")
+    return Scope(app_engines(), instructor_ids=None)
 
 
 def init_app(app: Flask, settings: Settings) -> None:
@@ -46,7 +96,6 @@ def init_app(app: Flask, settings: Settings) -> None:
     if _is_elsewhere(settings.read_database_url, settings.database_url):
         reader = settings.read_database_url
         urls["primary"] = settings.database_url._replace(username=reader.username, password=reader.password)
-        app.extensions["standby_rests_until"] = 0.0
     app.config["SQLALCHEMY_DATABASE_URI"] = settings.database_url
     app.config["SQLALCHEMY_ENGINE_OPTIONS"] = _options(settings, settings.database_url)
     app.config["SQLALCHEMY_BINDS"] = {
@@ -54,14 +103,17 @@ def init_app(app: Flask, settings: Settings) -> None:
         for bind, url in urls.items()
     }
     db.init_app(app)
-    app.teardown_appcontext(_close_connections)
     with app.app_context():
-        for bind, engine in db.engines.items():
-            if engine.dialect.name == "sqlite":
-                _prepare_sqlite(engine, read_only=bind in _READERS)
-            else:
-                # Ingestion works for all: whose a message is, the message says.
-                _prepare_postgresql(engine, read_only=bind in _READERS, says_for_whom=bind != "ingest")
+        engines = dict(db.engines)
+    app.extensions["engines"] = Engines(
+        write=engines[None], read=engines["read"], ingest=engines["ingest"], primary=engines.get("primary")
+    )
+    for bind, engine in engines.items():
+        if engine.dialect.name == "sqlite":
+            _prepare_sqlite(engine, engines.values(), read_only=bind in _READERS)
+        else:
+            # Ingestion works for all: whose a message is, the message says.
+            _prepare_postgresql(engine, read_only=bind in _READERS, says_for_whom=bind != "ingest")
 
 
 def _is_elsewhere(read: URL, write: URL) -> bool:
@@ -88,7 +140,7 @@ def _options(settings: Settings, url: URL, *, read_only: bool = False) -> dict[s
     }
 
 
-def _prepare_sqlite(engine: Engine, *, read_only: bool) -> None:
+def _prepare_sqlite(engine: Engine, engines: Iterable[Engine], *, read_only: bool) -> None:
     # The driver's own transaction handling would start transactions late and in the wrong mode.
 
     @event.listens_for(engine, "connect")
@@ -115,16 +167,10 @@ def _prepare_sqlite(engine: Engine, *, read_only: bool) -> None:
             if context.execution_context:  # a connection with an open cursor would outlive its closing
                 context.execution_context.cursor.close()
             context.is_disconnect = True
-            _close_files()
-
-
-def _close_files() -> None:
-    """Let every connection be opened anew: what opens a file that can't be written keeps it so.
-
-    SQLite shares a file's state between all connections of a process, readers too (docs/decisions/0015).
-    """
-    for engine in db.engines.values():
-        engine.dispose()
+            # What opens a file that can't be written keeps it so, and SQLite shares a file's state between
+            # all connections of a process, readers too (docs/decisions/0015): each is opened anew.
+            for each in engines:
+                each.dispose()
 
 
 def _serves() -> bool:
@@ -173,37 +219,10 @@ def _prepare_postgresql(engine: Engine, *, read_only: bool, says_for_whom: bool)
             return  # a migration, each of whose statements is a transaction
         statements = [begin]
         if says_for_whom:
-            statements.append(_for_whom())
+            scope: Scope | None = options.get("scope")
+            statements.append(scope.setting if scope else _NO_INSTRUCTOR)
         limit = MAX_STATEMENT_SECONDS * 1000 if _serves() else 0
         if options.get("wait_ms") is not None:
             limit = options["wait_ms"] // 2
         statements.append(f"SET LOCAL statement_timeout = {limit}")
         connection.exec_driver_sql("; ".join(statements))
-
-
-def set_tenant_scope(instructor_ids: Iterable[UUID]) -> None:
-    """Let this request's transactions see these instructors' rows; before that a request sees no rows."""
-    g.instructor_ids = tuple(instructor_ids)
-
-
-def name_instructors(connection: Connection) -> None:
-    """Name the instructors for this transaction only: the next user of the connection names their own."""
-    connection.exec_driver_sql(_for_whom())
-
-
-def _for_whom() -> str:
-    working_for = EVERY_INSTRUCTOR
-    if has_request_context():
-        working_for = ",".join(map(str, g.get("instructor_ids", ())))
-    return f"SET LOCAL console.instructors = '{working_for}'"
-
-
-def end_snapshot() -> None:
-    """End the snapshot that was handed on in this request, unless it was taken up again."""
-    connection: Connection | None = g.pop("snapshot", None)
-    if connection:
-        connection.close()
-
-
-def _close_connections(_error: BaseException | None) -> None:
-    end_snapshot()

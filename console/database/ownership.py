@@ -7,7 +7,7 @@ from typing import cast
 
 from sqlalchemy import Connection, text
 
-from console.database.engines import db
+from console.database.engines import command_scope, db
 from console.database.transactions import writing
 from console.database.types import Base
 
@@ -28,7 +28,7 @@ class NotScrubbed(Exception):
 @contextmanager
 def owning() -> Iterator[Connection]:
     """Open one transaction as the tables' owner on the write database; NotOwner for every other role."""
-    with writing() as connection:
+    with writing(command_scope()) as connection:
         if connection.dialect.name == "postgresql":
             if not connection.scalar(text(_OWNS)):
                 raise NotOwner(

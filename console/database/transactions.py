@@ -9,12 +9,10 @@ from typing import Any, LiteralString
 
 import psycopg
 import structlog
-from flask import current_app, g
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import OperationalError
 
-from console.database import engines
-from console.database.engines import db
+from console.database.engines import SQLITE_BUSY_SECONDS, Scope, db
 
 log = structlog.get_logger()
 
@@ -26,59 +24,47 @@ STANDBY_REST_SECONDS = 5
 _NEVER_REPLAYED = "FFFFFFFF/FFFFFFFF"
 
 
-def written_until() -> str | None:
-    """Return the position in the primary's log at which a standby has to be to be read from here."""
-    position: str | None = g.get("written_until")
-    return position
-
-
-def read_from(position: str | None) -> None:
-    """Read from a standby only once it has replayed this far: what the same person wrote before."""
-    g.written_until = position
+def open_snapshot(scope: Scope) -> Connection:
+    """Open a snapshot that the next reader of this scope goes on in, unless a write ends it before."""
+    scope.end_snapshot()
+    scope.snapshot = _snapshot(scope)
+    return scope.snapshot
 
 
 @contextmanager
-def reading(*, hand_on: bool = False) -> Iterator[Connection]:
+def reading(scope: Scope) -> Iterator[Connection]:
     """Open one snapshot of the read database, on which the database itself refuses every write.
 
-    Where that is a standby, it may lag behind others' writes, never behind those of this request's person:
-    then, or where it doesn't answer, the snapshot is the primary's.
-
-    With `hand_on` the next one to read in this request goes on in the same snapshot, which so costs one
-    connection and not two. A write before that ends it: who reads after a write sees what was written.
+    Goes on in the snapshot that the scope has open, if it has one. Where the read database is a standby, it
+    may lag behind others' writes, never behind those of this scope: then, or where it doesn't answer, the
+    snapshot is the primary's.
     """
-    handed_on: Connection | None = g.pop("snapshot", None)
-    connection = handed_on or _snapshot()
-    try:
-        if handed_on and connection.dialect.name == "postgresql":
-            engines.name_instructors(connection)
+    goes_on = scope.snapshot is not None
+    with scope.snapshot or _snapshot(scope) as connection:
+        scope.snapshot = None
+        if goes_on and connection.dialect.name == "postgresql":
+            connection.exec_driver_sql(scope.setting)  # it may have been opened before they were known
         yield connection
-    except BaseException:
-        connection.close()
-        raise
-    if hand_on:
-        g.snapshot = connection
-    else:
-        connection.close()
 
 
-def _snapshot() -> Connection:
-    known = db.engines
-    return _standby() if "primary" in known else known["read"].connect()
+def _snapshot(scope: Scope) -> Connection:
+    connection = _standby(scope) if scope.engines.primary else scope.engines.read.connect()
+    return connection.execution_options(scope=scope)
 
 
-def _standby() -> Connection:
+def _standby(scope: Scope) -> Connection:
     """Connect to a standby that has replayed enough, else to the primary."""
-    if time.monotonic() >= current_app.extensions["standby_rests_until"]:
+    engines = scope.engines
+    if time.monotonic() >= engines.standby_rests_until:
         try:
-            connection = db.engines["read"].connect()
-            if _has_replayed(connection, written_until()):
+            connection = engines.read.connect()
+            if _has_replayed(connection, scope.written_until):
                 return connection
             connection.close()
         except (OperationalError, psycopg.OperationalError) as error:
-            current_app.extensions["standby_rests_until"] = time.monotonic() + STANDBY_REST_SECONDS
+            engines.standby_rests_until = time.monotonic() + STANDBY_REST_SECONDS
             log.warning("standby_does_not_answer", kind=type(error).__name__)
-    return db.engines["primary"].connect()
+    return typing.cast(Engine, engines.primary).connect()
 
 
 def _has_replayed(connection: Connection, position: str | None) -> bool:
@@ -98,19 +84,21 @@ def _ask(connection: Connection, query: LiteralString, *parameters: str) -> Any:
 
 
 @contextmanager
-def writing(*, wait_ms: int | None = None) -> Iterator[Connection]:
+def writing(scope: Scope, *, wait_ms: int | None = None) -> Iterator[Connection]:
     """Open one transaction on the write database: committed at the end, rolled back on an error.
+
+    It ends the scope's open snapshot: who reads after a write sees what was written.
 
     With `wait_ms` it gives up after so many milliseconds, be it for others' locks or for its own slowness. On
     PostgreSQL, which limits statements and not transactions, that holds for two statements.
     """
-    engines.end_snapshot()
-    with db.engine.connect() as connection:
-        connection.execution_options(wait_ms=wait_ms)
+    scope.end_snapshot()
+    with scope.engines.write.connect() as connection:
+        connection.execution_options(scope=scope, wait_ms=wait_ms)
         with _patience(connection, wait_ms), connection.begin():
             yield connection
-        if "primary" in db.engines:
-            _remember_position(connection)
+        if scope.engines.primary:
+            _remember_position(scope, connection)
 
 
 class TransactionLost(Exception):
@@ -141,13 +129,13 @@ def savepoint(connection: Connection, *, wait_ms: int) -> Iterator[None]:
         raise
 
 
-def _remember_position(connection: Connection) -> None:
+def _remember_position(scope: Scope, connection: Connection) -> None:
     """Note how far the log has come after a commit: to that commit's own record, or past it."""
     try:
-        g.written_until = _ask(connection, "SELECT pg_current_wal_insert_lsn()::text")
+        scope.written_until = _ask(connection, "SELECT pg_current_wal_insert_lsn()::text")
     except psycopg.Error as error:
         # The write stands. This person reads from the primary until they write again.
-        g.written_until = _NEVER_REPLAYED
+        scope.written_until = _NEVER_REPLAYED
         log.warning("position_unknown", kind=type(error).__name__)
 
 
@@ -164,12 +152,11 @@ def _patience(connection: Connection, wait_ms: int | None) -> Iterator[None]:
         yield
     finally:
         driver.set_progress_handler(None, 0)
-        driver.execute(f"PRAGMA busy_timeout = {engines.SQLITE_BUSY_SECONDS * 1000}")
+        driver.execute(f"PRAGMA busy_timeout = {SQLITE_BUSY_SECONDS * 1000}")
 
 
 @contextmanager
 def ingesting() -> Iterator[Connection]:
     """Open one transaction as ingestion, which in production may touch no link and no customer."""
-    engines.end_snapshot()
     with db.engines["ingest"].begin() as connection:
         yield connection

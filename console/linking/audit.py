@@ -16,7 +16,7 @@ from prometheus_client import Counter
 from sqlalchemy import Connection, Executable, String, bindparam, cast, select, update
 from sqlalchemy.exc import IntegrityError
 
-from console.database import TransactionLost, insert_numbered, json_append, savepoint, writing
+from console.database import TransactionLost, command_scope, insert_numbered, json_append, savepoint, writing
 from console.linking.events import UNREADABLE, Event
 from console.models import AuditCounter, AuditEvent, Conversation
 
@@ -96,7 +96,7 @@ def _of(conversation_id: UUID, instructor_id: UUID) -> dict[str, Any]:
 def move(conversation_id: UUID, instructor_id: UUID) -> bool:
     """Move a conversation's waiting events to the trail; say whether all of them were. Never raises."""
     try:
-        with writing(wait_ms=MAX_MOVE_MS) as connection:
+        with writing(command_scope(), wait_ms=MAX_MOVE_MS) as connection:
             waiting = connection.scalar(_WAITING, _of(conversation_id, instructor_id))
             stuck = waiting is not None and _move(connection, conversation_id, instructor_id, waiting)
     except Exception as error:  # the events wait where they are
@@ -111,7 +111,7 @@ def drain() -> tuple[int, int]:
     Gives up once moves have failed for MAX_FAILING_SECONDS: a locked trail may have many waiting.
     """
     with_events = select(Conversation.id, Conversation.instructor_id)
-    with writing(wait_ms=MAX_MOVE_MS) as connection:
+    with writing(command_scope(), wait_ms=MAX_MOVE_MS) as connection:
         waiting = list(connection.execute(with_events.where(Conversation.audit_outbox.is_not(None))))
     random.shuffle(waiting)
     moved, failing = 0, 0.0

@@ -9,7 +9,7 @@ import structlog
 from sqlalchemy import Connection, bindparam, func, select
 from sqlalchemy.exc import SQLAlchemyError
 
-from console.database import json_text, reading
+from console.database import command_scope, json_text, reading
 from console.linking.events import UNREADABLE, Event, Tombstone, read
 from console.models import AuditEvent, Conversation
 
@@ -32,7 +32,7 @@ def waiting() -> tuple[int, datetime | None]:
 
     What is damaged counts, and has no age.
     """
-    with reading() as connection:
+    with reading(command_scope()) as connection:
         since = json_text(connection, Conversation.audit_outbox, 0, "timestamp").label("since")
         some = select(since).where(Conversation.audit_outbox.is_not(None)).limit(MAX_COUNTED).subquery()
         dated = func.min(some.c.since).filter(some.c.since.like("____-__-__T__:__:__.______Z"))
@@ -46,14 +46,14 @@ def export(*, after: int = 0, instructor_id: UUID | None = None) -> Iterator[tup
     if instructor_id:
         statement = statement.where(AuditEvent.instructor_id == instructor_id)
     statement = statement.order_by(AuditEvent.position).execution_options(yield_per=500)
-    with reading() as connection, connection.execute(statement) as rows:
+    with reading(command_scope()) as connection, connection.execute(statement) as rows:
         for row in rows:
             yield row.position, row.event
 
 
 def size() -> int:
     """Return how many events the trail has, to judge how long reading it takes."""
-    with reading() as connection:
+    with reading(command_scope()) as connection:
         return connection.scalar(select(func.max(AuditEvent.position))) or 0
 
 

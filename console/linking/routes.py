@@ -31,6 +31,7 @@ from console.linking.service import Outcome
 from console.permissions import Permission, requires
 from console.text import MAX_REASON
 from console.web.guard import actor, membership
+from console.web.scope import scope
 
 blueprint = Blueprint("linking", __name__)
 
@@ -85,7 +86,7 @@ def desk() -> ResponseReturnValue:
     if instructor is None:
         abort(403)
     q = request.args.get("q", "")
-    with reading() as connection:
+    with reading(scope()) as connection:
         shown = _queue(connection, instructor.instructor_id, q)
         left = queries.left(connection, instructor_id=instructor.instructor_id)
         done = _done(connection)
@@ -107,7 +108,7 @@ def next_conversation() -> ResponseReturnValue:
     """Go to the conversation to work on after the one named, or to the first of the page of the queue."""
     after = as_uuid(request.args.get("after"))
     place = _place()
-    with reading() as connection:
+    with reading(scope()) as connection:
         view = _view(connection, after) if after else None
         chosen = membership(Permission.LINKS_READ, view.instructor_id) if view else None
         instructor = chosen or chosen_instructor(Permission.LINKS_READ) or abort(403)
@@ -134,7 +135,7 @@ def customers(conversation_id: UUID) -> ResponseReturnValue:
     """Show the customers whose identifier contains `q`, to choose from; one chosen already stays."""
     q = request.args.get("q", "")
     chosen = as_uuid(request.args.get("customer_id"))
-    with reading() as connection:
+    with reading(scope()) as connection:
         view = _view(connection, conversation_id)
         found = queries.customers(connection, view, q, chosen=chosen)
     return render_template("linking/_customers.html", view=view, choices=found, chosen=chosen, q=q)
@@ -173,7 +174,7 @@ def _write(conversation_id: UUID, form: WriteForm, **asked: Any) -> ResponseRetu
     if len(members := _members()) == 1:
         asked["instructor_id"] = members[0]
     try:
-        outcome = service.change(service.Request(conversation_id=conversation_id, **asked))
+        outcome = service.change(service.Request(conversation_id=conversation_id, **asked), scope())
     except service.ConversationNotFound:
         abort(404)
     except service.NotAllowed:
@@ -198,7 +199,7 @@ def _form_page(
     chosen = as_uuid(form.customer_id.data if isinstance(form, LinkForm) else request.args.get("customer_id"))
     q = request.form.get("q", request.args.get("q", ""))
     place = _place()
-    with reading() as connection:
+    with reading(scope()) as connection:
         work = queries.work(connection, conversation_id=conversation_id, instructor_ids=_members())
         if work is None:
             abort(404)

@@ -13,7 +13,7 @@ from prometheus_client import Counter
 from sqlalchemy import Connection, bindparam, select, update
 from sqlalchemy.exc import IntegrityError
 
-from console.database import TransactionLost, insert_ignoring, new_id, now, writing
+from console.database import Scope, TransactionLost, insert_ignoring, new_id, now, writing
 from console.linking import audit
 from console.linking.events import Event, EventName
 from console.linking.state import State, read_state
@@ -132,7 +132,7 @@ _CHANGE_LINK = (
 _DIGEST = select(LinkOperation.digest).where(LinkOperation.operation_id == bindparam("operation_id"))
 
 
-def change(request: Request) -> Outcome:
+def change(request: Request, scope: Scope) -> Outcome:
     """Link a conversation to a customer of its instructor, or unlink it (CM-2.3).
 
     One transaction, one compare-and-set on `seen_version`, one event. A repeat of the same operation answers
@@ -142,9 +142,9 @@ def change(request: Request) -> Outcome:
         if reason_fault(request.reason):
             raise ReasonMissing
         try:
-            done = _write(request)
+            done = _write(request, scope)
         except TransactionLost as lost:  # by the trail, which may fail without stopping a write (CM-2.5)
-            done = _write(request, past_the_trail=str(lost))
+            done = _write(request, scope, past_the_trail=str(lost))
     except LinkError as error:
         _count("refused", type(error).__name__)
         raise
@@ -162,9 +162,9 @@ def _count(outcome: str, why: str = "") -> None:
         log.error("write_not_counted", kind=type(error).__name__)
 
 
-def _write(request: Request, *, past_the_trail: str = "") -> str:
+def _write(request: Request, scope: Scope, *, past_the_trail: str = "") -> str:
     """Check and write in one transaction, and return what was done; nothing stays where it is refused."""
-    with writing() as connection:
+    with writing(scope) as connection:
         state = _load(connection, request)
         if not _claim(connection, state, request):
             if connection.scalar(_DIGEST, {"operation_id": request.operation_id}) != request.digest:

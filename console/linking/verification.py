@@ -9,7 +9,7 @@ from uuid import UUID
 
 from sqlalchemy import CompoundSelect, Connection, Row, String, cast, func, or_, select, union
 
-from console.database import reading
+from console.database import command_scope, reading
 from console.linking.events import UNREADABLE, Event, Tombstone, read, read_tombstone
 from console.models import AuditCounter, AuditEvent, Conversation
 
@@ -21,14 +21,14 @@ AnyRow = Row[*tuple[Any, ...]]
 def verify() -> Iterator[tuple[UUID, str | None]]:
     """Give every conversation that has a link or an event, with what is wrong with it or None."""
     statement = _concerned().order_by("id").execution_options(yield_per=CHUNK)
-    with reading() as connection, connection.execute(statement) as ids:
+    with reading(command_scope()) as connection, connection.execute(statement) as ids:
         for some in ids.scalars().partitions(CHUNK):
             yield from _verify(connection, some)
 
 
 def count() -> int:
     """Return how many conversations `verify` looks at."""
-    with reading() as connection:
+    with reading(command_scope()) as connection:
         return connection.scalars(select(func.count()).select_from(_concerned().subquery())).one()
 
 
@@ -37,7 +37,7 @@ def gaps() -> Iterator[str]:
     before = func.lag(AuditEvent.position, 1, 0).over(order_by=AuditEvent.position).label("before")
     places = select(AuditEvent.position, before).subquery()
     broken = select(places).where(places.c.position != places.c.before + 1).order_by(places.c.position)
-    with reading() as connection:
+    with reading(command_scope()) as connection:
         for row in connection.execute(broken):
             yield f"positions {row.before + 1} to {row.position - 1} are missing"
         last = connection.scalar(select(func.coalesce(func.max(AuditEvent.position), 0)))
@@ -49,7 +49,7 @@ def gaps() -> Iterator[str]:
 def tombstones() -> Iterator[tuple[int, datetime]]:
     """Give each tombstone's position, and when its event was erased."""
     statement = select(AuditEvent.position, AuditEvent.event).where(AuditEvent.event.like('{"erased"%'))
-    with reading() as connection:
+    with reading(command_scope()) as connection:
         for row in connection.execute(statement.order_by(AuditEvent.position)):
             if tombstone := read_tombstone(row.event):
                 yield row.position, tombstone.erased

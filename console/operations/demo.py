@@ -22,7 +22,7 @@ from sqlalchemy import Connection, select, update
 from console.accounts.service import authenticate, find_account, hash_password
 from console.commands import Command, Failure
 from console.config import Settings
-from console.database import ingesting, insert_ignoring, now, writing
+from console.database import command_scope, ingesting, insert_ignoring, now, writing
 from console.identifiers import normalize_identifier
 from console.linking import service
 from console.models import ChannelAccount, Conversation, Customer, Instructor, Membership, Message, User
@@ -95,7 +95,7 @@ def _require_migrated() -> None:
     from alembic.script import ScriptDirectory
 
     head = ScriptDirectory(current_app.extensions["migrate"].directory).get_current_head()
-    with writing() as connection:
+    with writing(command_scope()) as connection:
         revision = MigrationContext.configure(connection).get_current_revision()
     if revision != head:
         raise Failure(f"the database is at {revision or 'no migration'}, not at {head}: flask db upgrade")
@@ -105,7 +105,7 @@ def _require_own_database(data: Data) -> None:
     """Refuse a database that is PostgreSQL, or has instructors or people who aren't the demo's."""
     ours = [uuid5(_IDS, instructor["key"]) for instructor in data["instructors"]]
     emails = [user["email"] for user in data["users"]]
-    with writing() as connection:
+    with writing(command_scope()) as connection:
         other = connection.dialect.name != "sqlite" or (
             connection.execute(select(Instructor.id).where(Instructor.id.not_in(ours)).limit(1)).first()
             or connection.execute(select(User.id).where(User.email.not_in(emails)).limit(1)).first()
@@ -126,7 +126,7 @@ def _add_instructors(instructors: list[Data]) -> datetime:
         account_id = instructor["account"]
         people.append({"id": instructor_id, "name": instructor["name"], "created_at": joined})
         accounts.append({"channel": CHANNEL, "account_id": account_id, "instructor_id": instructor_id})
-    with writing() as connection:
+    with writing(command_scope()) as connection:
         insert_ignoring(connection, Instructor, people, ["id"])
         insert_ignoring(connection, ChannelAccount, accounts, ["channel", "account_id"])
         kept = select(Instructor.created_at).where(Instructor.id == people[0]["id"])
@@ -136,8 +136,8 @@ def _add_instructors(instructors: list[Data]) -> datetime:
 def _add_user(user: Data) -> UUID:
     """Add a user, or let an existing one in with the password of today's secret key; return the id."""
     email, password = user["email"], _password(user["email"])
-    signs_in = authenticate(find_account(email=email), password)
-    with writing() as connection:
+    signs_in = authenticate(find_account(command_scope(), email=email), password)
+    with writing(command_scope()) as connection:
         if not signs_in:
             _set_password(connection, user, hash_password(password))
         user_id = connection.execute(select(User.id).where(User.email == email)).scalar_one()
@@ -225,7 +225,7 @@ def _link(conversations: list[_Conversation], operators: list[UUID]) -> None:
     """Link as people would, the oldest conversation first. What was written since the first run stays."""
     ids = [conversation.id for conversation in conversations]
     written = select(Conversation.id, Conversation.link_version).where(Conversation.id.in_(ids))
-    with writing() as connection:
+    with writing(command_scope()) as connection:
         versions = {row.id: row.link_version for row in connection.execute(written)}
     for conversation in reversed(conversations):
         for version in range(versions[conversation.id], len(conversation.links)):
@@ -249,7 +249,7 @@ def _take_step(conversation: _Conversation, version: int, actor_id: UUID) -> Non
         confirmed=True,
     )
     try:
-        service.change(request)
+        service.change(request, command_scope())
     except (service.LinkChanged, service.OperationReused):
         return  # A person, or another `flask demo`, was quicker.
     except service.LinkError as error:
@@ -266,5 +266,5 @@ def _customer(conversation: _Conversation, target: str) -> UUID | None:
         Customer.channel == CHANNEL,
         Customer.normalized_identifier == normalize_identifier(identifier or ""),
     )
-    with writing() as connection:
+    with writing(command_scope()) as connection:
         return connection.execute(statement).scalar_one_or_none()

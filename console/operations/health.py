@@ -16,7 +16,16 @@ from sqlalchemy import Connection, String, column, false, select, table
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from console.config import Settings
-from console.database import db, ingesting, lost_on_citus, missing_columns, reading, take_room, writing
+from console.database import (
+    command_scope,
+    db,
+    ingesting,
+    lost_on_citus,
+    missing_columns,
+    reading,
+    take_room,
+    writing,
+)
 from console.ingestion import service as ingestion
 from console.models import Conversation
 from console.permissions import public
@@ -111,8 +120,8 @@ def look(seconds: float, questions: Mapping[str, Callable[[], Any]] | None = Non
     settings: Settings = current_app.config["CONSOLE"]
     same = settings.ingest_database_url == settings.database_url
     asked: dict[str, Callable[[], Any]] = {
-        "write": partial(_problem, partial(writing, wait_ms=_LOCK_WAIT_MS), for_writing=True),
-        "read": partial(_problem, reading),
+        "write": partial(_problem, _write, for_writing=True),
+        "read": partial(_problem, _read),
         **({} if same else {"ingest": partial(_problem, ingesting, for_writing=True)}),
         **({"standby": partial(_problem, db.engines["read"].connect)} if "primary" in db.engines else {}),
         "last_messages": _last_messages,
@@ -138,6 +147,14 @@ def _last_messages() -> dict[str, datetime]:
     except FAILURES as error:
         log.error("last_messages_unknown", kind=type(error).__name__)
         return {}
+
+
+def _write() -> AbstractContextManager[Connection]:
+    return writing(command_scope(), wait_ms=_LOCK_WAIT_MS)
+
+
+def _read() -> AbstractContextManager[Connection]:
+    return reading(command_scope())
 
 
 def _problem(opened: Opener, *, for_writing: bool = False) -> str | None:
@@ -176,7 +193,7 @@ def lost_guarantee(app: Flask) -> str | None:
 
 def _lost() -> str | None:
     try:
-        with writing(wait_ms=_LOCK_WAIT_MS) as connection:
+        with _write() as connection:
             return lost_on_citus(connection)
     except FAILURES as error:
         log.warning("guarantees_unknown", kind=type(error).__name__)

@@ -11,7 +11,7 @@ import click
 from sqlalchemy import Connection, inspect
 
 from console.commands import BadUsage, Failure, Group
-from console.database import EVERY_INSTRUCTOR, Base, db
+from console.database import ALL_INSTRUCTORS, Base, db
 
 READ, LINK, INGEST, OWNER = "console_read", "console_link", "console_ingest", "console_migrate"
 
@@ -69,8 +69,8 @@ GRANTS: dict[str, dict[str, dict[str, str | None]]] = {
 # sub-selects are evaluated once a statement, not once a row; without a setting nothing gets through.
 _SETTING = "current_setting('console.instructors', true)"
 _IS_THEIRS = (
-    f"(SELECT {_SETTING} = '{EVERY_INSTRUCTOR}') OR instructor_id = ANY"
-    f" ((SELECT string_to_array(nullif({_SETTING}, '{EVERY_INSTRUCTOR}'), ',')::uuid[])::uuid[])"
+    f"(SELECT {_SETTING} = '{ALL_INSTRUCTORS}') OR instructor_id = ANY"
+    f" ((SELECT string_to_array(nullif({_SETTING}, '{ALL_INSTRUCTORS}'), ',')::uuid[])::uuid[])"
 )
 TENANTS_TABLES = ("conversations", "messages", "customers", "audit_events", "link_operations")
 POLICIES = {

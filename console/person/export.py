@@ -8,7 +8,7 @@ from uuid import UUID
 
 from sqlalchemy import Connection, select
 
-from console.database import ingesting, reading
+from console.database import command_scope, ingesting, reading
 from console.linking.events import UNREADABLE
 from console.models import Conversation, Customer, Message
 from console.person import records
@@ -20,7 +20,7 @@ _SHARED_FIELDS = {"event_id", "event_name", "actor_type", "actor_id", "timestamp
 
 def export(person: Person, instructor_id: UUID) -> str:
     """Return everything that is held about a person with one instructor, as one JSON object."""
-    with reading() as connection:
+    with reading(command_scope()) as connection:
         own = records.conversation_ids(connection, person, instructor_id)
         customers = records.customer_ids(connection, person, instructor_id)
         conversations = _rows(connection, Conversation, Conversation.id, own)

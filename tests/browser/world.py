@@ -9,7 +9,7 @@ from uuid import UUID, uuid4
 from flask.testing import FlaskCliRunner
 from sqlalchemy import select
 
-from console.database import reading
+from console.database import command_scope, reading
 from console.models import Conversation
 from testkit.factories import Desk, Person, channel, instructor, link_state, run, user
 
@@ -73,7 +73,7 @@ def _conversations(instructor_id: UUID) -> dict[str, UUID]:
     wanted = select(Conversation.customer_identifier, Conversation.id).where(
         Conversation.instructor_id == instructor_id
     )
-    with reading() as connection:
+    with reading(command_scope()) as connection:
         return {str(sender): conversation_id for sender, conversation_id in connection.execute(wanted)}
 
 

@@ -16,7 +16,7 @@ from console import create_app
 from console.config import Settings, sqlite_path
 from console.conversations import queries
 from console.conversations.resolution import Outcome, Reason, Resolution, Subject, resolve
-from console.database import db, reading, writing
+from console.database import command_scope, db, reading, writing
 from console.models import Conversation
 from testkit.databases import (
     POSTGRESQL,
@@ -32,7 +32,7 @@ from testkit.statements import without_control
 
 
 def resolve_all() -> list[Resolution]:
-    with reading() as connection:
+    with reading(command_scope()) as connection:
         ids = connection.scalars(select(Conversation.id).order_by(Conversation.id)).all()
         return resolve(connection, queries.subjects(connection, conversation_ids=list(map(str, ids))))
 
@@ -89,7 +89,7 @@ def test_a_closed_conversation_resolves_like_an_open_one(anna: Desk):
 )
 def test_nobody_has_a_reason(anna: Desk, identifier: str | None, reason: Reason):
     subject = Subject(str(uuid4()), str(anna.instructor_id), "whatsapp", identifier, None)
-    with reading() as connection:
+    with reading(command_scope()) as connection:
         assert resolve(connection, [subject]) == [Resolution(subject.id, Outcome.NONE, reason=reason)]
 
 
@@ -97,7 +97,7 @@ def test_nobody_has_a_reason(anna: Desk, identifier: str | None, reason: Reason)
 def test_without_an_instructor_nobody_is_looked_up(anna: Desk):
     anna.customer("393331234567")
     subject = Subject(str(uuid4()), None, "whatsapp", "393331234567", None)
-    with reading() as connection:
+    with reading(command_scope()) as connection:
         (resolution,) = resolve(connection, [subject])
     assert resolution.reason == Reason.NO_INSTRUCTOR
 
@@ -110,7 +110,7 @@ def test_the_same_person_with_another_instructor_or_channel_is_nobody(cli: Flask
         Subject(str(uuid4()), str(bruno.instructor_id), "whatsapp", "393331234567", None),
         Subject(str(uuid4()), str(anna.instructor_id), "sms", "393331234567", None),
     ]
-    with reading() as connection:
+    with reading(command_scope()) as connection:
         assert {one.reason for one in resolve(connection, elsewhere)} == {Reason.NO_CUSTOMER}
 
 
@@ -137,7 +137,7 @@ def test_two_customers_for_one_identifier_are_ambiguous(anna: Desk, engine: str)
     rest = "instructor_id, channel, normalized_identifier, created_at"
     execute(*UNCONSTRAINED[engine], f"INSERT INTO customers SELECT '{uuid4()}', {rest} FROM customers")
     subject = Subject(str(uuid4()), str(anna.instructor_id), "whatsapp", "393331234567", None)
-    with reading() as connection:
+    with reading(command_scope()) as connection:
         assert resolve(connection, [subject]) == [
             Resolution(subject.id, Outcome.NONE, reason=Reason.AMBIGUOUS)
         ]
@@ -183,7 +183,7 @@ def test_resolving_everything_leaves_the_file_as_it_was_and_answers_the_same(ann
     populate(anna)
     path = sqlite_path(settings.database_url)
     assert path
-    with writing() as connection:
+    with writing(command_scope()) as connection:
         connection.exec_driver_sql("SELECT 1")
     db.engine.raw_connection().execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
@@ -213,7 +213,10 @@ WRITES = (
 @pytest.mark.shows("CM-2.1.5", "CM-2.2.12")
 def test_the_engine_it_runs_on_refuses_every_write(app: Flask):
     for statement in WRITES:
-        with reading() as connection, pytest.raises(DBAPIError, match=r"readonly database|read-only"):
+        with (
+            reading(command_scope()) as connection,
+            pytest.raises(DBAPIError, match=r"readonly database|read-only"),
+        ):
             connection.execute(text(statement))
 
 
@@ -223,7 +226,10 @@ def test_it_does_so_whoever_reads(settings: Settings):
     app = create_app(replace(settings, read_database_url=as_owner(settings).database_url))
     with app.app_context():
         for statement in (*WRITES, "TRUNCATE audit_events", "SELECT id FROM conversations FOR UPDATE"):
-            with reading() as connection, pytest.raises(DBAPIError, match=r"readonly database|read-only"):
+            with (
+                reading(command_scope()) as connection,
+                pytest.raises(DBAPIError, match=r"readonly database|read-only"),
+            ):
                 connection.execute(text(statement))
 
 
@@ -246,7 +252,7 @@ def test_any_number_of_conversations_takes_one_statement(app: Flask, anna: Desk,
     ]
     statements: list[str] = []
     event.listen(db.engines["read"], "before_cursor_execute", lambda *call: statements.append(call[2]))
-    with reading() as connection:
+    with reading(command_scope()) as connection:
         assert len(resolve(connection, subjects)) == count
     assert without_control(statements) == [statements[-1]]
 

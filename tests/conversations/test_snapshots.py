@@ -9,7 +9,7 @@ from flask.testing import FlaskCliRunner
 from sqlalchemy import event, select
 
 from console.accounts.service import end_sessions, load_actor
-from console.database import db, reading
+from console.database import Scope, command_scope, db, open_snapshot, reading
 from console.models import User
 from testkit.factories import Desk, user
 from testkit.pages import Browser
@@ -21,8 +21,8 @@ def person(cli: FlaskCliRunner, anna: Desk) -> UUID:
     return user(cli, anna.instructor_id, "instructor").id
 
 
-def epoch_of(user_id: UUID) -> int:
-    with reading() as connection:
+def epoch_of(scope: Scope, user_id: UUID) -> int:
+    with reading(scope) as connection:
         return connection.execute(select(User.session_epoch).where(User.id == user_id)).scalar_one()
 
 
@@ -63,23 +63,23 @@ def test_a_snapshot_that_no_page_reads_ends_with_its_request(
 
 
 def test_who_reads_after_a_write_sees_what_was_written(app: Flask, person: UUID):
-    with app.app_context():
-        assert load_actor(person, 0)
-        end_sessions(person, 0)
-        assert epoch_of(person) == 1
+    scope = command_scope()
+    assert load_actor(scope, person, 0)
+    end_sessions(scope, person, 0)
+    assert epoch_of(scope, person) == 1
 
 
 def test_a_snapshot_is_gone_on_in_once(app: Flask, person: UUID):
-    with app.app_context():
-        assert load_actor(person, 0)
-        with app.app_context():
-            end_sessions(person, 0)
-        assert epoch_of(person) == 0
-        assert epoch_of(person) == 1
+    scope = command_scope()
+    assert load_actor(scope, person, 0)
+    end_sessions(command_scope(), person, 0)
+    assert epoch_of(scope, person) == 0
+    assert epoch_of(scope, person) == 1
 
 
-def test_a_reader_that_fails_hands_nothing_on(app: Flask):
-    with app.app_context():
-        with pytest.raises(LookupError), reading(hand_on=True):
-            raise LookupError
-        assert taken(app) == 0
+def test_a_reader_that_fails_leaves_no_snapshot_open(app: Flask):
+    scope = command_scope()
+    open_snapshot(scope)
+    with pytest.raises(LookupError), reading(scope):
+        raise LookupError
+    assert taken(app) == 0

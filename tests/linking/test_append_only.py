@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
-from console.database import writing
+from console.database import command_scope, writing
 from testkit.databases import back_door, execute, on_postgresql, on_sqlite, rows
 from testkit.factories import Desk, trail
 
@@ -101,6 +101,6 @@ def test_nothing_in_the_trail_can_be_changed_or_removed(anna: Desk):
         f"INSERT OR REPLACE INTO audit_events {row}",
         f"INSERT OR IGNORE INTO audit_events {row}",
     ):
-        with pytest.raises(IntegrityError, match="append-only"), writing() as connection:
+        with pytest.raises(IntegrityError, match="append-only"), writing(command_scope()) as connection:
             connection.execute(text(statement))
     assert trail() == before

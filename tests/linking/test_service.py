@@ -14,7 +14,7 @@ from sqlalchemy import func, select, text
 from sqlalchemy.exc import IntegrityError
 
 from console.config import Settings, sqlite_path
-from console.database import reading
+from console.database import command_scope, reading
 from console.linking import service
 from console.linking.service import Outcome
 from console.models import Conversation, Customer
@@ -29,7 +29,7 @@ def bruno(cli: FlaskCliRunner) -> Desk:
 
 
 def customers() -> int:
-    with reading() as connection:
+    with reading(command_scope()) as connection:
         return connection.execute(select(func.count()).select_from(Customer)).scalar_one()
 
 
@@ -56,7 +56,7 @@ def test_linking_to_a_customer_on_record(anna: Desk):
 def test_creating_the_customer_of_the_conversations_own_identifier(anna: Desk):
     conversation_id = anna.conversation("+39 333 123-4567")
     assert anna.link(conversation_id) == Outcome.LINKED
-    with reading() as connection:
+    with reading(command_scope()) as connection:
         row = connection.execute(select(Customer)).one()
     assert (row.instructor_id, row.channel, row.normalized_identifier) == (
         anna.instructor_id,
@@ -76,7 +76,7 @@ def test_nothing_else_of_the_conversation_changes(anna: Desk):
     ]
 
     def rest() -> object:
-        with reading() as connection:
+        with reading(command_scope()) as connection:
             return connection.execute(select(*untouched).where(Conversation.id == conversation_id)).one()
 
     before = rest()
@@ -319,6 +319,20 @@ def test_the_same_operation_from_two_tabs_at_once_is_one(app: Flask, anna: Desk)
     assert link_state(conversation_id).link_version == 1
     assert customers() == 1
     assert len(trail(conversation_id)) == 1
+
+
+def test_a_write_needs_its_scope_and_no_application_context(anna: Desk):
+    request = service.Request(
+        conversation_id=anna.conversation("393331234567"),
+        create=True,
+        actor_id=anna.operator.id,
+        reason="said so on the phone",
+        seen_version=0,
+        operation_id=uuid4(),
+    )
+    with ThreadPoolExecutor(1) as pool:  # a new thread has no context of Flask's
+        assert pool.submit(service.change, request, command_scope()).result() == Outcome.LINKED
+    assert link_state(request.conversation_id).link_version == 1
 
 
 @pytest.mark.shows("CM-2.2.11", "Review.T4.4")

@@ -21,7 +21,7 @@ from console import create_app
 from console.config import ROOT, Settings, sqlite_path
 from console.conversations import queries
 from console.conversations.badges import State, badges
-from console.database import Base, db, reading
+from console.database import Base, command_scope, db, reading
 from console.models import Conversation
 from testkit.databases import (
     SQLITE,
@@ -116,7 +116,7 @@ def shape() -> tuple[dict[str, int], list[tuple[Any, ...]]]:
 
 def states() -> dict[UUID, State]:
     """Return the badge of every conversation."""
-    with reading() as connection:
+    with reading(command_scope()) as connection:
         ids = connection.scalars(select(Conversation.id)).all()
         found = queries.subjects(connection, conversation_ids=list(map(str, ids)))
         return {UUID(badge.conversation_id): badge.state for badge in badges(connection, found)}

@@ -1,19 +1,24 @@
 """What the database itself refuses: epochs that are set, and events of another instructor's conversation."""
 
+from contextlib import AbstractContextManager
 from uuid import uuid4
 
 import pytest
 from flask import Flask
 from flask.testing import FlaskCliRunner
-from sqlalchemy import text
+from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError
 
 from console.accounts.service import MAX_EPOCH
-from console.database import writing
+from console.database import command_scope, writing
 from testkit.databases import POSTGRESQL, back_door, execute, rows
 from testkit.factories import Desk, desk, run, user
 from testkit.pages import Browser
 from tests.accounts.test_commands import failed
+
+
+def as_a_command() -> AbstractContextManager[Connection]:
+    return writing(command_scope())
 
 
 @pytest.fixture
@@ -27,10 +32,10 @@ def test_a_session_epoch_is_raised_by_one_and_never_set(cli: FlaskCliRunner, ann
     for _ in range(3):
         run(cli, "user", "sign-out", anna.operator.email)
     statement = text(f"UPDATE users SET session_epoch = session_epoch {change}")
-    for opened in (writing, back_door):
+    for opened in (as_a_command, back_door):
         with pytest.raises(DBAPIError, match="session_epoch is raised by one"), opened() as connection:
             connection.execute(statement)
-    with writing() as connection:
+    with writing(command_scope()) as connection:
         connection.execute(text("UPDATE users SET session_epoch = session_epoch + 1"))
     assert rows("SELECT session_epoch FROM users") == [(4,)]
 
@@ -76,7 +81,7 @@ def test_an_event_belongs_to_its_conversations_instructor(cli: FlaskCliRunner, a
             "conversation": str(conversation),
             "instructor": str(whose.instructor_id),
         }
-        for opened in (writing, back_door):
+        for opened in (as_a_command, back_door):
             with pytest.raises(DBAPIError, match="not one of its instructor"), opened() as connection:
                 connection.execute(insert, values)
     assert rows("SELECT * FROM audit_events") == []

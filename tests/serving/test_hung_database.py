@@ -14,7 +14,7 @@ from flask.testing import FlaskCliRunner
 from sqlalchemy.exc import InternalError
 
 from console.config import Settings
-from console.database import db, engines, writing
+from console.database import command_scope, db, engines, writing
 from testkit.databases import on_postgresql
 from testkit.factories import desk, link_state
 from testkit.pages import Browser
@@ -101,7 +101,7 @@ def test_a_read_only_moment_ends_when_it_is_over(
 
 def test_a_request_has_limits_and_a_command_has_none(app: Flask):
     def limit() -> object:
-        with writing() as connection:
+        with writing(command_scope()) as connection:
             return connection.exec_driver_sql("SHOW statement_timeout").scalar()
 
     assert limit() == "0"

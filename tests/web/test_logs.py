@@ -14,7 +14,7 @@ from sqlalchemy.exc import DBAPIError
 
 from console import create_app
 from console.config import Settings
-from console.database import db, new_id, now, writing
+from console.database import command_scope, db, new_id, now, writing
 from console.models import Instructor
 from console.permissions import public
 from testkit.databases import back_door, execute
@@ -247,5 +247,5 @@ def test_a_writing_connection_that_is_cut_is_logged_by_kind_alone(
     told = capfd.readouterr().err
     assert NUMBER not in told
     assert lines(told)[0]["event"] == "database_unavailable"
-    with pytest.raises(DBAPIError), writing() as connection:
+    with pytest.raises(DBAPIError), writing(command_scope()) as connection:
         connection.execute(text("SELECT * FROM conversations"))

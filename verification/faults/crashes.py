@@ -13,6 +13,7 @@ from flask import Flask
 
 from console import create_app
 from console.config import Settings
+from console.database import command_scope
 from console.linking import audit, service
 from console.linking.verification import verify
 from testkit.databases import execute
@@ -69,7 +70,7 @@ class Case:
             operation_id=operation_id,
             **asked,
         )
-        return service.change(request)
+        return service.change(request, command_scope())
 
 
 def link(case: Case) -> str:

@@ -13,7 +13,7 @@ from sqlalchemy import event, insert, select
 
 from console import create_app
 from console.config import Settings
-from console.database import db, scrub
+from console.database import command_scope, db, scrub
 from console.ingestion.service import ingest_payload
 from console.linking import service
 from console.linking.verification import verify
@@ -62,7 +62,7 @@ class Writer:
             operation_id=uuid4(),
             **asked,
         )
-        return service.change(request)
+        return service.change(request, command_scope())
 
     def left(self) -> list[int]:
         """Count conversations, messages, customers, operations, events and kept payloads of theirs."""

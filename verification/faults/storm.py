@@ -11,7 +11,7 @@ from uuid import UUID, uuid4
 
 from console import create_app
 from console.config import Settings
-from console.database import db
+from console.database import command_scope, db
 from console.linking import service
 from console.linking.verification import verify
 from testkit.factories import heal, link_state
@@ -86,7 +86,7 @@ def change(world: World, conversation_id: UUID, operation_id: UUID) -> bool:
         confirmed=True,
     )
     try:
-        outcome = service.change(request)
+        outcome = service.change(request, command_scope())
     except service.LinkChanged:
         return False
     return outcome != service.Outcome.UNCHANGED

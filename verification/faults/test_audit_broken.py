@@ -11,7 +11,7 @@ from flask import Flask
 from flask.testing import FlaskCliRunner
 from sqlalchemy import event, select
 
-from console.database import db, reading
+from console.database import command_scope, db, reading
 from console.linking import service
 from console.models import Conversation
 from testkit.databases import SQLITE, on_sqlite
@@ -45,7 +45,7 @@ class Operator:
             confirmed=True,
         )
         with self._timed():
-            assert service.change(request) == request.outcome
+            assert service.change(request, command_scope()) == request.outcome
         return operation_id
 
     @contextmanager
@@ -59,7 +59,7 @@ class Operator:
 
 
 def _version(conversation_id: UUID) -> int:
-    with reading() as connection:
+    with reading(command_scope()) as connection:
         return connection.execute(
             select(Conversation.link_version).where(Conversation.id == conversation_id)
         ).scalar_one()

@@ -5,7 +5,7 @@ from pathlib import Path
 from flask import Flask
 from sqlalchemy import event
 
-from console.database import db, writing
+from console.database import command_scope, db, writing
 from testkit.databases import on_sqlite
 from verification.faults.crashes import apart
 from verification.faults.databases import Database
@@ -35,7 +35,7 @@ def test_many_processes_write_and_none_finds_the_database_locked(
 def test_a_write_takes_its_lock_at_once_and_reaches_the_disk(app: Flask):
     statements: list[str] = []
     event.listen(db.engine, "before_cursor_execute", lambda *call: statements.append(call[2]))
-    with writing() as connection:
+    with writing(command_scope()) as connection:
         settings = [
             connection.exec_driver_sql(f"PRAGMA {name}").scalar() for name in ("journal_mode", "synchronous")
         ]

@@ -10,7 +10,7 @@ from pathlib import Path
 from flask import Flask
 from sqlalchemy import select
 
-from console.database import reading
+from console.database import command_scope, reading
 from console.linking.history import export
 from console.models import Conversation
 from testkit.factories import heal
@@ -117,7 +117,7 @@ class Follower(threading.Thread):
 def history(calls: list[Call], followed: list[str] | None = None) -> History:
     """Put together what was called, what a reader of the trail got, and what the database holds."""
     positions = {position: json.loads(line) for position, line in export()}
-    with reading() as connection:
+    with reading(command_scope()) as connection:
         assert (
             connection.execute(select(Conversation.id).where(Conversation.audit_outbox.is_not(None))).all()
             == []

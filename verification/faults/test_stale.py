@@ -9,6 +9,7 @@ from bs4 import BeautifulSoup
 from flask import Flask
 from werkzeug.test import TestResponse
 
+from console.database import command_scope
 from console.linking import service
 from testkit.factories import PASSWORD, link_state
 from testkit.pages import Browser, fields_of
@@ -50,7 +51,7 @@ class Colleague:
             operation_id=uuid4(),
             confirmed=True,
         )
-        service.change(request)
+        service.change(request, command_scope())
         return reason
 
 

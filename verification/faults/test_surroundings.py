@@ -13,7 +13,7 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskCliRunner
 
-from console.database import now
+from console.database import command_scope, now
 from console.linking import service
 from testkit.databases import on_postgresql, on_sqlite
 from testkit.factories import PASSWORD, heal, link_state, run, trail
@@ -203,4 +203,4 @@ def link(world: World, seen: int, customer: int) -> None:
         operation_id=uuid4(),
         confirmed=True,
     )
-    service.change(request)
+    service.change(request, command_scope())

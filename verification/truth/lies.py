@@ -11,20 +11,22 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import select, text
 
 from console.conversations import badges, display, queries, resolution
 from console.conversations.badges import State
 from console.conversations.queries import Page
 from console.conversations.resolution import Outcome, Reason
-from console.database import now
+from console.database import Scope, now
 from console.ingestion import inbox, whatsapp
 from console.ingestion import service as ingestion
 from console.ingestion.whatsapp import IncomingMessage
 from console.linking import history, service
 from console.linking import queries as linking
 from console.linking import routes as linking_routes
+from console.models import Conversation
 from console.web import errors
+from testkit.databases import back_door
 from verification.truth.run import Stage
 
 Patch = pytest.MonkeyPatch
@@ -195,19 +197,19 @@ def _badge_of(reason_or_outcome: object, outcome: Outcome) -> Callable[[Stage, P
 
 def _say_saved(_: Stage, patch: Patch) -> None:
     change = service.change
-    swap(patch, change, lambda request: change(request) if request.unlink else request.outcome)
+    swap(patch, change, lambda request, scope: change(request, scope) if request.unlink else request.outcome)
 
 
 def _say_removed(_: Stage, patch: Patch) -> None:
     change = service.change
-    swap(patch, change, lambda request: request.outcome if request.unlink else change(request))
+    swap(patch, change, lambda request, scope: request.outcome if request.unlink else change(request, scope))
 
 
 def _say_conflict(_: Stage, patch: Patch) -> None:
     change = service.change
 
-    def told(request: service.Request) -> Any:
-        change(request)
+    def told(request: service.Request, scope: Scope) -> Any:
+        change(request, scope)
         raise service.LinkChanged
 
     swap(patch, change, told)
@@ -216,13 +218,13 @@ def _say_conflict(_: Stage, patch: Patch) -> None:
 def requested(alter: Callable[[service.Request], service.Request]) -> Callable[[Stage, Patch], None]:
     """Return what alters what people ask for."""
     change = service.change
-    return lambda _, patch: swap(patch, change, lambda request: change(alter(request)))
+    return lambda _, patch: swap(patch, change, lambda request, scope: change(alter(request), scope))
 
 
 def _over_what_is_there(request: service.Request) -> service.Request:
-    from testkit.factories import link_state
-
-    return replace(request, seen_version=link_state(request.conversation_id).link_version)
+    of_conversation = select(Conversation.link_version).where(Conversation.id == request.conversation_id)
+    with back_door() as connection:
+        return replace(request, seen_version=connection.execute(of_conversation).scalar_one())
 
 
 def _confirmed(request: service.Request) -> service.Request:

@@ -1,0 +1,32 @@
+"""The scope of a request's transactions, which routes pass to what reads and writes."""
+
+from typing import cast
+
+from flask import Flask, Response, g, session
+
+from console.database import Scope, app_engines
+
+
+def init_app(app: Flask) -> None:
+    """End each request's scope with it, and keep in the session how far the database had come."""
+
+    @app.after_request
+    def remember_writes(response: Response) -> Response:
+        if "scope" in g and g.scope.written_until != session.get("written_until"):
+            session["written_until"] = g.scope.written_until
+        return response
+
+    @app.teardown_request
+    def end(_error: BaseException | None) -> None:
+        if "scope" in g:
+            g.scope.end_snapshot()
+
+
+def scope() -> Scope:
+    """Return the request's scope. It has no instructor until the signed-in user is loaded.
+
+    What the session wrote before, it reads (docs/decisions/0010).
+    """
+    if "scope" not in g:
+        g.scope = Scope(app_engines(), written_until=session.get("written_until"))
+    return cast(Scope, g.scope)
