@@ -17,7 +17,7 @@ from sqlalchemy import URL, Connection, NullPool, Pool, create_engine, event, te
 from sqlalchemy.engine import ExceptionContext
 
 from console.config import ROOT, Settings, database_url, read_only, sqlite_path
-from console.database import Base, command_scope, db, writing
+from console.database import Base, Scope, app_engines, db, writing
 from testkit.postgres import Cluster
 
 SQLITE, POSTGRESQL = ENGINES = ("sqlite", "postgresql")
@@ -63,7 +63,7 @@ def back_door() -> Iterator[Connection]:
     """Open a transaction in which no role and no row-level security of the console's stands in the way."""
     settings = as_owner(current_app.config["CONSOLE"])
     if settings.database_url.get_backend_name() == SQLITE:
-        with writing(command_scope()) as connection:
+        with writing(Scope(app_engines(), instructor_ids=None)) as connection:
             yield connection
     else:
         engine = create_engine(settings.database_url, poolclass=NullPool)
