@@ -27,10 +27,12 @@ _TCP_LIMITS = {
     "tcp_user_timeout": 15_000,
 }
 # What the server may take for one statement, longer than it may wait for a lock, and how long the console
-# waits for a server that doesn't keep to that.
+# waits for a server that doesn't keep to that. All limits together stay below the proxy's 60 seconds: the wait
+# for a pooled connection, asking whether it still works, connecting anew, and beginning a transaction.
 MAX_STATEMENT_SECONDS = 20
 MAX_ANSWER_SECONDS = 25
 MAX_POOL_WAIT_SECONDS = 20
+MAX_PING_SECONDS = 5
 
 ALL_INSTRUCTORS = "all"
 """What a transaction's setting names where it works for no person: a command's, or a worker's."""
@@ -181,15 +183,18 @@ def _serves() -> bool:
 class _Connection(psycopg.Connection[Any]):
     """A connection that is given up when the server, which may be stopped, keeps to no limit of its own."""
 
+    patience = MAX_ANSWER_SECONDS
+    """How many seconds it waits for an answer."""
+
     def wait(self, gen: Any, interval: float = 0.1, timeout: float | None = None) -> Any:
         """Wait for an answer; psycopg calls this for everything but connecting."""
         if timeout is not None or not _serves():
             return super().wait(gen, interval, timeout)
         try:
-            return super().wait(gen, interval, MAX_ANSWER_SECONDS)
+            return super().wait(gen, interval, self.patience)
         except psycopg.errors._WaitTimeout:
             self.pgconn.finish()
-            raise psycopg.OperationalError(f"no answer within {MAX_ANSWER_SECONDS} seconds") from None
+            raise psycopg.OperationalError(f"no answer within {self.patience} seconds") from None
 
 
 def _prepare_postgresql(engine: Engine, *, read_only: bool, says_for_whom: bool) -> None:
@@ -211,6 +216,15 @@ def _prepare_postgresql(engine: Engine, *, read_only: bool, says_for_whom: bool)
     def on_connect(connection: "psycopg.Connection[Any]", _record: object) -> None:
         # The driver would send a BEGIN by itself, and wait for its answer before anything else.
         connection.autocommit = True
+
+    @event.listens_for(engine, "checkin")
+    def on_checkin(connection: _Connection | None, _record: object) -> None:
+        if connection is not None:
+            connection.patience = MAX_PING_SECONDS
+
+    @event.listens_for(engine, "checkout")
+    def on_checkout(connection: _Connection, _record: object, _proxy: object) -> None:
+        connection.patience = MAX_ANSWER_SECONDS
 
     @event.listens_for(engine, "begin")
     def on_begin(connection: Connection) -> None:
