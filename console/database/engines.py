@@ -27,8 +27,8 @@ _TCP_LIMITS = {
     "tcp_user_timeout": 15_000,
 }
 # What the server may take for one statement, longer than it may wait for a lock, and how long the console
-# waits for a server that doesn't keep to that. All limits together stay below the proxy's 60 seconds: the wait
-# for a pooled connection, asking whether it still works, connecting anew, and beginning a transaction.
+# waits for a server that doesn't keep to that. Together they stay below the proxy's 60 seconds: waiting for a
+# pooled connection, asking whether it still works, connecting anew, and beginning a transaction.
 MAX_STATEMENT_SECONDS = 20
 MAX_ANSWER_SECONDS = 25
 MAX_POOL_WAIT_SECONDS = 20
@@ -197,10 +197,22 @@ class _Connection(psycopg.Connection[Any]):
             raise psycopg.OperationalError(f"no answer within {self.patience} seconds") from None
 
 
+def _on_checkin(connection: _Connection | None, _record: object) -> None:
+    if connection is not None:
+        connection.patience = MAX_PING_SECONDS
+
+
+def _on_checkout(connection: _Connection, _record: object, _proxy: object) -> None:
+    connection.patience = MAX_ANSWER_SECONDS
+
+
 def _prepare_postgresql(engine: Engine, *, read_only: bool, says_for_whom: bool) -> None:
     # Each transaction says what it is. Were "read only" the session's default, it would hide the primary from
     # target_session_attrs=read-write. To read is to read one snapshot, as on SQLite.
     begin = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY" if read_only else "BEGIN"
+
+    event.listen(engine, "checkin", _on_checkin)
+    event.listen(engine, "checkout", _on_checkout)
 
     @event.listens_for(engine, "do_connect")
     def connect(_dialect: object, _record: object, arguments: Any, named: Any) -> _Connection:
@@ -216,15 +228,6 @@ def _prepare_postgresql(engine: Engine, *, read_only: bool, says_for_whom: bool)
     def on_connect(connection: "psycopg.Connection[Any]", _record: object) -> None:
         # The driver would send a BEGIN by itself, and wait for its answer before anything else.
         connection.autocommit = True
-
-    @event.listens_for(engine, "checkin")
-    def on_checkin(connection: _Connection | None, _record: object) -> None:
-        if connection is not None:
-            connection.patience = MAX_PING_SECONDS
-
-    @event.listens_for(engine, "checkout")
-    def on_checkout(connection: _Connection, _record: object, _proxy: object) -> None:
-        connection.patience = MAX_ANSWER_SECONDS
 
     @event.listens_for(engine, "begin")
     def on_begin(connection: Connection) -> None:

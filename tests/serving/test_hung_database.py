@@ -86,15 +86,16 @@ def test_health_and_metrics_wait_for_no_database_and_pages_come_back_with_it(
 def test_a_write_does_not_wait_long_to_learn_that_its_connection_is_dead(
     app: Flask, settings: Settings, cluster: Cluster
 ):
+    scope = command_scope()
     with app.test_request_context():
-        with writing():
+        with writing(scope):
             pass
         begun = time.monotonic()
-        with stopped(cluster), pytest.raises(OperationalError), writing():
+        with stopped(cluster), pytest.raises(OperationalError), writing(scope):
             pass
         connecting = engines._options(settings, settings.database_url)["connect_args"]["connect_timeout"]
         assert time.monotonic() - begun < engines.MAX_PING_SECONDS + connecting + 4
-        with writing() as connection:
+        with writing(scope) as connection:
             driver = connection.connection.driver_connection
             assert isinstance(driver, engines._Connection)
             assert driver.patience == engines.MAX_ANSWER_SECONDS
@@ -117,8 +118,10 @@ def test_a_read_only_moment_ends_when_it_is_over(
 
 
 def test_a_request_has_limits_and_a_command_has_none(app: Flask):
+    scope = command_scope()
+
     def limit() -> object:
-        with writing(command_scope()) as connection:
+        with writing(scope) as connection:
             return connection.exec_driver_sql("SHOW statement_timeout").scalar()
 
     assert limit() == "0"
