@@ -120,7 +120,7 @@ def send(
 def _link(conversation_id: UUID) -> int:
     try:
         service.change(
-            service.Request(
+            service.LinkRequest(
                 conversation_id=conversation_id,
                 create=True,
                 actor_id=OPERATOR,

@@ -177,7 +177,7 @@ def _link(conversations: int) -> Callable[[], None]:
 def link(number: int) -> None:
     """Link one conversation to the customer that its identifier matches."""
     service.change(
-        service.Request(
+        service.LinkRequest(
             conversation_id=dataset.conversation_id(number),
             customer_id=dataset.customer_id(number),
             actor_id=dataset.operator_id(0),

@@ -10,8 +10,8 @@ from console import accounts, commands, conversations, database, ingestion, link
 from console.config import ROOT, ConfigurationError, Settings, load
 from console.web import guard, origins
 
-# Reading a form costs up to a second of processor time a megabyte, signed in or not.
 MAX_FORM_BYTES = 1024 * 1024
+"""Reading a form costs up to a second of processor time per megabyte, signed in or not."""
 MAX_FORM_PARTS = 50
 
 

@@ -29,7 +29,7 @@ GRANTS: dict[Role, frozenset[Permission]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Membership:
+class ActorMembership:
     """One instructor whom a user works for, and as what."""
 
     instructor_id: UUID
@@ -46,9 +46,9 @@ class Actor:
     id: UUID
     email: str
     name: str
-    memberships: tuple[Membership, ...]
+    memberships: tuple[ActorMembership, ...]
 
-    def instructors(self, permission: Permission) -> tuple[Membership, ...]:
+    def instructors(self, permission: Permission) -> tuple[ActorMembership, ...]:
         """Return the memberships that grant `permission`, by instructor name."""
         return tuple(found for found in self.memberships if permission in GRANTS[found.role])
 

@@ -100,12 +100,12 @@ class Desk:
         *,
         scope: Scope | None = None,
         **changes: Any,
-    ) -> service.Outcome:
+    ) -> service.LinkOutcome:
         """Link as the operator, creating the customer if none is given; by default in a command's scope."""
         asked = {"customer_id": customer_id, "create": customer_id is None}
         return self._change(conversation_id, {"reason": "said so on the phone", **asked, **changes}, scope)
 
-    def unlink(self, conversation_id: UUID, **changes: Any) -> service.Outcome:
+    def unlink(self, conversation_id: UUID, **changes: Any) -> service.LinkOutcome:
         """Unlink as the operator."""
         return self._change(
             conversation_id, {"reason": "was another", "unlink": True, "confirmed": True, **changes}
@@ -113,13 +113,13 @@ class Desk:
 
     def _change(
         self, conversation_id: UUID, asked: dict[str, Any], scope: Scope | None = None
-    ) -> service.Outcome:
+    ) -> service.LinkOutcome:
         default = {
             "actor_id": self.operator.id,
             "seen_version": link_state(conversation_id).link_version,
             "operation_id": uuid4(),
         }
-        request = service.Request(conversation_id=conversation_id, **{**default, **asked})
+        request = service.LinkRequest(conversation_id=conversation_id, **{**default, **asked})
         return service.change(request, scope or command_scope())
 
     def customer(self, sender: str) -> UUID:

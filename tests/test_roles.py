@@ -16,7 +16,7 @@ from console.database import Base, Scope, command_scope, ingesting, reading, wri
 from console.linking import service
 from console.models import AuditEvent, Conversation, Customer, Message
 from console.permissions import Permission, public, requires
-from console.web.scope import scope
+from console.web.current import scope
 from testkit.databases import OWNER, POSTGRESQL, execute, rows
 from testkit.factories import Desk, desk, link_state, trail
 from testkit.pages import Browser

@@ -14,6 +14,7 @@ from flask import Response, current_app, g, request
 from itsdangerous import BadData, URLSafeTimedSerializer
 
 from console.accounts.signing import Signer
+from console.web.current import settings
 
 KEPT_SECONDS = 365 * 24 * 60 * 60
 """How long a browser is known after its last sign-in: people come back for the season."""
@@ -66,11 +67,11 @@ def _read() -> tuple[str | None, dict[str, int]]:
 
 def _masks(user_id: UUID) -> list[str]:
     """Return what stands for a user under each accepted key, the current one last."""
-    return [masked("user", str(user_id), key) for key in current_app.config["CONSOLE"].secret_keys]
+    return [masked("user", str(user_id), key) for key in settings().secret_keys]
 
 
 def _serializer() -> URLSafeTimedSerializer:
-    return URLSafeTimedSerializer(current_app.config["CONSOLE"].secret_keys, salt="browser", signer=Signer)
+    return URLSafeTimedSerializer(settings().secret_keys, salt="browser", signer=Signer)
 
 
 def _name() -> str:

@@ -10,10 +10,10 @@ from flask import Blueprint, abort, current_app, redirect, render_template, requ
 from flask.typing import ResponseReturnValue
 
 from console.accounts.forms import SignInForm
-from console.accounts.routes import let_in, settings, sign_in_page
-from console.accounts.service import find_verified, is_email
+from console.accounts.routes import let_in, sign_in_page
+from console.accounts.service import is_email, user_for_verified_email
 from console.permissions import public
-from console.web.scope import scope
+from console.web.current import scope, settings
 
 if TYPE_CHECKING:
     from console.accounts.provider import Provider
@@ -78,7 +78,7 @@ def _finish(provider: "Provider", begun: dict[str, Any]) -> ResponseReturnValue:
     )
     if email and not is_email(email):
         return _refuse("address", _NO_ACCOUNT, 400)
-    account = find_verified(scope(), email=email) if email else None
+    account = user_for_verified_email(scope(), email=email) if email else None
     if account is None:
         return _refuse("no account", _NO_ACCOUNT, 403)
     return let_in(account, begun["next"])

@@ -10,7 +10,7 @@ from sqlalchemy import insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from console.accounts import passwords
-from console.accounts.service import AccountError, address, is_email, new_user, require_name
+from console.accounts.service import AccountError, is_email, new_user, normalize_email, require_name
 from console.database import command_scope, new_id, reading, writing
 from console.models import Instructor, Membership, User
 from console.permissions import Role
@@ -53,7 +53,7 @@ def rename_user(*, email: str, name: str) -> UUID:
     """Give a user another name; return the id. Raises AccountError."""
     require_name(name, "a user")
     with writing(command_scope()) as connection:
-        changed = update(User).where(User.email == address(email)).values(name=name.strip())
+        changed = update(User).where(User.email == normalize_email(email)).values(name=name.strip())
         user_id: UUID | None = connection.scalar(changed.returning(User.id))
     if user_id is None:
         raise AccountError("there is no user with that address")
@@ -88,7 +88,7 @@ def add_users(lines: Iterable[str]) -> list[dict[str, Any]]:
     memberships: list[dict[str, Any]] = []
     faults: list[str] = []
     for number, row in rows:
-        email = address(row["email"])
+        email = normalize_email(row["email"])
         if fault := _fault(row, email in known, instructors):
             faults.append(f"line {number}: {fault}")
             continue
@@ -132,7 +132,7 @@ def _read(lines: Iterable[str]) -> list[tuple[int, dict[str, str]]]:
 
 def _fault(row: dict[str, str], has_account: bool, instructors: set[UUID]) -> str | None:
     """Say what is wrong with a row by itself; None where nothing is."""
-    email = address(row["email"])
+    email = normalize_email(row["email"])
     if not is_email(email):
         return "that is not an e-mail address: it takes name@example.org"
     if row["role"] not in set(Role):

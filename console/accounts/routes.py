@@ -23,16 +23,15 @@ from console.accounts.service import (
     Account,
     SessionsGoOn,
     TooBusy,
-    address,
     authenticate,
     end_sessions,
     find_account,
     is_email,
     load_actor,
+    normalize_email,
 )
-from console.config import Settings
 from console.permissions import Actor, public
-from console.web.scope import scope
+from console.web.current import scope, settings
 
 log = structlog.get_logger()
 
@@ -97,7 +96,7 @@ def sign_in() -> ResponseReturnValue:
     throttle = current_app.extensions.get("throttle")
     if throttle is None:
         throttle = current_app.extensions.setdefault("throttle", Throttle(settings().throttle_url))
-    email = address(form.email.data or "")
+    email = normalize_email(form.email.data or "")
     account = find_account(scope(), email=email)
     device = devices.known_for(account.id, account.session_epoch) if account else None
     counted = counters(email, request.remote_addr, device)
@@ -137,12 +136,6 @@ def logout() -> ResponseReturnValue:
             devices.remember(UUID(user_id), next_epoch)
         log.info("signed_out", user_id=user_id)
     return redirect(url_for("accounts.login"), 303)
-
-
-def settings() -> Settings:
-    """Return the console's settings."""
-    found: Settings = current_app.config["CONSOLE"]
-    return found
 
 
 def sign_in_page(form: SignInForm, notice: str | None = None) -> str:

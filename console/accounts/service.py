@@ -27,8 +27,7 @@ from console.database import (
     writing,
 )
 from console.models import ChannelAccount, Instructor, Membership, User
-from console.permissions import Actor, Role
-from console.permissions import Membership as ActorMembership
+from console.permissions import Actor, ActorMembership, Role
 from console.text import MAX_NAME, is_name
 
 _NO_USER = "there is no user with that address"
@@ -101,7 +100,7 @@ def load_actor(scope: Scope, user_id: UUID, epoch: int) -> Actor | None:
 
 def find_account(scope: Scope, *, email: str) -> Account | None:
     """Return the active user with this address; None where there is none, or it is no address."""
-    return _account(scope, address(email)) if is_email(email) else None
+    return _account(scope, normalize_email(email)) if is_email(email) else None
 
 
 def authenticate(account: Account | None, password: str) -> bool:
@@ -133,7 +132,7 @@ def _hashing() -> Iterator[None]:
         _places.release()
 
 
-def find_verified(scope: Scope, *, email: str) -> Account | None:
+def user_for_verified_email(scope: Scope, *, email: str) -> Account | None:
     """Return the active user with an address that a provider has verified; None if there is none."""
     if not is_email(email):
         return None
@@ -181,7 +180,7 @@ def add_user(*, email: str, name: str, instructor_id: UUID, role: Role, password
     An existing user keeps name and password, and the call has to know that password.
     Raises AccountError, for a password that is not taken as well.
     """
-    email = address(email)
+    email = normalize_email(email)
     if not is_email(email):
         raise AccountError("that is not an e-mail address: it takes name@example.org")
     require_name(name, "a user")
@@ -207,7 +206,7 @@ def add_user(*, email: str, name: str, instructor_id: UUID, role: Role, password
 
 def new_user(user_id: UUID, email: str, name: str, password: str) -> dict[str, Any]:
     """Return the row of a new user; hashes the password."""
-    kept = {"email": address(email), "name": name.strip(), "active": True, "created_at": now()}
+    kept = {"email": normalize_email(email), "name": name.strip(), "active": True, "created_at": now()}
     return {"id": user_id, **kept, "password_hash": hash_password(password)}
 
 
@@ -240,16 +239,16 @@ def remove_membership(*, email: str, instructor_id: UUID) -> UUID:
 def change_password(*, email: str, password: str) -> UUID:
     """Give a user another password, which ends every session; return the id. Raises AccountError."""
     with writing(command_scope()) as connection:
-        name = connection.scalar(select(User.name).where(User.email == address(email)))
+        name = connection.scalar(select(User.name).where(User.email == normalize_email(email)))
         if name is None:
             raise AccountError(_NO_USER)
-        _require_good(password, email=address(email), name=name)
+        _require_good(password, email=normalize_email(email), name=name)
     return end_sessions_of(email, password_hash=hash_password(password))
 
 
 def end_sessions_of(email: str, **changes: Any) -> UUID:
     """End every session of a user, and change columns with it; return the id. Raises AccountError."""
-    statement = update(User).where(User.email == address(email))
+    statement = update(User).where(User.email == normalize_email(email))
     changed = statement.values(session_epoch=_NEXT_EPOCH, **changes).returning(User.id, User.session_epoch)
     with writing(command_scope()) as connection:
         row: Any = connection.execute(changed).one_or_none()
@@ -264,7 +263,7 @@ def end_sessions_of(email: str, **changes: Any) -> UUID:
 
 
 def _user_id(connection: Connection, email: str) -> UUID:
-    user_id: UUID | None = connection.scalar(select(User.id).where(User.email == address(email)))
+    user_id: UUID | None = connection.scalar(select(User.id).where(User.email == normalize_email(email)))
     if user_id is None:
         raise AccountError(_NO_USER)
     return user_id
@@ -331,13 +330,13 @@ def _require_good(password: str, *, email: str, name: str) -> None:
         raise AccountError(fault)
 
 
-def address(email: str) -> str:
+def normalize_email(email: str) -> str:
     """Return an e-mail address as it is kept."""
     return email.strip().lower().replace("\0", "\ufffd")  # PostgreSQL takes no NUL, and no address has one
 
 
 def is_email(email: str) -> bool:
     """Say whether this could be an e-mail address."""
-    kept = address(email)
+    kept = normalize_email(email)
     local, _, host = kept.rpartition("@")
     return bool(local and host) and email.strip().isprintable() and " " not in kept and len(kept) <= 254

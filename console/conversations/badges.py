@@ -11,7 +11,7 @@ from sqlalchemy import Connection
 from console.conversations.resolution import Outcome, Resolution, Subject, resolve
 
 
-class State(StrEnum):
+class BadgeState(StrEnum):
     """What the badge says."""
 
     KNOWN = "known"
@@ -19,22 +19,22 @@ class State(StrEnum):
     UNLINKED = "unlinked"
 
 
-_STATES = {Outcome.LINKED: State.KNOWN, Outcome.MATCH: State.NEW, Outcome.NONE: State.UNLINKED}
+_STATES = {Outcome.LINKED: BadgeState.KNOWN, Outcome.MATCH: BadgeState.NEW, Outcome.NONE: BadgeState.UNLINKED}
 _WORDS = {
-    State.KNOWN: ("Known customer", "Linked to a customer on record"),
-    State.NEW: ("New customer", "On record, not linked to this conversation"),
-    State.UNLINKED: ("Unlinked", "Customer not resolved"),
+    BadgeState.KNOWN: ("Known customer", "Linked to a customer on record"),
+    BadgeState.NEW: ("New customer", "On record, not linked to this conversation"),
+    BadgeState.UNLINKED: ("Unlinked", "Customer not resolved"),
 }
 
 _drawn = Counter("console_badges", "Badges drawn, on a page or for one.", ["state"])
-_drawn_of = {state: _drawn.labels(state) for state in State}
+_drawn_of = {state: _drawn.labels(state) for state in BadgeState}
 
 
 class Badge(NamedTuple):
     """What is shown of a resolution, and the resolution it is drawn from."""
 
     conversation_id: str
-    state: State
+    state: BadgeState
     label: str
     copy: str
     basis: Resolution

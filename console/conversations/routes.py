@@ -4,17 +4,16 @@ from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
-from flask import Blueprint, abort, current_app, make_response, redirect, render_template, request, url_for
+from flask import Blueprint, abort, make_response, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 
-from console.config import Settings
 from console.conversations import queries
 from console.conversations.badges import Badge, badges
 from console.conversations.cursors import Cursor
 from console.database import id_text, read_id, reading
-from console.permissions import Membership, Permission, requires
+from console.permissions import ActorMembership, Permission, requires
+from console.web.current import scope, settings
 from console.web.guard import actor, membership
-from console.web.scope import scope
 
 blueprint = Blueprint("conversations", __name__)
 
@@ -85,11 +84,10 @@ def show_badges() -> ResponseReturnValue:
 
 def badge_is_on() -> bool:
     """Say whether the badge's feature flag is on."""
-    settings: Settings = current_app.config["CONSOLE"]
-    return settings.customer_badge
+    return settings().customer_badge
 
 
-def chosen_instructor(permission: Permission) -> Membership | None:
+def chosen_instructor(permission: Permission) -> ActorMembership | None:
     """Return the membership the address names, the first that grants `permission` where it names none.
 
     Answers 404 for an instructor the actor is no member of, 403 where the role lacks `permission`.

@@ -26,13 +26,15 @@ _TCP_LIMITS = {
     "keepalives_count": 3,
     "tcp_user_timeout": 15_000,
 }
-# What the server may take for one statement, longer than it may wait for a lock, and how long the console
-# waits for a server that doesn't keep to that. Together they stay below the proxy's 60 seconds: waiting for a
-# pooled connection, asking whether it still works, connecting anew, and beginning a transaction.
+# Together these stay below the proxy's 60 seconds: waiting for a pooled connection, asking whether it still
+# works, connecting anew, and beginning a transaction.
 MAX_STATEMENT_SECONDS = 20
+"""How long the server may take for one statement: longer than it may wait for a lock."""
 MAX_ANSWER_SECONDS = 25
+"""How long the console waits for a server that doesn't keep to that."""
 MAX_POOL_WAIT_SECONDS = 20
 MAX_PING_SECONDS = 5
+"""How long a pooled connection may take to say that it works."""
 
 ALL_INSTRUCTORS = "all"
 """What a transaction's setting names where it works for no person: a command's, or a worker's."""

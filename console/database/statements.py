@@ -59,8 +59,8 @@ def json_append(
     Whatever else the column holds becomes the array's first item, as a string where it is no JSON at all.
     """
     if dialect == "postgresql":
-        empty, one = literal("[]"), func.jsonb_build_array(cast(item, postgresql.JSONB))
-        return func.coalesce(array, cast(empty, postgresql.JSONB)).op("||")(one)
+        empty, added = literal("[]"), func.jsonb_build_array(cast(item, postgresql.JSONB))
+        return func.coalesce(array, cast(empty, postgresql.JSONB)).op("||")(added)
     kept = case(
         (array.is_(None), literal("[]", String())),
         (func.json_valid(array) == 0, func.json_array(cast(array, String))),
@@ -122,6 +122,6 @@ def json_rows(dialect: str, *types: TypeEngine[Any]) -> tuple[FromClause, Sequen
     if dialect != "postgresql":
         return table, columns
     # Row-level security lets no index be searched for what is yet to be computed, as that might leak.
-    computed = select(*(one.label(f"column_{place}") for place, one in enumerate(columns)))
+    computed = select(*(text.label(f"column_{place}") for place, text in enumerate(columns)))
     given = computed.select_from(table).cte("computed").prefix_with("MATERIALIZED")
     return given, list(given.c)

@@ -115,7 +115,7 @@ def dismiss(payload_ids: tuple[UUID, ...], reason: str, by: str) -> None:
     click.echo(f"dismissed {len(set(payload_ids))}")
 
 
-def _decision(row: rejected.Kept) -> list[str]:
+def _decision(row: rejected.PayloadRow) -> list[str]:
     if row.dismissed_at is None:
         return []
     when, who, why = row.dismissed_at.isoformat(), row.dismissed_by, row.dismissed_reason

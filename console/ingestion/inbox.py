@@ -33,7 +33,7 @@ from console.models import ChannelAccount, Conversation, Message
 CHANNEL = "whatsapp"
 
 
-class Found(NamedTuple):
+class Existing(NamedTuple):
     """What there is for a message already: whose account it came to, the open conversation, itself."""
 
     instructor_id: UUID | None
@@ -50,7 +50,7 @@ class Arrival:
     conversation_id: UUID | None
 
 
-def look_up(connection: Connection, messages: Sequence[IncomingMessage]) -> list[Found]:
+def look_up(connection: Connection, messages: Sequence[IncomingMessage]) -> list[Existing]:
     """Return what there is for each message, in their order: one statement, however many they are."""
     if not messages:
         return []
@@ -61,7 +61,7 @@ def look_up(connection: Connection, messages: Sequence[IncomingMessage]) -> list
         ]
     )
     rows = connection.execute(_lookup(connection.dialect.name), {"rows": given})
-    found = {int(place): Found(*ids) for place, *ids in rows}
+    found = {int(place): Existing(*ids) for place, *ids in rows}
     return [found[place] for place in range(len(messages))]
 
 

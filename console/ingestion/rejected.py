@@ -10,7 +10,7 @@ from console.database import ingesting, now
 from console.models import RejectedPayload
 from console.text import MAX_NAME, is_name, reason_fault
 
-Kept = Row[*tuple[Any, ...]]
+PayloadRow = Row[*tuple[Any, ...]]
 
 PAGE_SIZE = 500
 
@@ -28,7 +28,7 @@ class NotDismissed(Exception):
     """Nothing was dismissed; the message says why."""
 
 
-def listed(*, dismissed: bool) -> Iterator[Kept]:
+def listed(*, dismissed: bool) -> Iterator[PayloadRow]:
     """Give the payloads that wait, or those that were dismissed, oldest first and without their text."""
     moment = RejectedPayload.dismissed_at
     statement = select(*_KEPT).where(moment.is_not(None) if dismissed else moment.is_(None))
@@ -43,7 +43,7 @@ def listed(*, dismissed: bool) -> Iterator[Kept]:
         after = rows[-1].id
 
 
-def find(payload_id: UUID) -> Kept | None:
+def find(payload_id: UUID) -> PayloadRow | None:
     """Return one payload with its text, None where there is none."""
     statement = select(*_KEPT, RejectedPayload.payload).where(RejectedPayload.id == payload_id)
     with ingesting() as connection:

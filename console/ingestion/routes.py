@@ -4,12 +4,12 @@ import hashlib
 import hmac
 
 import structlog
-from flask import Blueprint, Response, abort, current_app, request
+from flask import Blueprint, Response, abort, request
 from gunicorn.http.errors import ParseException
 
-from console.config import Settings
 from console.ingestion.service import NotStored, ingest_payload
 from console.permissions import public
+from console.web.current import settings
 
 blueprint = Blueprint("ingestion", __name__, url_prefix="/webhooks")
 
@@ -22,7 +22,7 @@ log = structlog.get_logger()
 @public
 def verify() -> Response:
     """Return the challenge to a caller who knows the verify token, when the webhook is set up."""
-    token = _settings().whatsapp_verify_token or abort(404)
+    token = settings().whatsapp_verify_token or abort(404)
     given = request.args.get("hub.verify_token", "")
     if request.args.get("hub.mode") != "subscribe" or not _same(given, token):
         return _refuse("verify token", "the verify token is not this console's", 403)
@@ -33,7 +33,7 @@ def verify() -> Response:
 @public
 def receive() -> Response:
     """Store a signed payload, and acknowledge it only then: what isn't acknowledged is sent again."""
-    secret = _settings().whatsapp_app_secret or abort(404)
+    secret = settings().whatsapp_app_secret or abort(404)
     signature = request.headers.get("X-Hub-Signature-256")
     if not signature:
         return _refuse("signature", "X-Hub-Signature-256 is missing", 401)
@@ -61,11 +61,6 @@ def receive() -> Response:
         reasons=counts.reasons,
     )
     return _plain("ok", 200)
-
-
-def _settings() -> Settings:
-    settings: Settings = current_app.config["CONSOLE"]
-    return settings
 
 
 def _same(given: str, expected: str) -> bool:

@@ -39,8 +39,8 @@ Every field that is neither ignored nor read is kept whole.
 _END_OF_TIME = int(datetime(9999, 1, 1, tzinfo=UTC).timestamp())
 _NO_DIGITS = re.compile(r"[^0-9]")
 _EPOCH_SECONDS = re.compile(r"[0-9]{1,12}")
+# NUL and lone surrogates, which JSON can spell and a database can't keep.
 _UNSTORABLE = re.compile(r"[\x00\ud800-\udfff]")
-"""NUL and lone surrogates, which JSON can spell and a database can't keep."""
 
 _BODY_PATHS: dict[str, tuple[tuple[str, ...], ...]] = {
     "text": (("text", "body"),),

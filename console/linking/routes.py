@@ -9,7 +9,6 @@ from flask import (
     Blueprint,
     abort,
     flash,
-    g,
     get_flashed_messages,
     redirect,
     render_template,
@@ -27,11 +26,11 @@ from console.identifiers import normalize_identifier
 from console.linking import history, queries, service
 from console.linking.forms import LinkForm, UnlinkForm, WriteForm, as_uuid
 from console.linking.queries import LinkView
-from console.linking.service import Outcome
+from console.linking.service import LinkOutcome
 from console.permissions import Permission, requires
 from console.text import MAX_REASON
+from console.web.current import request_id, scope
 from console.web.guard import actor, membership
-from console.web.scope import scope
 
 blueprint = Blueprint("linking", __name__)
 
@@ -170,11 +169,11 @@ def _write(conversation_id: UUID, form: WriteForm, **asked: Any) -> ResponseRetu
         notice = _DAMAGED if form.damaged else None
         return _form_page(conversation_id, form, Answer(422, notice, keep_precondition=not form.damaged))
     asked |= {"seen_version": form.seen, "operation_id": as_uuid(form.operation_id.data)}
-    asked |= {"actor_id": actor().id, "reason": form.reason.data, "context": {"request_id": g.request_id}}
+    asked |= {"actor_id": actor().id, "reason": form.reason.data, "context": {"request_id": request_id()}}
     if len(members := _members()) == 1:
         asked["instructor_id"] = members[0]
     try:
-        outcome = service.change(service.Request(conversation_id=conversation_id, **asked), scope())
+        outcome = service.change(service.LinkRequest(conversation_id=conversation_id, **asked), scope())
     except service.ConversationNotFound:
         abort(404)
     except service.NotAllowed:
@@ -184,7 +183,7 @@ def _write(conversation_id: UUID, form: WriteForm, **asked: Any) -> ResponseRetu
     except service.LinkError as error:
         status, notice = _REFUSED[type(error)]
         return _form_page(conversation_id, form, Answer(status, notice))
-    version = (form.seen or 0) + (outcome is not Outcome.UNCHANGED)
+    version = (form.seen or 0) + (outcome is not LinkOutcome.UNCHANGED)
     flash(f"{outcome} {conversation_id} {version}")
     session["then"] = request.form.get("then") == "next"
     if session["then"]:

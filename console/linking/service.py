@@ -27,7 +27,7 @@ FOREIGN_KEY_VIOLATION = "23503"
 """PostgreSQL's SQLSTATE."""
 
 
-class Outcome(StrEnum):
+class LinkOutcome(StrEnum):
     """What a request to change a link came to."""
 
     LINKED = "linked"
@@ -84,7 +84,7 @@ for _refusal in LinkError.__subclasses__():
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Request:
+class LinkRequest:
     """What an operator asks for: a customer, `create` one, or `unlink`; exactly one of the three."""
 
     conversation_id: UUID
@@ -107,9 +107,9 @@ class Request:
             raise ValueError("a customer, create or unlink")
 
     @property
-    def outcome(self) -> Outcome:
+    def outcome(self) -> LinkOutcome:
         """Return what it comes to where it is done."""
-        return Outcome.UNLINKED if self.unlink else Outcome.LINKED
+        return LinkOutcome.UNLINKED if self.unlink else LinkOutcome.LINKED
 
     @property
     def digest(self) -> str:
@@ -132,7 +132,7 @@ _CHANGE_LINK = (
 _DIGEST = select(LinkOperation.digest).where(LinkOperation.operation_id == bindparam("operation_id"))
 
 
-def change(request: Request, scope: Scope) -> Outcome:
+def change(request: LinkRequest, scope: Scope) -> LinkOutcome:
     """Link a conversation to a customer of its instructor, or unlink it (CM-2.3).
 
     One transaction, one compare-and-set on `seen_version`, one event. A repeat of the same operation answers
@@ -150,7 +150,7 @@ def change(request: Request, scope: Scope) -> Outcome:
         raise
     except _Unchanged:
         _count("unchanged")
-        return Outcome.UNCHANGED
+        return LinkOutcome.UNCHANGED
     _count(done)
     return request.outcome
 
@@ -162,7 +162,7 @@ def _count(outcome: str, why: str = "") -> None:
         log.error("write_not_counted", kind=type(error).__name__)
 
 
-def _write(request: Request, scope: Scope, *, past_the_trail: str = "") -> str:
+def _write(request: LinkRequest, scope: Scope, *, past_the_trail: str = "") -> str:
     """Check and write in one transaction, and return what was done; nothing stays where it is refused."""
     with writing(scope) as connection:
         state = _load(connection, request)
@@ -188,7 +188,7 @@ def _write(request: Request, scope: Scope, *, past_the_trail: str = "") -> str:
     return event.event_name.change
 
 
-def _load(connection: Connection, request: Request) -> State:
+def _load(connection: Connection, request: LinkRequest) -> State:
     """Read link, role and customer together; CM-2.3 lets only an operator of this instructor go on."""
     state = read_state(
         connection,
@@ -204,7 +204,7 @@ def _load(connection: Connection, request: Request) -> State:
     return state
 
 
-def _claim(connection: Connection, state: State, request: Request) -> bool:
+def _claim(connection: Connection, state: State, request: LinkRequest) -> bool:
     """Record the operation id with its content; say whether it is a new one."""
     operation = {
         "operation_id": request.operation_id,
@@ -252,7 +252,7 @@ def _set_customer(connection: Connection, event: Event) -> None:
         raise LinkChanged
 
 
-def _event(state: State, request: Request, customer_id: UUID | None) -> Event:
+def _event(state: State, request: LinkRequest, customer_id: UUID | None) -> Event:
     if customer_id is None:
         name = EventName.UNLINKED
     else:

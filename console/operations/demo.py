@@ -21,20 +21,20 @@ from sqlalchemy import Connection, select, update
 
 from console.accounts.service import authenticate, find_account, hash_password
 from console.commands import Command, Failure
-from console.config import Settings
 from console.database import command_scope, ingesting, insert_ignoring, now, writing
 from console.identifiers import normalize_identifier
 from console.linking import service
 from console.models import ChannelAccount, Conversation, Customer, Instructor, Membership, Message, User
 from console.permissions import Role
+from console.web.current import settings
 
 CHANNEL = "whatsapp"
 
 _DATA = Path(__file__).with_name("demo_conversations.toml")
+# The name space of every id here.
 _IDS = UUID("6f1c9a52-2d0e-5b7c-9a3e-8f4b1d7c2e60")
-"""The name space of every id here."""
+# How long before the first run the instructors joined: their `created_at` is where that moment is kept.
 _SEASON = timedelta(days=120)
-"""How long before the first run the instructors joined: their `created_at` is where that moment is kept."""
 _LINE = re.compile(r"\A(> )?(?:\[([a-z]+)\] ?)?(.*)", re.DOTALL)
 
 Data = dict[str, Any]
@@ -158,8 +158,7 @@ def _set_password(connection: Connection, user: Data, password_hash: str) -> Non
 
 def _password(email: str) -> str:
     """Return a demo user's password, which is kept nowhere: it follows from the console's secret key."""
-    settings: Settings = current_app.config["CONSOLE"]
-    digest = hmac.digest(settings.secret_key.encode(), f"demo sign-in {email}".encode(), "sha256")
+    digest = hmac.digest(settings().secret_key.encode(), f"demo sign-in {email}".encode(), "sha256")
     return "-".join(re.findall("....", base64.b32encode(digest[:10]).decode().lower()))
 
 
@@ -237,7 +236,7 @@ def _take_step(conversation: _Conversation, version: int, actor_id: UUID) -> Non
     target, reason = conversation.links[version]
     unlink = target == "none"
     customer_id = None if unlink else _customer(conversation, target)
-    request = service.Request(
+    request = service.LinkRequest(
         conversation_id=conversation.id,
         customer_id=customer_id,
         create=not (unlink or customer_id),

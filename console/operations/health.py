@@ -15,7 +15,6 @@ from flask.typing import ResponseReturnValue
 from sqlalchemy import Connection, String, column, false, select, table
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
-from console.config import Settings
 from console.database import (
     command_scope,
     db,
@@ -29,6 +28,7 @@ from console.database import (
 from console.ingestion import service as ingestion
 from console.models import Conversation
 from console.permissions import public
+from console.web.current import settings
 
 blueprint = Blueprint("health", __name__)
 
@@ -80,7 +80,7 @@ class Check:
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class Findings:
     """What the databases said: each check, each channel's last message, and the answers by name."""
 
     checks: list[Check]
@@ -110,15 +110,14 @@ def readyz() -> ResponseReturnValue:
     return answer, 200 if ready else 503
 
 
-def look_for_metrics(questions: Mapping[str, Callable[[], Any]]) -> Found:
+def look_for_metrics(questions: Mapping[str, Callable[[], Any]]) -> Findings:
     """Ask every database, and these questions too, for as long as /metrics may take."""
     return look(_METRICS_SECONDS, questions)
 
 
-def look(seconds: float, questions: Mapping[str, Callable[[], Any]] | None = None) -> Found:
+def look(seconds: float, questions: Mapping[str, Callable[[], Any]] | None = None) -> Findings:
     """Ask every database whether it can do what it is for; one that hasn't answered in time can't."""
-    settings: Settings = current_app.config["CONSOLE"]
-    same = settings.ingest_database_url == settings.database_url
+    same = settings().ingest_database_url == settings().database_url
     asked: dict[str, Callable[[], Any]] = {
         "write": partial(_problem, _write, for_writing=True),
         "read": partial(_problem, _read),
@@ -137,7 +136,7 @@ def look(seconds: float, questions: Mapping[str, Callable[[], Any]] | None = Non
     if "primary" in db.engines:  # without the standby pages read the primary
         told = standby and f"{standby} (the primary is read meanwhile)"
         checks.append(Check("standby", "Standby", told, stops_work=False))
-    return Found(checks, {} if checks[2].problem else answers.get("last_messages") or {}, answers)
+    return Findings(checks, {} if checks[2].problem else answers.get("last_messages") or {}, answers)
 
 
 def _last_messages() -> dict[str, datetime]:

@@ -12,7 +12,7 @@ from ipaddress import ip_address
 from pathlib import Path
 
 import structlog
-from flask import Blueprint, Flask, Response, abort, current_app, request
+from flask import Blueprint, Flask, Response, abort, request
 from prometheus_client import (
     CONTENT_TYPE_LATEST,
     REGISTRY,
@@ -25,12 +25,13 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 from sqlalchemy.pool import QueuePool
 
-from console.config import VERSION, Settings
+from console.config import VERSION
 from console.database import db, now
 from console.ingestion import service as ingestion
 from console.linking import history
 from console.operations import health
 from console.permissions import public
+from console.web.current import settings
 
 blueprint = Blueprint("metrics", __name__)
 
@@ -154,10 +155,9 @@ def _from_this_machine() -> bool:
 
 
 def _has_token() -> bool:
-    settings: Settings = current_app.config["CONSOLE"]
     scheme, _, given = request.headers.get("Authorization", "").partition(" ")
     return (
-        settings.metrics_token is not None
+        (token := settings().metrics_token) is not None
         and scheme.lower() == "bearer"
-        and hmac.compare_digest(given.encode(), settings.metrics_token.encode())
+        and hmac.compare_digest(given.encode(), token.encode())
     )

@@ -15,8 +15,6 @@ from console.database import ALL_INSTRUCTORS, Base, db
 
 READ, LINK, INGEST, OWNER = "console_read", "console_link", "console_ingest", "console_migrate"
 
-# By role and table: privileges, on the whole table or on the columns named. Nothing else is granted, which
-# tests/test_roles.py tries.
 GRANTS: dict[str, dict[str, dict[str, str | None]]] = {
     READ: {
         "alembic_version": {"SELECT": None},
@@ -64,6 +62,7 @@ GRANTS: dict[str, dict[str, dict[str, str | None]]] = {
         },
     },
 }
+"""By role and table: privileges, on the whole table or on the columns named. Nothing else is granted."""
 
 # Whose rows a person's transaction sees is in console.instructors, set by console/database. The
 # sub-selects are evaluated once a statement, not once a row; without a setting nothing gets through.
@@ -78,7 +77,6 @@ POLICIES = {
     "ingestion": (INGEST, "true", ("conversations", "messages")),
 }
 
-# What a part of the console waits for at most, as on SQLite: then it says so, and lets go of what it holds.
 LIMITS = {
     READ: {"statement_timeout": "30s", "idle_in_transaction_session_timeout": "60s"},
     LINK: {"statement_timeout": "30s", "lock_timeout": "15s", "idle_in_transaction_session_timeout": "60s"},
@@ -86,6 +84,7 @@ LIMITS = {
     # Migrations set their own: some build an index.
     OWNER: {"statement_timeout": "1h"},
 }
+"""How long each role waits at most, as on SQLite: then it says so, and lets go of what it holds."""
 
 FUNCTIONS = (
     "audit_events_instructor",

@@ -3,7 +3,7 @@
 from flask import Flask
 
 from console.config import Settings
-from console.web import compression, errors, escaping, guard, headers, logs, origins, parsing, scope
+from console.web import compression, current, errors, escaping, guard, headers, logs, origins, parsing
 
 
 def init_app(app: Flask, settings: Settings) -> None:
@@ -19,4 +19,4 @@ def init_app(app: Flask, settings: Settings) -> None:
     compression.init_app(app)
     headers.init_app(app, settings)
     errors.init_app(app)
-    scope.init_app(app)
+    current.init_app(app)

@@ -10,7 +10,7 @@ from flask_login import current_user
 from werkzeug.routing import BaseConverter
 
 from console.database import read_id
-from console.permissions import GRANTS, Actor, Membership, Permission, public
+from console.permissions import GRANTS, Actor, ActorMembership, Permission, public
 
 
 class IdConverter(BaseConverter):
@@ -49,7 +49,7 @@ def actor() -> Actor:
     return cast(Actor, current_user._get_current_object())
 
 
-def membership(permission: Permission, instructor_id: UUID) -> Membership:
+def membership(permission: Permission, instructor_id: UUID) -> ActorMembership:
     """Return the actor's membership for an instructor.
 
     Answers 404 where the actor is no member (as for an id of nothing), 403 where the role lacks `permission`.

@@ -27,8 +27,8 @@ _LOOPBACK = re.compile(r"(?:localhost|127\.0\.0\.1|\[::1\])(?::[1-9][0-9]{0,4})?
 
 _SAFE_METHODS = {"GET", "HEAD", "OPTIONS"}
 _FORMS = {"application/x-www-form-urlencoded", "multipart/form-data"}
-# What a browser sends for a request from a page of this console or from the address bar.
 OWN_SITE = {"same-origin", "none"}
+"""The Sec-Fetch-Site of a request from a page of this console or from the address bar."""
 
 
 class UnknownHost(BadRequest):

@@ -24,7 +24,7 @@ class InvalidForm(BadRequest):
     )
 
 
-class _Parts(MultiPartParser):
+class _PartParser(MultiPartParser):
     def get_part_charset(self, headers: Headers) -> str:
         return "utf-8"
 
@@ -51,7 +51,7 @@ class _StrictParser(FormDataParser):
                 raw = stream.read()
                 raw.decode()  # raises UnicodeDecodeError, which the parser would not
                 boundary = (options or {})["boundary"].encode("ascii")
-                parts = _Parts(
+                parts = _PartParser(
                     max_form_memory_size=self.max_form_memory_size, max_form_parts=self.max_form_parts
                 )
                 form, _ = parts.parse(BytesIO(raw), boundary, content_length)

@@ -7,10 +7,10 @@ from uuid import UUID, uuid4
 import pytest
 from flask import Flask, render_template
 
-from console.conversations.badges import Badge, State
+from console.conversations.badges import Badge, BadgeState
 from console.conversations.queries import ConversationRow, Page
 from console.conversations.resolution import Outcome, Resolution
-from console.permissions import Membership, Role
+from console.permissions import ActorMembership, Role
 from testkit.pages import Browser
 
 LONG_AGO = datetime(2020, 11, 24, 9, 14, tzinfo=UTC)
@@ -26,7 +26,7 @@ def _templates(app: Flask) -> Any:
         yield
 
 
-def badge(state: State, label: str, conversation_id: str = ROW.id) -> Badge:
+def badge(state: BadgeState, label: str, conversation_id: str = ROW.id) -> Badge:
     return Badge(conversation_id, state, label, "Copy", Resolution(conversation_id, Outcome.NONE))
 
 
@@ -37,7 +37,7 @@ def rows(
 ) -> str:
     return render_template(
         "conversations/_rows.html",
-        instructor=Membership(UUID(ROW.instructor_id), "Anna Kofler", Role.INSTRUCTOR),
+        instructor=ActorMembership(UUID(ROW.instructor_id), "Anna Kofler", Role.INSTRUCTOR),
         page=Page(list(given or [ROW]), None),
         with_badge=with_badge,
         badges={badge.conversation_id: badge for badge in badges or []},
@@ -67,8 +67,8 @@ def test_a_row_shows_what_is_in_it(changed: ConversationRow, shown: str):
 
 
 def test_a_row_has_its_badge_the_place_for_it_or_neither():
-    assert 'data-state="new"' in rows(badges=[badge(State.NEW, "New customer")])
-    assert 'data-state="known"' in rows(badges=[badge(State.KNOWN, "Known customer")])
+    assert 'data-state="new"' in rows(badges=[badge(BadgeState.NEW, "New customer")])
+    assert 'data-state="known"' in rows(badges=[badge(BadgeState.KNOWN, "Known customer")])
     assert f'<span class="badge" id="badge-{ROW.id}"></span>' in rows()
     assert "badge" not in rows(with_badge=False)
 
@@ -78,7 +78,7 @@ def test_rows_and_badges_keep_their_order_and_belong_to_their_conversation():
     drawn = rows(*others)
     places = [drawn.index(f'id="row-{row.id}"') for row in others]
     assert places == sorted(places)
-    badges = [badge(state, state.title(), row.id) for state, row in zip(State, others, strict=True)]
+    badges = [badge(state, state.title(), row.id) for state, row in zip(BadgeState, others, strict=True)]
     shown = Browser.parse(render_template("conversations/_badges.html", badges=badges)).select(".badge")
     assert [(one["id"], one["data-state"]) for one in shown] == [
         (f"badge-{badge.conversation_id}", badge.state) for badge in badges

@@ -16,7 +16,7 @@ from sqlalchemy.exc import IntegrityError
 from console.config import Settings, sqlite_path
 from console.database import command_scope, reading
 from console.linking import service
-from console.linking.service import Outcome
+from console.linking.service import LinkOutcome
 from console.models import Conversation, Customer
 from testkit.databases import back_door, execute, on_sqlite
 from testkit.factories import Desk, desk, heal, link_state, run, trail, user
@@ -47,7 +47,7 @@ def refused(
 def test_linking_to_a_customer_on_record(anna: Desk):
     customer_id = anna.customer("393331234567")
     conversation_id = anna.conversation("40404")
-    assert anna.link(conversation_id, customer_id) == Outcome.LINKED
+    assert anna.link(conversation_id, customer_id) == LinkOutcome.LINKED
     state = link_state(conversation_id)
     assert (state.customer_id, state.link_version, state.outbox) == (customer_id, 1, None)
 
@@ -55,7 +55,7 @@ def test_linking_to_a_customer_on_record(anna: Desk):
 @pytest.mark.shows("CM-2.3.7", "CM-2.2.16", "T4.7")
 def test_creating_the_customer_of_the_conversations_own_identifier(anna: Desk):
     conversation_id = anna.conversation("+39 333 123-4567")
-    assert anna.link(conversation_id) == Outcome.LINKED
+    assert anna.link(conversation_id) == LinkOutcome.LINKED
     with reading(command_scope()) as connection:
         row = connection.execute(select(Customer)).one()
     assert (row.instructor_id, row.channel, row.normalized_identifier) == (
@@ -105,7 +105,7 @@ def test_replacing_a_link_takes_explicit_intent(anna: Desk):
     anna.link(conversation_id)
     other = anna.customer("393330000000")
     refused(service.NotConfirmed, anna.link, conversation_id, other)
-    assert anna.link(conversation_id, other, confirmed=True) == Outcome.LINKED
+    assert anna.link(conversation_id, other, confirmed=True) == LinkOutcome.LINKED
     assert link_state(conversation_id).customer_id == other
 
 
@@ -114,7 +114,7 @@ def test_removing_a_link_takes_explicit_intent(anna: Desk):
     conversation_id = anna.conversation("393331234567")
     anna.link(conversation_id)
     refused(service.NotConfirmed, anna.unlink, conversation_id, confirmed=False)
-    assert anna.unlink(conversation_id) == Outcome.UNLINKED
+    assert anna.unlink(conversation_id) == LinkOutcome.UNLINKED
     assert link_state(conversation_id).customer_id is None
 
 
@@ -150,14 +150,14 @@ def test_linking_to_the_customer_it_has_is_no_write_and_no_event(anna: Desk):
     conversation_id = anna.conversation("393331234567")
     anna.link(conversation_id)
     before = link_state(conversation_id), trail()
-    assert anna.link(conversation_id, before[0].customer_id, confirmed=True) == Outcome.UNCHANGED
+    assert anna.link(conversation_id, before[0].customer_id, confirmed=True) == LinkOutcome.UNCHANGED
     assert (link_state(conversation_id), trail()) == before
 
 
 @pytest.mark.shows("CM-2.3.6")
 def test_removing_no_link_is_no_write_and_no_event(anna: Desk):
     conversation_id = anna.conversation("393331234567")
-    assert anna.unlink(conversation_id) == Outcome.UNCHANGED
+    assert anna.unlink(conversation_id) == LinkOutcome.UNCHANGED
     assert trail() == []
 
 
@@ -165,11 +165,11 @@ def test_removing_no_link_is_no_write_and_no_event(anna: Desk):
 def test_a_repeat_has_the_effect_of_one_and_the_same_answer(anna: Desk):
     conversation_id = anna.conversation("393331234567")
     once: dict[str, Any] = {"operation_id": uuid4(), "seen_version": 0}
-    assert [anna.link(conversation_id, **once) for _ in range(3)] == [Outcome.LINKED] * 3
+    assert [anna.link(conversation_id, **once) for _ in range(3)] == [LinkOutcome.LINKED] * 3
     assert link_state(conversation_id).link_version == 1
     assert len(trail(conversation_id)) == 1
     once = {"operation_id": uuid4(), "seen_version": 1}
-    assert [anna.unlink(conversation_id, **once) for _ in range(3)] == [Outcome.UNLINKED] * 3
+    assert [anna.unlink(conversation_id, **once) for _ in range(3)] == [LinkOutcome.UNLINKED] * 3
     assert len(trail(conversation_id)) == 2
 
 
@@ -198,7 +198,7 @@ def test_an_operation_id_is_taken_for_good(cli: FlaskCliRunner, anna: Desk, brun
     over_it = {**once, "seen_version": link_state(conversation_id).link_version}
     refused(service.OperationReused, anna.unlink, conversation_id, **over_it)
     before = link_state(conversation_id), trail()
-    assert anna.link(conversation_id, **once) == Outcome.LINKED
+    assert anna.link(conversation_id, **once) == LinkOutcome.LINKED
     assert (link_state(conversation_id), trail()) == before
     run(cli, "audit", "verify")
 
@@ -299,8 +299,8 @@ def test_of_many_at_once_one_links_and_the_others_are_told(app: Flask, anna: Des
 
     with ThreadPoolExecutor(8) as pool:
         answers = list(pool.map(attempt, choices))
-    assert sorted(map(str, answers)) == sorted([str(Outcome.LINKED), *[str(service.LinkChanged)] * 7])
-    assert link_state(conversation_id).customer_id == choices[answers.index(Outcome.LINKED)]
+    assert sorted(map(str, answers)) == sorted([str(LinkOutcome.LINKED), *[str(service.LinkChanged)] * 7])
+    assert link_state(conversation_id).customer_id == choices[answers.index(LinkOutcome.LINKED)]
     assert len(trail(conversation_id)) == 1
 
 
@@ -309,12 +309,12 @@ def test_the_same_operation_from_two_tabs_at_once_is_one(app: Flask, anna: Desk)
     conversation_id = anna.conversation("393331234567")
     operation_id = uuid4()
 
-    def attempt(_: int) -> Outcome:
+    def attempt(_: int) -> LinkOutcome:
         with app.app_context():
             return anna.link(conversation_id, operation_id=operation_id, seen_version=0)
 
     with ThreadPoolExecutor(8) as pool:
-        assert set(pool.map(attempt, range(8))) == {Outcome.LINKED}
+        assert set(pool.map(attempt, range(8))) == {LinkOutcome.LINKED}
     heal()  # on a busy machine the trail may have been too slow
     assert link_state(conversation_id).link_version == 1
     assert customers() == 1
@@ -322,7 +322,7 @@ def test_the_same_operation_from_two_tabs_at_once_is_one(app: Flask, anna: Desk)
 
 
 def test_a_write_needs_its_scope_and_no_application_context(anna: Desk):
-    request = service.Request(
+    request = service.LinkRequest(
         conversation_id=anna.conversation("393331234567"),
         create=True,
         actor_id=anna.operator.id,
@@ -331,7 +331,7 @@ def test_a_write_needs_its_scope_and_no_application_context(anna: Desk):
         operation_id=uuid4(),
     )
     with ThreadPoolExecutor(1) as pool:  # a new thread has no context of Flask's
-        assert pool.submit(service.change, request, command_scope()).result() == Outcome.LINKED
+        assert pool.submit(service.change, request, command_scope()).result() == LinkOutcome.LINKED
     assert link_state(request.conversation_id).link_version == 1
 
 

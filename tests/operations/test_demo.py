@@ -20,7 +20,7 @@ from sqlalchemy import URL, select, text
 from console import create_app
 from console.config import ROOT, Settings, sqlite_path
 from console.conversations import queries
-from console.conversations.badges import State, badges
+from console.conversations.badges import BadgeState, badges
 from console.database import Base, command_scope, db, reading
 from console.models import Conversation
 from testkit.databases import (
@@ -114,7 +114,7 @@ def shape() -> tuple[dict[str, int], list[tuple[Any, ...]]]:
     return {name: len(found) for name, found in everything().items()}, rows(links)
 
 
-def states() -> dict[UUID, State]:
+def states() -> dict[UUID, BadgeState]:
     """Return the badge of every conversation."""
     with reading(command_scope()) as connection:
         ids = connection.scalars(select(Conversation.id)).all()
@@ -180,7 +180,7 @@ def test_what_is_missing_comes_back_as_it_was(cli: FlaskCliRunner):
 
 
 def test_what_a_person_changed_stays(cli: FlaskCliRunner, client: Browser, passwords: dict[str, str]):
-    linked = next(id_ for id_, state in states().items() if state == State.KNOWN)
+    linked = next(id_ for id_, state in states().items() if state == BadgeState.KNOWN)
     client.sign_in(OPERATOR, passwords[OPERATOR])
     page = client.get_page(f"/links/{linked}")
     sent = client.submit(page, f"/links/{linked}/unlink", reason="Not the same person", confirm="1")
@@ -188,7 +188,7 @@ def test_what_a_person_changed_stays(cli: FlaskCliRunner, client: Browser, passw
     changed = everything()
     run(cli, "demo", "--anywhere")
     assert everything() == changed
-    assert states()[linked] == State.NEW
+    assert states()[linked] == BadgeState.NEW
 
 
 @pytest.fixture
@@ -257,7 +257,9 @@ def test_the_same_identifier_is_linked_where_it_is_closed_and_not_where_it_is_op
         "WHERE closed.status = 'closed' AND open.status = 'open'"
     )
     shown = states()
-    assert (State.KNOWN, State.NEW) in {(shown[UUID(one)], shown[UUID(other)]) for one, other in pairs}
+    assert (BadgeState.KNOWN, BadgeState.NEW) in {
+        (shown[UUID(one)], shown[UUID(other)]) for one, other in pairs
+    }
 
 
 def test_the_person_who_writes_to_both_instructors_is_two_customers(cli: FlaskCliRunner):

@@ -170,8 +170,8 @@ GUARDS = (
         "CM-2.4.5",
         (
             "console/conversations/routes.py",
-            "    return settings.customer_badge\n",
-            "    return bool(settings)\n",
+            "    return settings().customer_badge\n",
+            "    return True\n",
         ),
     ),
     *(

@@ -55,14 +55,14 @@ class Case:
     prepared: tuple[UUID, ...]
     operation_id: UUID
 
-    def link(self, customer: int, version: int, operation_id: UUID) -> service.Outcome:
+    def link(self, customer: int, version: int, operation_id: UUID) -> service.LinkOutcome:
         """Link to one of the world's customers."""
         customer_id = self.world.customer_ids[customer]
         return self.change(version, operation_id, customer_id=customer_id, confirmed=True)
 
-    def change(self, version: int, operation_id: UUID, **asked: Any) -> service.Outcome:
+    def change(self, version: int, operation_id: UUID, **asked: Any) -> service.LinkOutcome:
         """Change the link over the version that was seen."""
-        request = service.Request(
+        request = service.LinkRequest(
             conversation_id=self.conversation_id,
             actor_id=self.world.operator_ids[0],
             reason="a reason",

@@ -52,9 +52,9 @@ class Writer:
         """Send a message."""
         ingest_payload(payload(ACCOUNT, self.identifier).encode())
 
-    def change(self, version: int, **asked: Any) -> service.Outcome:
+    def change(self, version: int, **asked: Any) -> service.LinkOutcome:
         """Change the link of the first conversation."""
-        request = service.Request(
+        request = service.LinkRequest(
             conversation_id=self.conversation_id,
             actor_id=self.world.operator_ids[0],
             reason="a reason",

@@ -75,7 +75,7 @@ def _work(world: World, record: Path) -> None:
 def change(world: World, conversation_id: UUID, operation_id: UUID) -> bool:
     """Change a link over the version it has, or just had; say whether a write was acknowledged."""
     customer_id = random.choice([None, *world.customer_ids])
-    request = service.Request(
+    request = service.LinkRequest(
         conversation_id=conversation_id,
         customer_id=customer_id,
         unlink=customer_id is None,
@@ -89,7 +89,7 @@ def change(world: World, conversation_id: UUID, operation_id: UUID) -> bool:
         outcome = service.change(request, command_scope())
     except service.LinkChanged:
         return False
-    return outcome != service.Outcome.UNCHANGED
+    return outcome != service.LinkOutcome.UNCHANGED
 
 
 def _check(world: World, directory: Path) -> int:

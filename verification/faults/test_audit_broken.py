@@ -34,7 +34,7 @@ class Operator:
     def change(self, conversation: int, customer: int | None) -> UUID:
         """Link to a customer, or unlink; return the operation."""
         conversation_id, operation_id = self.world.conversation_ids[conversation], uuid4()
-        request = service.Request(
+        request = service.LinkRequest(
             conversation_id=conversation_id,
             customer_id=None if customer is None else self.world.customer_ids[customer],
             unlink=customer is None,

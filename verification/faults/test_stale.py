@@ -41,7 +41,7 @@ class Colleague:
     def _step(self, conversation_id: UUID, customer_id: UUID | None) -> str:
         self.changes += 1
         reason = f"change {self.changes}"
-        request = service.Request(
+        request = service.LinkRequest(
             conversation_id=conversation_id,
             customer_id=customer_id,
             unlink=customer_id is None,

@@ -194,7 +194,7 @@ def test_a_clock_set_back_an_hour_disorders_nothing_and_loses_no_form(
 
 def link(world: World, seen: int, customer: int) -> None:
     """Link the world's conversation over the version that was seen."""
-    request = service.Request(
+    request = service.LinkRequest(
         conversation_id=world.conversation_ids[0],
         customer_id=world.customer_ids[customer],
         actor_id=world.operator_ids[0],

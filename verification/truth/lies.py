@@ -14,7 +14,7 @@ import pytest
 from sqlalchemy import select, text
 
 from console.conversations import badges, display, queries, resolution
-from console.conversations.badges import State
+from console.conversations.badges import BadgeState
 from console.conversations.queries import Page
 from console.conversations.resolution import Outcome, Reason
 from console.database import Scope, now
@@ -208,26 +208,26 @@ def _say_removed(_: Stage, patch: Patch) -> None:
 def _say_conflict(_: Stage, patch: Patch) -> None:
     change = service.change
 
-    def told(request: service.Request, scope: Scope) -> Any:
+    def told(request: service.LinkRequest, scope: Scope) -> Any:
         change(request, scope)
         raise service.LinkChanged
 
     swap(patch, change, told)
 
 
-def requested(alter: Callable[[service.Request], service.Request]) -> Callable[[Stage, Patch], None]:
+def requested(alter: Callable[[service.LinkRequest], service.LinkRequest]) -> Callable[[Stage, Patch], None]:
     """Return what alters what people ask for."""
     change = service.change
     return lambda _, patch: swap(patch, change, lambda request, scope: change(alter(request), scope))
 
 
-def _over_what_is_there(request: service.Request) -> service.Request:
+def _over_what_is_there(request: service.LinkRequest) -> service.LinkRequest:
     of_conversation = select(Conversation.link_version).where(Conversation.id == request.conversation_id)
     with back_door() as connection:
         return replace(request, seen_version=connection.execute(of_conversation).scalar_one())
 
 
-def _confirmed(request: service.Request) -> service.Request:
+def _confirmed(request: service.LinkRequest) -> service.LinkRequest:
     return request if request.unlink else replace(request, confirmed=True)
 
 
@@ -288,7 +288,7 @@ LIES: dict[str, Lie] = {
     "no customer matches": Lie(
         ("badge copy",),
         lambda _, patch: patch.setitem(
-            badges._WORDS, State.UNLINKED, ("Unlinked", "No customer on record matches")
+            badges._WORDS, BadgeState.UNLINKED, ("Unlinked", "No customer on record matches")
         ),
     ),
     # When

@@ -1,9 +1,10 @@
-"""The scope of a request's transactions, which routes pass to what reads and writes."""
+"""What a request works with: the app's settings, and the scope that routes pass to what reads and writes."""
 
 from typing import cast
 
-from flask import Flask, Response, g, session
+from flask import Flask, Response, current_app, g, session
 
+from console.config import Settings
 from console.database import Scope, app_engines
 
 
@@ -30,3 +31,13 @@ def scope() -> Scope:
     if "scope" not in g:
         g.scope = Scope(app_engines(), written_until=session.get("written_until"))
     return cast(Scope, g.scope)
+
+
+def settings() -> Settings:
+    """Return the app's settings."""
+    return cast(Settings, current_app.config["CONSOLE"])
+
+
+def request_id() -> str:
+    """Return the id under which the log has this request."""
+    return cast(str, g.request_id)
