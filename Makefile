@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help run test test-partitioned test-citus test-faults test-ha test-live truth accept fuzz check audit licences bench bench-migrations screenshots lock clean
+.PHONY: help run test test-partitioned test-citus test-faults test-ha test-live test-access truth accept fuzz check audit licences bench bench-migrations screenshots lock clean
 
 PYTHON ?= python3
 
@@ -41,6 +41,10 @@ test-access: ## Send every route, method and person, and hostile SQL as each rol
 	@settings=$$($(PYTHON) scripts/bootstrap.py access) && \
 		env $$settings .venv/bin/python -m pytest -s tests/security/test_hostile_sql.py $(ARGS)
 
+accept: ## Print every rule of docs/design with its tests and their result (ARGS=--guards also removes each guard)
+	@$(PYTHON) scripts/bootstrap.py test
+	@.venv/bin/python -m verification.accept $(ARGS)
+
 fuzz: ## Fuzz the normalisation and the webhook's parser, and keep what is new (ARGS=--seconds=N: 60 each)
 	@$(PYTHON) scripts/bootstrap.py check
 	@.venv/bin/python -m verification.fuzz $(ARGS)
@@ -49,7 +53,7 @@ check: ## Lint, format, types, import contracts, dependencies, licences, templat
 	@$(PYTHON) scripts/bootstrap.py check
 	@.venv/bin/python scripts/check.py
 
-audit: ## Ask what is known against the locked packages; fails also where nobody answers
+audit: ## Check the locked packages for known vulnerabilities; fails if the service can't be reached
 	@$(PYTHON) scripts/bootstrap.py check
 	@.venv/bin/python scripts/audit.py $(ARGS)
 

@@ -303,3 +303,13 @@ def test_nothing_is_installed_that_is_not_locked():
         f"{canonical(name)}=={version}" for lock in LOCKS[:2] for (name, _), version in pinned(lock).items()
     }
     assert set(script("audit").installed()) <= locked
+
+
+def test_every_make_command_that_a_document_names_exists():
+    makefile = (ROOT / "Makefile").read_text()
+    targets = set(re.findall(r"^([a-z-]+): ## ", makefile, re.MULTILINE))
+    documents = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]
+    named = {name for path in documents for name in re.findall(r"`make ([a-z-]+)`", path.read_text())}
+    assert named
+    assert named - targets == set()
+    assert set(re.findall(r"^\.PHONY: (.+)$", makefile, re.MULTILINE)[0].split()) == targets
