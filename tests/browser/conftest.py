@@ -159,6 +159,12 @@ def _at_once(app: Flask) -> Callable[..., Iterable[bytes]]:
     return answer
 
 
+def arrived(page: Page, heading: str, *, level: int = 1) -> None:
+    """Wait for the page with a heading and for its scripts: earlier keys and clicks go to the browser."""
+    expect(page.get_by_role("heading", level=level, name=heading)).to_be_visible()
+    page.wait_for_load_state()
+
+
 Visitor = Callable[..., Visit]
 
 

@@ -5,7 +5,7 @@ import re
 from playwright.sync_api import Page, expect
 
 from testkit.factories import PASSWORD, link_state
-from tests.browser.conftest import PHONE, Site, Visit, Visitor
+from tests.browser.conftest import PHONE, Site, Visit, Visitor, arrived
 from tests.browser.world import NEW, UNLINKED, USER_ID
 
 
@@ -23,7 +23,7 @@ def test_the_queue_is_cleared_by_keyboard_alone(operator: Visit, site: Site):
     page = operator.open("/links")
     keys = page.keyboard
     keys.press("n")
-    expect(page.get_by_role("heading", level=2, name="+447700900123")).to_be_visible()
+    arrived(page, "+447700900123", level=2)
     keys.press("/")
     expect(page.get_by_role("searchbox", name="Search a customer’s number")).to_be_focused()
     keys.type("447700")
@@ -41,7 +41,7 @@ def test_the_queue_is_cleared_by_keyboard_alone(operator: Visit, site: Site):
     expect(told).to_contain_text("Marta Rossi linked this conversation to +447700900123 on")
     expect(told).to_contain_text("Same number, said her name")
     keys.press("n")
-    expect(page.get_by_role("heading", level=2, name=USER_ID)).to_be_visible()  # a short code is passed over
+    arrived(page, USER_ID, level=2)  # a short code is passed over
     expect(saved(page)).to_have_count(0)
     with site.app.app_context():
         assert link_state(site.world.conversations[NEW]).link_version == 3
@@ -54,10 +54,10 @@ def test_the_queue_is_walked_by_key_and_says_where_one_is(operator: Visit):
     ).to_have_text(re.compile(UNLINKED))
     page.keyboard.press("j")
     page.keyboard.press("Enter")
-    expect(page.get_by_role("heading", level=2, name=USER_ID)).to_be_visible()
+    arrived(page, USER_ID, level=2)
     page.keyboard.press("k")
     page.keyboard.press("Enter")
-    expect(page.get_by_role("heading", level=2, name=UNLINKED)).to_be_visible()
+    arrived(page, UNLINKED, level=2)
 
 
 def test_the_queue_keeps_its_place_after_a_save(operator: Visit):
@@ -102,7 +102,7 @@ def test_next_goes_on_to_the_next_page_and_then_begins_again(operator: Visit):
     assert "before=" in page.url
     page.locator(".queue .who").last.click()
     page.get_by_role("link", name="Next").click()
-    expect(page.get_by_role("heading", level=2, name="+447700900123")).to_be_visible()
+    arrived(page, "+447700900123", level=2)
     assert "before=" not in page.url
 
 

@@ -6,7 +6,7 @@ import pytest
 from playwright.sync_api import Page, Route, expect
 
 from testkit.factories import PASSWORD, link_state
-from tests.browser.conftest import Site, Visit
+from tests.browser.conftest import Site, Visit, arrived
 from tests.browser.test_confirm import ask_to_replace
 from tests.browser.test_desk import reason, saved
 from tests.browser.world import KNOWN, NEW, UNLINKED
@@ -39,12 +39,13 @@ def sign_in_again(page: Page, site: Site) -> None:
 def test_back_after_a_confirmed_change_leads_to_where_one_came_from(operator: Visit, site: Site):
     page = operator.open("/links?linked=yes")
     page.locator(".queue .who").first.click()
+    arrived(page, "+393331234567", level=2)
     ask_to_replace(page)
     page.get_by_role("dialog").get_by_role("button", name="Replace customer").click()
     expect(saved(page)).to_contain_text("Replaced +393331234567 with +447700900456.")
     expect(saved(page)).to_be_focused()
     page.reload()
-    expect(page.get_by_role("heading", level=2, name="+393331234567")).to_be_visible()
+    arrived(page, "+393331234567", level=2)
     page.go_back()
     expect(page).to_have_url(f"{site.url}/links?linked=yes")
     with site.app.app_context():
@@ -97,7 +98,7 @@ def test_a_session_that_ends_gives_back_everything_unsent(operator: Visit, site:
     else:
         page.get_by_role("searchbox").focus()
         page.keyboard.type("1")
-    expect(page.get_by_role("heading", name="Sign in")).to_be_visible()
+    arrived(page, "Sign in")
     if ends != "expired":
         expect(page.get_by_role("alert").and_(page.locator(":visible"))).to_contain_text("in every browser")
     sign_in_again(page, site)
@@ -154,7 +155,7 @@ def test_ten_links_take_at_most_four_keys_each(operator: Visit, site: Site):
     page = operator.open_conversation(senders[-1], "links")
     pressed = 0
     for sender in reversed(senders):
-        expect(page.get_by_role("heading", level=2, name=f"+{sender}")).to_be_visible()
+        arrived(page, f"+{sender}", level=2)
         expect(page.get_by_role("radio", checked=True)).to_have_count(0)
         expect(page.locator("#choices .choice").first).to_contain_text("this conversation’s number")
         for key in ("1", "r", "Enter"):
@@ -185,16 +186,16 @@ def test_the_row_that_was_left_has_the_focus(operator: Visit):
     page.keyboard.press("j")
     page.keyboard.press("j")
     page.keyboard.press("Enter")
-    expect(page.get_by_role("heading", level=1, name="+447700900123")).to_be_visible()
+    arrived(page, "+447700900123")
     page.go_back()
     row = page.locator(".rows .who").nth(1)
     expect(row).to_be_focused()
     page.keyboard.press("j")
     expect(page.locator(".rows .who").nth(2)).to_be_focused()
     page.keyboard.press("Enter")
-    expect(page.get_by_role("heading", level=1, name="40404")).to_be_visible()
+    arrived(page, "40404")
     page.keyboard.press("k")
-    expect(page.get_by_role("heading", level=1, name="+447700900123")).to_be_visible()
+    arrived(page, "+447700900123")
     page.keyboard.press("u")
     expect(row).to_be_focused()
 

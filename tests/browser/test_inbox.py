@@ -8,7 +8,7 @@ from playwright.sync_api import Page, Route, expect
 
 from console.config import Settings
 from testkit.factories import PASSWORD
-from tests.browser.conftest import DESK, PHONE, Site, Visit, Visitor
+from tests.browser.conftest import DESK, PHONE, Site, Visit, Visitor, arrived
 from tests.browser.world import HEBREW, NEW, UNLINKED, USER_ID
 
 WORDS = {
@@ -40,7 +40,7 @@ def test_signing_in_leads_to_the_page_that_was_asked_for(visitor: Visitor, site:
     page.get_by_role("button", name="Sign in").click()
     expect(page).to_have_url(f"{site.url}/conversations?q=447")
     page.get_by_role("button", name="Sign out").click()
-    expect(page.get_by_role("heading", name="Sign in")).to_be_visible()
+    arrived(page, "Sign in")
 
 
 @pytest.mark.shows("CM-2.4.1")
@@ -128,7 +128,7 @@ def test_the_whole_row_opens_the_conversation_and_its_badge_does_not(operator: V
         == "default"
     )
     row(page, "+447700900123").locator("time").click(force=True)
-    expect(page.get_by_role("heading", level=1, name="+447700900123")).to_be_visible()
+    arrived(page, "+447700900123")
 
 
 def test_a_search_shows_what_matches_as_one_types_and_one_step_back_undoes_it(operator: Visit, site: Site):
@@ -166,7 +166,7 @@ def test_a_search_after_the_session_ended_leads_to_the_sign_in_and_back(operator
     operator.expected = "status of 401"
     page.context.clear_cookies()
     page.get_by_role("searchbox").fill("44")
-    expect(page.get_by_role("heading", name="Sign in")).to_be_visible()
+    arrived(page, "Sign in")
     expect(page).to_have_url(f"{site.url}/login?next=%2Fconversations")
 
 
@@ -187,6 +187,7 @@ def test_choosing_an_instructor_shows_their_conversations(operator: Visit):
     page = operator.open("/conversations")
     page.get_by_label(re.compile("Instructor")).select_option("Luca Moser")
     expect(page).to_have_title("Conversations · Luca Moser · Customer Memory")
+    page.wait_for_load_state()
     expect(page.locator(".rows li")).to_have_count(2)
     page.get_by_label(re.compile("Instructor")).select_option("Emma Pichler")
     expect(page.get_by_text("No conversations yet")).to_be_visible()
@@ -221,7 +222,7 @@ def test_identifiers_are_grouped_for_the_eye_and_copied_whole(operator: Visit):
     assert groups.nth(1).evaluate("(element) => parseFloat(getComputedStyle(element).marginInlineStart)") > 2
     expect(named(page, "US.13491208655302").filter(has_text="741918")).to_be_visible()
     operator.open_conversation(USER_ID)
-    expect(page.get_by_role("heading", level=1, name=USER_ID)).to_be_visible()
+    arrived(page, USER_ID)
 
 
 def test_a_rows_link_is_named_for_the_identifier_and_the_badge(operator: Visit):
@@ -240,6 +241,7 @@ def test_every_key_is_listed_and_pages_turn_by_key(operator: Visit, instructor: 
     expect(listed).to_be_hidden()
     page.keyboard.press("l")
     expect(page).to_have_title("Older conversations · Anna Kofler · Customer Memory")
+    page.wait_for_load_state()
     page.keyboard.press("h")
     expect(page).to_have_title("Conversations · Anna Kofler · Customer Memory")
     reader = instructor.open("/conversations")

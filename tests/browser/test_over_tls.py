@@ -13,7 +13,7 @@ from console import create_app
 from console.config import Settings
 from console.database import db
 from testkit.factories import PASSWORD, link_state
-from tests.browser.conftest import PATIENCE_MS
+from tests.browser.conftest import PATIENCE_MS, arrived
 from tests.browser.world import UNLINKED, World
 from tests.serving.server import free_port
 
@@ -53,7 +53,7 @@ def test_one_signs_in_and_links_but_no_other_site_does(page: Page, url: str, see
     page.get_by_label("E-mail").fill(world.operator.email)
     page.get_by_label("Password").fill(PASSWORD)
     page.get_by_role("button", name="Sign in").click()
-    expect(page.get_by_role("heading", level=1, name="Linking desk")).to_be_visible()
+    arrived(page, "Linking desk")
     cookies = {one["name"]: one for one in page.context.cookies()}
     assert cookies["__Host-session"]["secure"]
     assert cookies["__Host-session"]["httpOnly"]
@@ -65,7 +65,7 @@ def test_one_signs_in_and_links_but_no_other_site_does(page: Page, url: str, see
     page.route(EVIL, lambda route: route.fulfill(content_type="text/html", body=forged))
     page.goto(EVIL)
     page.locator("form").evaluate("form => form.submit()")
-    expect(page.get_by_role("heading", name="Sent from another site")).to_be_visible()
+    arrived(page, "Sent from another site")
 
     page.goto(conversation)
     page.get_by_role("searchbox", name="Search a customer’s number").fill("447700")

@@ -5,7 +5,7 @@ from collections import Counter
 import pytest
 from playwright.sync_api import Locator, Route, expect
 
-from tests.browser.conftest import DESK, PHONE, Site, Visit, Visitor
+from tests.browser.conftest import DESK, PHONE, Site, Visit, Visitor, arrived
 from tests.browser.world import HEBREW, LINK, LONG, NEW, OTHER_CUSTOMER, START, THREAD, THREAD_MESSAGES
 
 
@@ -65,7 +65,7 @@ def test_a_very_long_identifier_and_message_break_nothing(visitor: Visitor, site
     for part in ("conversations", "links"):
         page = visit.open_conversation(LONG, part)
         assert page.evaluate("document.documentElement.scrollWidth") == width
-    expect(page.get_by_role("heading", name=LONG)).to_be_visible()
+    arrived(page, LONG, level=2)
 
 
 def test_every_message_says_when_it_was_sent(operator: Visit):
@@ -144,12 +144,12 @@ def test_a_conversation_is_left_and_walked_by_key(operator: Visit, site: Site):
     page = operator.open("/conversations?q=4477")
     page.keyboard.press("j")
     page.keyboard.press("Enter")
-    expect(page.get_by_role("heading", level=1, name="+447700900123")).to_be_visible()
+    arrived(page, "+447700900123")
     expect(page.get_by_role("link", name="Previous")).to_be_hidden()
     page.keyboard.press("j")
-    expect(page.get_by_role("heading", level=1, name="+447700900456")).to_be_visible()
+    arrived(page, "+447700900456")
     page.keyboard.press("k")
-    expect(page.get_by_role("heading", level=1, name="+447700900123")).to_be_visible()
+    arrived(page, "+447700900123")
     page.keyboard.press("u")
     expect(page).to_have_url(
         f"{site.url}/conversations?instructor={site.world.anna}&q=4477#row-{site.world.conversations[NEW]}"

@@ -7,8 +7,8 @@ import pytest
 from playwright.sync_api import Route, expect
 
 from testkit.factories import PASSWORD
-from tests.browser.conftest import DESK, PHONE, Site, Visit, Visitor
-from tests.browser.world import NEW
+from tests.browser.conftest import DESK, PHONE, Site, Visit, Visitor, arrived
+from tests.browser.world import NEW, THREAD
 
 SLOW = re.compile("/login$|/rows|/messages|/logout|conversations.instructor")
 
@@ -116,7 +116,7 @@ def test_what_takes_longer_than_300_ms_is_seen_to_be_on_its_way(visitor: Visitor
     page.get_by_label("E-mail").fill(site.world.operator.email)
     page.get_by_label("Password").fill(PASSWORD)
     page.get_by_role("button", name="Sign in").click()
-    expect(page.get_by_role("heading", name="Conversations")).to_be_visible()
+    arrived(page, "Conversations")
     expect_said("Saving…")
     page.get_by_role("searchbox").fill("43664")
     expect(page.locator(".rows li")).to_have_count(1)
@@ -126,12 +126,14 @@ def test_what_takes_longer_than_300_ms_is_seen_to_be_on_its_way(visitor: Visitor
     page.wait_for_load_state("networkidle")
     expect_said("Loading…")
     page.locator(".rows .who").click()
+    arrived(page, f"+{THREAD}")
     page.get_by_role("link", name="Older messages").click()
     expect(page.locator(".messages li")).to_have_count(100)
     expect_said("Loading…")
     page.get_by_label("Instructor").select_option("Luca Moser")
     expect(page.get_by_text("Ciao Luca").first).to_be_visible()
+    page.wait_for_load_state()
     expect_said("Loading…")
     page.get_by_role("button", name="Sign out").click()
-    expect(page.get_by_role("heading", name="Sign in")).to_be_visible()
+    arrived(page, "Sign in")
     expect_said("Loading…")

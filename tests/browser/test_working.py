@@ -6,7 +6,7 @@ import pytest
 from playwright.sync_api import Page, Route, expect
 
 from testkit.factories import PASSWORD, Desk, channel
-from tests.browser.conftest import PHONE, Site, Visit, Visitor
+from tests.browser.conftest import PHONE, Site, Visit, Visitor, arrived
 from tests.browser.test_confirm import ask_to_replace
 from tests.browser.test_desk import reason, saved
 from tests.browser.test_going_on import TYPED, expect_everything, sign_in_again, type_everything
@@ -122,14 +122,14 @@ def test_a_save_opens_the_next_says_what_it_did_and_leads_back_to_change_it(oper
     page.get_by_role("checkbox", name="Then open the next").check()
     type_everything(page)
     page.get_by_role("button", name="Link customer").click()
-    expect(page.get_by_role("heading", level=2, name=USER_ID)).to_be_visible()
+    arrived(page, USER_ID, level=2)
     expect(saved(page)).to_contain_text("Linked +447700900123 to +447700900456.")
     expect(saved(page)).to_be_focused()
     expect(page.get_by_role("checkbox", name="Then open the next")).to_be_checked()
     page.get_by_role("button", name="Sign out").click()
     sign_in_again(page, site)
     page.get_by_role("link", name="Linking").click()
-    expect(page.get_by_role("heading", level=1, name="Linking desk")).to_be_visible()
+    arrived(page, "Linking desk")
     page.keyboard.press("n")
     expect(page.get_by_role("checkbox", name="Then open the next")).to_be_checked()
     page.go_back()
@@ -141,7 +141,7 @@ def test_the_link_in_the_confirmation_leads_to_the_conversation_that_was_linked(
     type_everything(page)
     page.get_by_role("button", name="Link customer").click()
     saved(page).get_by_role("link", name="Change").click()
-    expect(page.get_by_role("heading", level=2, name="+447700900123")).to_be_visible()
+    arrived(page, "+447700900123", level=2)
     expect(page.get_by_text("Replace the customer")).to_be_visible()
 
 
@@ -151,7 +151,7 @@ def test_rows_say_what_is_not_a_customers_number_and_next_passes_over_it(operato
     expect(row).to_contain_text("Not a customer’s number")
     expect(row.locator(".badge")).to_contain_text("Unlinked")
     page.keyboard.press("n")
-    expect(page.get_by_role("heading", level=2, name=USER_ID)).to_be_visible()
+    arrived(page, USER_ID, level=2)
 
 
 @pytest.mark.parametrize("size", [(1440, 900), (768, 900), PHONE], ids=["desk", "tablet", "phone"])
@@ -250,6 +250,6 @@ def test_what_was_typed_waits_for_its_person_alone(operator: Visit, site: Site):
     expect(reason(page)).to_have_value("")
     page.get_by_role("button", name="Sign out").click()
     sign_in_again(page, site)
-    expect(page.get_by_role("heading", name="Conversations")).to_be_visible()
+    arrived(page, "Conversations")
     operator.open_conversation(NEW, "links")
     expect_everything(page)
