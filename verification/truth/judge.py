@@ -217,7 +217,9 @@ class Judge(Sentences):
             if customer:
                 self.choice(choice, customer, thread)
         is_search = bool(sought(term)) or not term.strip()
-        matching = [one for one in thread.instructor.customers if is_search and sought(term) in one]
+        matching = [
+            one for one in thread.instructor.customers if is_search and sought(term).lower() in one.lower()
+        ]
         for text in (found, nobody):
             if "Type more digits" in text:
                 offered = {choice.id for choice in choices if choice.id}
