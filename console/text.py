@@ -19,7 +19,8 @@ _IGNORABLE = re.compile(
 
 def is_visible(text: str) -> bool:
     """Say whether a reader sees at least one character of `text` (CM-2.3)."""
-    return any(
+    # Most texts begin with a visible ASCII character.
+    return "!" <= text[:1] <= "~" or any(
         unicodedata.category(character) not in _INVISIBLE and not _IGNORABLE.match(character)
         for character in text
     )

@@ -69,7 +69,7 @@ class UtcDateTime(TypeDecorator[datetime]):
 
 
 def _moment_from_text(value: str | None) -> datetime | None:
-    return None if value is None else datetime.fromisoformat(value).replace(tzinfo=UTC)
+    return None if value is None else datetime.fromisoformat(f"{value}Z")
 
 
 def _moment_in_utc(value: datetime | None) -> datetime | None:
