@@ -1,6 +1,5 @@
 """The badge (CM-2.4): one of three neutral states, drawn from a resolution alone."""
 
-from collections import Counter as Tally
 from collections.abc import Sequence
 from enum import StrEnum
 from typing import NamedTuple
@@ -19,11 +18,10 @@ class BadgeState(StrEnum):
     UNLINKED = "unlinked"
 
 
-_STATES = {Outcome.LINKED: BadgeState.KNOWN, Outcome.MATCH: BadgeState.NEW, Outcome.NONE: BadgeState.UNLINKED}
-_WORDS = {
-    BadgeState.KNOWN: ("Known customer", "Linked to a customer on record"),
-    BadgeState.NEW: ("New customer", "On record, not linked to this conversation"),
-    BadgeState.UNLINKED: ("Unlinked", "Customer not resolved"),
+_SHOWN = {
+    Outcome.LINKED: (BadgeState.KNOWN, "Known customer", "Linked to a customer on record"),
+    Outcome.MATCH: (BadgeState.NEW, "New customer", "On record, not linked to this conversation"),
+    Outcome.NONE: (BadgeState.UNLINKED, "Unlinked", "Customer not resolved"),
 }
 
 _drawn = Counter("console_badges", "Badges drawn, on a page or for one.", ["state"])
@@ -42,12 +40,10 @@ class Badge(NamedTuple):
 
 def badges(connection: Connection, subjects: Sequence[Subject]) -> list[Badge]:
     """Return the badge of each conversation, in the order given."""
-    drawn = [_badge(resolution) for resolution in resolve(connection, subjects)]
-    for state, count in Tally(badge.state for badge in drawn).items():
-        _drawn_of[state].inc(count)
+    resolved = resolve(connection, subjects)
+    drawn = [Badge(found.conversation_id, *_SHOWN[found.outcome], found) for found in resolved]
+    states = [badge.state for badge in drawn]
+    for state, counted in _drawn_of.items():
+        if count := states.count(state):
+            counted.inc(count)
     return drawn
-
-
-def _badge(resolution: Resolution) -> Badge:
-    state = _STATES[resolution.outcome]
-    return Badge(resolution.conversation_id, state, *_WORDS[state], resolution)

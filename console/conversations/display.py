@@ -6,7 +6,7 @@ from datetime import datetime, tzinfo
 from functools import cache, lru_cache
 from itertools import groupby
 from typing import NamedTuple
-from urllib.parse import urlencode
+from urllib.parse import quote_plus
 from zoneinfo import ZoneInfo
 
 from flask import Flask
@@ -23,6 +23,8 @@ TAIL = 6
 
 # What is linked in a message: a web address, without the punctuation that ends the sentence around it.
 _ADDRESS = re.compile(r"(https?://[^\s<>\"]*[^\s<>\"'.,:;!?)\]}»”’])", re.IGNORECASE)
+
+_UNRESERVED = re.compile("[A-Za-z0-9._~-]*")
 
 _KINDS = {
     "audio": "Audio",
@@ -277,8 +279,13 @@ def _clocks_change(zone: tzinfo | None, day: int) -> bool:
 
 def query(fields: Mapping[str, object]) -> str:
     """Write the fields that say something as an address's query, with its question mark."""
-    said = urlencode({name: value for name, value in fields.items() if value is not None})
-    return f"?{said}" if said else ""
+    said = [f"{name}={_quoted(str(value))}" for name, value in fields.items() if value is not None]
+    return f"?{'&'.join(said)}" if said else ""
+
+
+def _quoted(text: str) -> str:
+    # Most values are ids and cursors, which are written as they are.
+    return text if _UNRESERVED.fullmatch(text) else quote_plus(text)
 
 
 def ids(conversations: Iterable[ConversationRow | ConversationHead]) -> str:
@@ -288,4 +295,4 @@ def ids(conversations: Iterable[ConversationRow | ConversationHead]) -> str:
 
 def isoformat(then: datetime) -> str:
     """Write a moment of UTC for machines."""
-    return f"{then.isoformat()[:19]}Z"
+    return f"{then.date().isoformat()}T{then.time().isoformat('seconds')}Z"

@@ -300,7 +300,7 @@ def subjects(
         count = len(instructor_ids)
     build = partial(_subjects, connection.dialect.name, count)
     read, link_known = _read(connection, build, asked, with_link=True)
-    found = {row.id: Subject._make((*row, link_known)) for row in read}
+    found = {row[0]: Subject._make((*row, link_known)) for row in read}
     return [
         found[conversation_id]
         for conversation_id in dict.fromkeys(conversation_ids)

@@ -1,7 +1,6 @@
 """Which customer a conversation is with (CM-2.1). Reads; has no way to write."""
 
 import json
-from collections import Counter as Tally
 from collections import defaultdict
 from collections.abc import Sequence
 from enum import StrEnum
@@ -86,8 +85,10 @@ def resolve(connection: Connection, subjects: Sequence[Subject]) -> list[Resolut
         _resolve(subject, key, None if found is None else found.get(place, []))
         for place, (subject, key) in enumerate(zip(subjects, keys, strict=True))
     ]
-    for reason, count in Tally(resolution.reason for resolution in resolved if resolution.reason).items():
-        _unresolved_for[reason].inc(count)
+    reasons = [resolution.reason for resolution in resolved]
+    for reason, counted in _unresolved_for.items():
+        if count := reasons.count(reason):
+            counted.inc(count)
     return resolved
 
 

@@ -1,7 +1,9 @@
 """The pages instructors read: conversations, one conversation, badges. GET only."""
 
+import re
 from collections.abc import Sequence
 from typing import Any
+from urllib.parse import unquote
 from uuid import UUID
 
 from flask import Blueprint, abort, make_response, redirect, render_template, request, url_for
@@ -18,6 +20,9 @@ from console.web.guard import actor, membership
 blueprint = Blueprint("conversations", __name__)
 
 MAX_BADGES = 100
+
+# `request.args` would take as long over a hundred ids as the database does over their badges.
+_IDS = re.compile("(?:^|&)id=([^&]*)")
 
 # What of the list's address goes with a conversation, so that the way back leads to the same page.
 _PLACE = ("q", "page")
@@ -70,7 +75,7 @@ def show_badges() -> ResponseReturnValue:
     if not badge_is_on():
         abort(404)
     try:
-        asked = [id_text(value) for value in request.args.getlist("id")]
+        asked = [id_text(value) for value in _IDS.findall(unquote(request.query_string.decode()))]
     except ValueError:
         abort(400)
     if not 1 <= len(asked) <= MAX_BADGES:

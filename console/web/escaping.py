@@ -4,6 +4,7 @@ Jinja escapes each value into a Markup object, only to join it into the page's t
 conversations shows six hundred values (docs/decisions/0017).
 """
 
+import re
 from collections.abc import MutableMapping
 from typing import Any
 
@@ -12,6 +13,8 @@ from flask.templating import Environment
 from jinja2 import nodes
 from jinja2.compiler import CodeGenerator, Frame
 from markupsafe import _escape_inner, escape  # type: ignore[attr-defined]  # not named as public
+
+_INDENTATION = re.compile("\n[ \t]+")
 
 
 def escaped(value: Any) -> str:
@@ -34,6 +37,10 @@ class _CodeGenerator(CodeGenerator):
 class _Environment(Environment):
     code_generator_class = _CodeGenerator
     escaped = staticmethod(escaped)
+
+    def preprocess(self, source: str, name: str | None = None, filename: str | None = None) -> str:
+        """Return a template without its indentation, which would be a twelfth of a page."""
+        return _INDENTATION.sub("\n ", super().preprocess(source, name, filename))
 
     def make_globals(self, d: MutableMapping[str, Any] | None) -> MutableMapping[str, Any]:
         """Return the globals of a template, which are the environment's.

@@ -2,6 +2,7 @@
 
 import re
 from datetime import UTC, datetime, timedelta
+from urllib.parse import urlencode
 from uuid import uuid4
 from zoneinfo import ZoneInfo
 
@@ -92,6 +93,31 @@ def test_an_hour_that_the_clocks_repeat_says_which_it_is():
     ]
     before_gap = rome(3, 29, 1, 59)
     assert [clock.time(before_gap), clock.time(before_gap + timedelta(minutes=1))] == ["01:59", "03:00"]
+
+
+@pytest.mark.parametrize(
+    ("zone", "first"),
+    [
+        # The hour before midnight comes twice: the second time is on the day before the one that had begun.
+        ("America/Havana", datetime(2026, 11, 1, 4, 30, tzinfo=UTC)),
+        ("Atlantic/Azores", datetime(2026, 10, 25, 0, 30, tzinfo=UTC)),
+        # Half an hour comes twice.
+        ("Australia/Lord_Howe", datetime(2026, 4, 4, 14, 45, tzinfo=UTC)),
+        ("America/Asuncion", datetime(2023, 3, 26, 2, 30, tzinfo=UTC)),
+    ],
+)
+def test_repeated_hours_are_noticed_whatever_the_zone(zone: str, first: datetime):
+    clock = display.Clock(ZoneInfo(zone))
+    told = [clock.time(first + timedelta(minutes=30 * step)) for step in range(-4, 8)]
+    repeated = [shown for shown in told if "UTC" in shown]
+    assert len(repeated) >= 2
+    assert len(set(told)) == len(told)
+
+
+@given(st.dictionaries(st.sampled_from(["q", "find", "before"]), st.none() | st.text()))
+def test_a_query_is_written_as_the_standard_library_writes_it(fields: dict[str, str | None]):
+    said = urlencode({name: value for name, value in fields.items() if value is not None})
+    assert display.query(fields) == (f"?{said}" if said else "")
 
 
 @pytest.mark.parametrize(("month", "day", "hours"), [(3, 29, 23), (10, 25, 25), (11, 24, 24)])

@@ -189,7 +189,15 @@ def test_badges_of_others_and_of_nothing_are_left_out(reader: Browser, cli: Flas
     assert reader.http.get(f"/badges?id={foreign}").status_code == 200
 
 
+def test_badge_ids_are_read_whatever_else_an_address_holds(reader: Browser, anna: Desk):
+    known, new, _ = three(anna)
+    encoded = str(known).upper().replace("-", "%2D")
+    answer = reader.http.get(f"/badges?grid=1&id={encoded}&x=2&id={new}#end")
+    assert states(answer.text, known, new) == ["known", "new"]
+
+
 MALFORMED = {
+    "not UTF-8": "id=%ff",
     "none": "",
     "empty": "id=",
     "no id": "id=1",

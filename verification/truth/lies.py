@@ -288,7 +288,7 @@ LIES: dict[str, Lie] = {
     "no customer matches": Lie(
         ("badge copy",),
         lambda _, patch: patch.setitem(
-            badges._WORDS, BadgeState.UNLINKED, ("Unlinked", "No customer on record matches")
+            badges._SHOWN, Outcome.NONE, (BadgeState.UNLINKED, "Unlinked", "No customer on record matches")
         ),
     ),
     # When
