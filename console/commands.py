@@ -28,13 +28,11 @@ class _Commands(AppGroup):
         self._migrations = migrations
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Find a command."""
         if cmd_name == "db":
             self._migrations()
         return super().get_command(ctx, cmd_name)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """Name all commands."""
         self._migrations()
         return super().list_commands(ctx)
 
@@ -97,12 +95,10 @@ class Command(click.Command):
     """A command that runs in the app's context and fails in one line; `click.command(cls=Command)`."""
 
     def make_context(self, *args: Any, **extra: Any) -> click.Context:
-        """Read the arguments."""
         with _one_line():
             return super().make_context(*args, **extra)
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run in the app's context."""
         refusals = ctx.parent.command.refusals if ctx.parent and isinstance(ctx.parent.command, Group) else ()
         with _one_line(*refusals), ctx.ensure_object(ScriptInfo).load_app().app_context():
             try:
@@ -130,7 +126,6 @@ class Group(click.Group):
         self.refusals = refusals
 
     def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
-        """Find the sub-command."""
         with _one_line():
             return super().resolve_command(ctx, args)
 

@@ -134,8 +134,6 @@ def change_password(email: str, password_stdin: bool) -> None:
 
 
 def _ends_sessions(name: str, change: str, help: str, **values: bool) -> None:  # noqa: A002 (click's)
-    """Add a command that changes a user and ends their sessions."""
-
     @user.command(name, help=help)
     @click.argument("email")
     def command(email: str) -> None:

@@ -195,8 +195,7 @@ def _inbox(*, with_link: bool, linked: bool | None, terms: tuple[str, ...], olde
         select(*(columns[name] for name in ConversationRow._fields if name in columns))
         .select_from(found)
         .outerjoin(
-            Message,
-            and_(Message.id == found.c.newest, Message.instructor_id == bindparam("instructor_id")),
+            Message, and_(Message.id == found.c.newest, Message.instructor_id == bindparam("instructor_id"))
         )
         .order_by(found.c.last_message_at.desc(), found.c.id.desc())
     )

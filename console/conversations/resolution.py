@@ -106,7 +106,6 @@ def _key(subject: Subject) -> Key | Reason:
 
 
 def _customers(connection: Connection, wanted: Sequence[tuple[int, str, str, str]]) -> dict[int, list[str]]:
-    """Return the customers of each key, by the place that is given with it."""
     found = defaultdict(list)
     instructor_ids = {instructor_id for _, instructor_id, _, _ in wanted}
     asked = {"rows": json.dumps(wanted), **numbered("instructor", map(UUID, instructor_ids))}

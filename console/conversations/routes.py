@@ -152,10 +152,7 @@ def _thread(conversation_id: UUID, template: str) -> str:
         if found is None:
             abort(404)
         page = queries.messages(
-            connection,
-            conversation_id=conversation_id,
-            instructor_id=found.instructor_id,
-            before=before,
+            connection, conversation_id=conversation_id, instructor_id=found.instructor_id, before=before
         )
         shown = badges_at_once(connection, [found])
     place = {name: request.args[name] for name in _PLACE if request.args.get(name)}

@@ -53,7 +53,6 @@ def _snapshot(scope: Scope) -> Connection:
 
 
 def _standby(scope: Scope) -> Connection:
-    """Connect to a standby that has replayed enough, else to the primary."""
     engines = scope.engines
     if time.monotonic() >= engines.standby_rests_until:
         try:

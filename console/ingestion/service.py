@@ -54,7 +54,6 @@ class Counts:
         return "; ".join(self.reasons)
 
     def __add__(self, other: "Counts") -> "Counts":
-        """Return both together."""
         return Counts(
             self.stored + other.stored,
             self.repeated + other.repeated,

@@ -117,7 +117,6 @@ def _refuse(constant: str) -> NoReturn:
 
 
 def _level(holder: JsonObject, key: str, read: Callable[[JsonObject], Iterator[Item]]) -> Iterator[Item]:
-    """Read the one list that a level of a payload has."""
     yield from _each(holder, key, read)
     if _is_unexpected(holder, key):
         yield Rejection("unexpected part of a payload")

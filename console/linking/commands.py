@@ -90,5 +90,4 @@ def verify(file: TextIO | None) -> None:
 
 
 def _progress(items: Iterable[T], length: int) -> AbstractContextManager[Iterable[T]]:
-    """Show on a terminal how far a command has come."""
     return click.progressbar(items, length=length, file=sys.stderr, hidden=not sys.stderr.isatty())

@@ -178,8 +178,7 @@ def _link_view(instructors: int, *others: ColumnElement[Any]) -> Select[*tuple[A
         .outerjoin(
             Customer,
             and_(
-                Customer.id == Conversation.customer_id,
-                Customer.instructor_id == Conversation.instructor_id,
+                Customer.id == Conversation.customer_id, Customer.instructor_id == Conversation.instructor_id
             ),
         )
         .where(
@@ -209,12 +208,7 @@ def _left(instructor_id: ColumnElement[Any]) -> ScalarSelect[int]:
 
 
 def customers(
-    connection: Connection,
-    view: LinkView,
-    q: str = "",
-    *,
-    chosen: UUID | None = None,
-    with_own: bool = False,
+    connection: Connection, view: LinkView, q: str = "", *, chosen: UUID | None = None, with_own: bool = False
 ) -> Choices:
     """Return customers of the conversation's instructor and channel whose identifier contains `q`.
 
@@ -274,11 +268,7 @@ def labels(
     connection: Connection, *, instructor_id: UUID, user_ids: Iterable[UUID], customer_ids: Iterable[UUID]
 ) -> Labels:
     """Return the names of users and the identifiers of an instructor's customers, with one statement."""
-    asked = {
-        "instructor_id": instructor_id,
-        "user_ids": list(user_ids),
-        "customer_ids": list(customer_ids),
-    }
+    asked = {"instructor_id": instructor_id, "user_ids": list(user_ids), "customer_ids": list(customer_ids)}
     if not (asked["user_ids"] or asked["customer_ids"]):
         return Labels({}, {})
     rows = connection.execute(_labels(), asked).all()

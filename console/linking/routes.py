@@ -50,10 +50,7 @@ _REFUSED: dict[type[service.LinkError], tuple[int, str]] = {
         422,
         "No customer can be created from this number. It may be on record already: look below.",
     ),
-    service.ReasonMissing: (
-        422,
-        "Give a reason: it is kept in the audit trail.",
-    ),
+    service.ReasonMissing: (422, "Give a reason: it is kept in the audit trail."),
     service.LinkChanged: (
         409,
         "Someone changed this link after you opened it. Nothing was saved. Compare below, then save again.",
@@ -240,7 +237,6 @@ def _form_page(
 
 
 def _history(connection: Any, view: LinkView, version: int, seen: int | None) -> tuple[Any, queries.Labels]:
-    """Return a conversation's events up to `version`, and what the ids in them are called."""
     events = history.history(
         connection, view.id, view.instructor_id, outbox=view.outbox, version=version, seen=seen
     )

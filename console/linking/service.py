@@ -102,7 +102,6 @@ class LinkRequest:
     context: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        """Refuse a request for anything but one of the three."""
         if (self.customer_id is not None) + self.create + self.unlink != 1:
             raise ValueError("a customer, create or unlink")
 

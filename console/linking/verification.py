@@ -94,7 +94,6 @@ def _read_outbox(outbox: str | None) -> list[Event] | None:
 
 
 def _in_trail(connection: Connection, event_ids: Sequence[UUID]) -> dict[UUID, tuple[UUID, int]]:
-    """Return the conversation and sequence that the trail has for each of these ids."""
     columns = (AuditEvent.event_id, AuditEvent.conversation_id, AuditEvent.sequence)
     return {
         row.event_id: (row.conversation_id, row.sequence)

@@ -210,7 +210,6 @@ def _in_words(error: object) -> str:
 
 @cache
 def _revisions(directory: str) -> list[str]:
-    """Return the ids of all migrations, the newest first."""
     from alembic.script import ScriptDirectory  # a third of a start, which most requests don't need
 
     return [script.revision for script in ScriptDirectory(directory).walk_revisions()]

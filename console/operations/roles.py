@@ -1,11 +1,13 @@
 """`flask database roles`: who may do what in PostgreSQL, and whose rows they see (docs/decisions/0009).
 
 The statements can be run again at any time, without a lock that others would wait for. Run them after each
-upgrade: what a migration adds is closed before.
+upgrade: what a migration adds is closed before. What each role may do is in roles.toml.
 """
 
 import hashlib
+import tomllib
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 
 import click
 from sqlalchemy import Connection, inspect
@@ -15,54 +17,9 @@ from console.database import ALL_INSTRUCTORS, Base, db
 
 READ, LINK, INGEST, OWNER = "console_read", "console_link", "console_ingest", "console_migrate"
 
-GRANTS: dict[str, dict[str, dict[str, str | None]]] = {
-    READ: {
-        "alembic_version": {"SELECT": None},
-        "instructors": {"SELECT": None},
-        "users": {"SELECT": "id, email, name, password_hash, active, session_epoch"},  # what sign-in reads
-        "memberships": {"SELECT": None},
-        "conversations": {"SELECT": None},
-        "messages": {"SELECT": None},
-        "customers": {"SELECT": None},
-        "audit_events": {"SELECT": None},
-        "audit_counter": {"SELECT": None},
-    },
-    LINK: {
-        "alembic_version": {"SELECT": None},
-        "users": {"SELECT": "id, active, session_epoch", "UPDATE": "session_epoch"},  # signing out
-        "memberships": {"SELECT": None},
-        "conversations": {
-            "SELECT": "id, instructor_id, channel, customer_identifier,"
-            " customer_id, link_version, link_operation_id, audit_outbox",
-            "UPDATE": "customer_id, link_version, link_operation_id, audit_outbox",
-        },
-        "customers": {"SELECT": None, "INSERT": None},
-        "link_operations": {"SELECT": None, "INSERT": None},
-        "audit_events": {
-            "SELECT": None,
-            # A trigger gives the position.
-            "INSERT": "event_id, conversation_id, instructor_id, sequence, event",
-        },
-    },
-    INGEST: {
-        "alembic_version": {"SELECT": None},
-        "channel_accounts": {"SELECT": None},
-        "conversations": {
-            "SELECT": "id, instructor_id, channel, customer_identifier, status, last_message_at",
-            "INSERT": "id, instructor_id, channel, customer_identifier,"
-            " status, created_at, updated_at, last_message_at",
-            "UPDATE": "status, updated_at, last_message_at",
-        },
-        "messages": {"SELECT": "id, instructor_id, channel, external_id", "INSERT": None},
-        "rejected_payloads": {
-            "SELECT": None,
-            "INSERT": None,
-            "UPDATE": "reason, dismissed_at, dismissed_by, dismissed_reason",
-            "DELETE": None,
-        },
-    },
-}
-"""By role and table: privileges, on the whole table or on the columns named. Nothing else is granted."""
+_DATA = tomllib.loads(Path(__file__).with_name("roles.toml").read_text("utf-8"))
+GRANTS: dict[str, dict[str, dict[str, str]]] = _DATA["grants"]
+"""By role and table: privileges, on the columns named or on the whole table (`*`)."""
 
 # Whose rows a person's transaction sees is in console.instructors, set by console/database. The
 # sub-selects are evaluated once a statement, not once a row; without a setting nothing gets through.
@@ -71,30 +28,10 @@ _IS_THEIRS = (
     f"(SELECT {_SETTING} = '{ALL_INSTRUCTORS}') OR instructor_id = ANY"
     f" ((SELECT string_to_array(nullif({_SETTING}, '{ALL_INSTRUCTORS}'), ',')::uuid[])::uuid[])"
 )
-TENANTS_TABLES = ("conversations", "messages", "customers", "audit_events", "link_operations")
 POLICIES = {
-    "people": (f"{READ}, {LINK}", _IS_THEIRS, TENANTS_TABLES),
+    "people": (f"{READ}, {LINK}", _IS_THEIRS, _DATA["tenants_tables"]),
     "ingestion": (INGEST, "true", ("conversations", "messages")),
 }
-
-LIMITS = {
-    READ: {"statement_timeout": "30s", "idle_in_transaction_session_timeout": "60s"},
-    LINK: {"statement_timeout": "30s", "lock_timeout": "15s", "idle_in_transaction_session_timeout": "60s"},
-    INGEST: {"statement_timeout": "30s", "lock_timeout": "15s", "idle_in_transaction_session_timeout": "60s"},
-    # Migrations set their own: some build an index.
-    OWNER: {"statement_timeout": "1h"},
-}
-"""How long each role waits at most, as on SQLite: then it says so, and lets go of what it holds."""
-
-FUNCTIONS = (
-    "audit_events_instructor",
-    "audit_events_next_position",
-    "audit_events_refuse",
-    "conversations_note_operation",
-    "users_session_epoch",
-)
-LARGE_OBJECTS = ("lo_creat(integer)", "lo_create(oid)", "lo_from_bytea(oid, bytea)")
-"""These make large objects. PostgreSQL lets every role call them; only a superuser can revoke that."""
 
 database = Group("database", help="The database server's side of the console.")
 
@@ -147,7 +84,7 @@ def _roles(connection: Connection) -> Iterator[str]:
     for role in (OWNER, *GRANTS):
         if role not in there:
             yield f"CREATE ROLE {role} LOGIN"
-        for name, limit in LIMITS.get(role, {}).items():
+        for name, limit in _DATA["limits"].get(role, {}).items():
             if f"{name}={limit}" not in there.get(role, ()):
                 yield f"ALTER ROLE {role} SET {name} = '{limit}'"
     name = connection.exec_driver_sql("SELECT quote_ident(current_database())").scalar_one()
@@ -170,7 +107,7 @@ def _ownership(connection: Connection, columns: Mapping[str, set[str]]) -> Itera
     functions = connection.exec_driver_sql(
         "SELECT proname FROM pg_proc WHERE proname = ANY (%s) AND pronamespace = 'public'::regnamespace"
         " AND proowner IS DISTINCT FROM to_regrole(%s)::oid",
-        (list(FUNCTIONS), OWNER),
+        (_DATA["functions"], OWNER),
     )
     yield from (f"ALTER FUNCTION {function}() OWNER TO {OWNER}" for function in functions.scalars())
     yield "REVOKE EXECUTE ON ALL FUNCTIONS IN SCHEMA public FROM PUBLIC"
@@ -179,19 +116,18 @@ def _ownership(connection: Connection, columns: Mapping[str, set[str]]) -> Itera
 
 def _large_objects(connection: Connection) -> Iterator[str]:
     question = "SELECT has_function_privilege('public', %s, 'EXECUTE')"
-    for function in LARGE_OBJECTS:
+    for function in _DATA["large_objects"]:
         if connection.exec_driver_sql(question, (function,)).scalar_one():
             yield f"REVOKE EXECUTE ON FUNCTION pg_catalog.{function} FROM PUBLIC"
 
 
 def _grants(columns: Mapping[str, set[str]]) -> Iterator[str]:
-    """Take everything away, then grant what is needed of what is there."""
     yield f"REVOKE ALL ON ALL TABLES IN SCHEMA public FROM PUBLIC, {', '.join(GRANTS)}"
     yield f"REVOKE ALL ON ALL SEQUENCES IN SCHEMA public FROM PUBLIC, {', '.join(GRANTS)}"
     for role, tables in GRANTS.items():
         for table in (table for table in tables if table in columns):
             for privilege, named in tables[table].items():
-                if named is None:
+                if named == "*":
                     yield f"GRANT {privilege} ON {table} TO {role}"
                 elif there := [column for column in named.split(", ") if column in columns[table]]:
                     yield f"GRANT {privilege} ({', '.join(there)}) ON {table} TO {role}"

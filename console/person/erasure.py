@@ -30,7 +30,6 @@ class Found:
     """Other people's conversations in which WhatsApp itself names the person. They stay."""
 
     def __str__(self) -> str:
-        """Return it in figures."""
         return (
             f"{len(self.conversations)} conversations, {self.messages} messages,"
             f" {len(self.customers)} customers, {len(self.events)} link events,"
@@ -120,7 +119,6 @@ def _erase_payload(connection: Connection, payload: records.Kept) -> None:
 
 
 def _bury(connection: Connection, found: Found) -> None:
-    """Put a tombstone into each event's place."""
     new_ids = {conversation_id: uuid4() for conversation_id in found.conversations}
     moment = now()
     rows = []

@@ -76,7 +76,6 @@ def _shared(event: dict[str, Any]) -> dict[str, Any]:
 
 
 def _without_others(fields: dict[str, Any], customers: Collection[UUID]) -> dict[str, Any]:
-    """Leave out the ids of other people's customers."""
     own = {None, *map(str, customers)}
     named = ("customer_id", *records.CUSTOMER_FIELDS)
     return {

@@ -17,7 +17,6 @@ class Person:
     identifier: str
 
     def __post_init__(self) -> None:
-        """Refuse a blank one, which names no person."""
         if not self.identifier.strip():
             raise ValueError("a blank identifier")
 

@@ -94,7 +94,6 @@ def _is_message(value: dict[str, Any]) -> bool:
 
 
 def _parties(message: dict[str, Any]) -> list[str]:
-    """Return whom a message is from and to."""
     request = message.get("message")  # in standby an echo holds the request that sent it
     named = {**(request if isinstance(request, dict) else {}), **message}
     return [str(named[key]) for key in _PARTIES if named.get(key)]

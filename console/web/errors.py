@@ -14,10 +14,7 @@ log = structlog.get_logger()
 
 # What people read, by status: a heading, and a sentence on what can be done.
 _WORDS = {
-    400: (
-        "This link is broken",
-        "Part of the address is invalid. Start again from the conversations.",
-    ),
+    400: ("This link is broken", "Part of the address is invalid. Start again from the conversations."),
     403: ("Not allowed", "Your account can’t open this. The console’s administrator can change that."),
     404: ("Not found", "There is nothing here, or it isn’t yours to see."),
     405: ("Not possible", "This address doesn’t answer that kind of request."),
@@ -29,10 +26,7 @@ _WORDS = {
 }
 # The commit may have been done before the failure. A form that changes something is one operation (CM-2.3).
 _PERHAPS_SAVED = "We can’t tell whether this was saved. Try again: it can’t be saved twice."
-_FORM_EXPIRED = (
-    "This form has expired",
-    "Nothing was saved. Open the form again and save again.",
-)
+_FORM_EXPIRED = ("This form has expired", "Nothing was saved. Open the form again and save again.")
 
 
 def init_app(app: Flask) -> None:

@@ -19,7 +19,6 @@ class IdConverter(BaseConverter):
     regex = "[^/]+"
 
     def to_python(self, value: str) -> UUID:
-        """Read the id."""
         try:
             return read_id(value)
         except ValueError:

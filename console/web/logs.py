@@ -129,7 +129,6 @@ def _describe_exception(_logger: WrappedLogger, _method: str, event: EventDict) 
 
 
 def _causes(error: BaseException | None) -> list[dict[str, Any]]:
-    """Return an exception's kind, code and places, and those of its causes."""
     causes: list[dict[str, Any]] = []
     while error and len(causes) < _MAX_CAUSES:
         cause: dict[str, Any] = {"kind": type(error).__qualname__}

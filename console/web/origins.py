@@ -14,13 +14,7 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
 # Internal callers use an address, and the webhook is signed. None of these uses the host's name.
-_ANY_HOST = {
-    "health.healthz",
-    "health.readyz",
-    "ingestion.receive",
-    "ingestion.verify",
-    "metrics.metrics",
-}
+_ANY_HOST = {"health.healthz", "health.readyz", "ingestion.receive", "ingestion.verify", "metrics.metrics"}
 _REFUSED = "console.host_refused"
 # Names by which no other machine can be reached.
 _LOOPBACK = re.compile(r"(?:localhost|127\.0\.0\.1|\[::1\])(?::[1-9][0-9]{0,4})?")
@@ -62,7 +56,6 @@ class _HostCheck:
         self._scheme, self._public, *_ = urlsplit(settings.public_url or "http://")
 
     def __call__(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
-        """Pass a request on."""
         asked = environ.get("HTTP_HOST")
         if asked is None:
             asked = f"{environ['SERVER_NAME']}:{environ['SERVER_PORT']}"

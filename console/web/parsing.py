@@ -45,7 +45,6 @@ class _StrictParser(FormDataParser):
         content_length: int | None,
         options: dict[str, str] | None = None,
     ) -> "t_parse_result":
-        """Return the stream, the fields, and no files."""
         try:
             if mimetype == "multipart/form-data":
                 raw = stream.read()

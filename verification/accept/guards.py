@@ -15,7 +15,7 @@ from verification.accept.rules import ROOT
 
 SERVICE = "console/linking/service.py"
 STATE = "console/linking/state.py"
-ROLES = "console/operations/roles.py"
+ROLES = "console/operations/roles.toml"
 POSITIONS = "migrations/versions/0008_audit_positions.py"
 TENANTS = ("conversations", "messages", "customers", "audit_events", "link_operations")
 
@@ -34,7 +34,7 @@ def _guard(name: str, rule: str, *removed: tuple[str, str, str]) -> Guard:
 
 
 def _tables(*tables: str) -> str:
-    return f"TENANTS_TABLES = ({', '.join(repr(table) for table in tables)})".replace("'", '"')
+    return f"tenants_tables = [{', '.join(repr(table) for table in tables)}]".replace("'", '"')
 
 
 GUARDS = (
