@@ -1,12 +1,14 @@
-"""Somebody who may sign in, a clock that can be moved, and a count of what sign-ins cost."""
+"""A user, a provider, a clock that can be moved, and a count of what sign-ins cost."""
 
 import time
+from collections.abc import Iterator
 from typing import Any, Literal
 
 import pytest
 from argon2 import PasswordHasher
 
 from testkit.factories import Desk, Person
+from tests.accounts.provider import Provider, provider
 
 
 @pytest.fixture
@@ -46,3 +48,18 @@ def verifications(monkeypatch: pytest.MonkeyPatch) -> list[str | bytes]:
 
     monkeypatch.setattr(PasswordHasher, "verify", counted)
     return made
+
+
+@pytest.fixture(scope="module")
+def running() -> Iterator[Provider]:
+    """Run a provider for these tests."""
+    with provider() as running:
+        yield running
+
+
+@pytest.fixture
+def idp(running: Provider) -> Iterator[Provider]:
+    """Return the provider, which does right until it is told otherwise."""
+    yield running
+    running.wrong.clear()
+    running.asked.clear()

@@ -13,9 +13,12 @@ import requests
 from joserfc import jwt
 from joserfc.jwk import RSAKey
 from werkzeug.serving import WSGIRequestHandler, make_server
+from werkzeug.test import TestResponse
 
 from console.config import Oidc
+from testkit.pages import Browser
 
+BACK = "/login/oidc/callback"
 TOKEN, DESCRIPTION = "/oauth2/token", "/.well-known/openid-configuration"
 
 Json = dict[str, Any]
@@ -125,3 +128,15 @@ def provider() -> Iterator[Provider]:
         server.shutdown()
         server.server_close()
         thread.join()
+
+
+def begin(browser: Browser, path: str = "/login/oidc") -> str:
+    """Ask to sign in through the provider, and return where one is sent."""
+    answer = browser.http.get(path)
+    assert answer.status_code == 302
+    return answer.location
+
+
+def come_back(browser: Browser, idp: Provider, email: str, **changes: str) -> TestResponse:
+    """Sign in at the provider, and come back."""
+    return browser.http.get(idp.sign_in(begin(browser), email, **changes))

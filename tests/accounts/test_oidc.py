@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from flask import Flask, Response
+from flask import Flask
 from flask.testing import FlaskCliRunner
 from joserfc import jwt
 from joserfc.jwk import OctKey
@@ -16,35 +16,18 @@ from werkzeug.test import TestResponse
 
 from console import create_app
 from console.accounts.oidc import MAX_SIGN_IN_SECONDS
-from console.config import ROOT, Oidc, Settings
+from console.config import ROOT, Settings
 from testkit.databases import execute, rows
 from testkit.factories import Person, run
 from testkit.pages import Browser
 from tests.accounts.conftest import Clock
-from tests.accounts.provider import DESCRIPTION, TOKEN, Provider, provider
+from tests.accounts.provider import BACK, DESCRIPTION, TOKEN, Provider, begin, come_back
 
 # The provider's own library is of two minds about its past.
 pytestmark = [
     pytest.mark.filterwarnings("ignore::DeprecationWarning:authlib"),
     pytest.mark.filterwarnings("ignore::authlib.deprecate.AuthlibDeprecationWarning"),
 ]
-
-BACK = "/login/oidc/callback"
-
-
-@pytest.fixture(scope="module")
-def running() -> Iterator[Provider]:
-    """Run a provider for these tests."""
-    with provider() as one:
-        yield one
-
-
-@pytest.fixture
-def idp(running: Provider) -> Iterator[Provider]:
-    """Return the provider, which does right until it is told otherwise."""
-    yield running
-    running.wrong.clear()
-    running.asked.clear()
 
 
 @pytest.fixture
@@ -53,18 +36,6 @@ def app(settings: Settings, idp: Provider) -> Iterator[Flask]:
     app = create_app(replace(settings, oidc=idp.settings))
     with app.app_context():
         yield app
-
-
-def begin(browser: Browser, path: str = "/login/oidc") -> str:
-    """Ask to sign in through the provider, and return where one is sent."""
-    answer = browser.http.get(path)
-    assert answer.status_code == 302
-    return answer.location
-
-
-def come_back(browser: Browser, idp: Provider, email: str, **changes: str) -> TestResponse:
-    """Sign in at the provider, and come back."""
-    return browser.http.get(idp.sign_in(begin(browser), email, **changes))
 
 
 def refused(browser: Browser, answer: TestResponse, status: int) -> str:
@@ -296,88 +267,6 @@ def test_who_says_no_at_the_provider_is_back_at_the_door(client: Browser, idp: P
     assert "error=access_denied" in back
     assert refused(client, client.http.get(back), 403) == "The provider did not sign you in."
     refused(client, client.http.get(back), 400)
-
-
-def test_what_else_the_provider_reports_is_its_own_fault(client: Browser, idp: Provider):
-    state = parse_qs(urlsplit(begin(client)).query)["state"][0]
-    page = client.get_page(f"{BACK}?state={state}&error=<b>invalid_scope</b>", 502)
-    assert "invalid_scope" not in page.text
-
-
-ELSEWHERE = Response("", 307, {"Location": "/elsewhere"})
-
-NONSENSE: dict[str, list[Any]] = {
-    DESCRIPTION: [
-        [],
-        {},
-        "text",
-        {"issuer": 1},
-        {"issuer": "https://elsewhere.example"},
-        Response("<html>", mimetype="text/html"),
-        Response("gone", 404),
-        ELSEWHERE,
-    ],
-    TOKEN: [
-        [],
-        {},
-        {"access_token": "x", "token_type": "Bearer"},
-        {"access_token": "x", "token_type": "Bearer", "id_token": "x"},
-        {"access_token": "x", "token_type": "Bearer", "id_token": 1},
-        {"error": "invalid_client"},
-        Response("<html>", mimetype="text/html"),
-        ELSEWHERE,
-    ],
-    "/jwks": [[], {}, {"keys": 1}, {"keys": []}, Response("<html>", mimetype="text/html"), ELSEWHERE],
-}
-
-
-@pytest.mark.parametrize("path", NONSENSE)
-def test_nonsense_from_the_provider_is_a_page(
-    settings: Settings, idp: Provider, marta: Person, path: str, capfd: pytest.CaptureFixture[str]
-):
-    idp.know(marta.email)
-    for nonsense in NONSENSE[path]:
-        browser = Browser(create_app(replace(settings, oidc=idp.settings)))
-        idp.answer_with(path, nonsense)
-        if path == DESCRIPTION:
-            page = browser.get_page("/login/oidc", 502)
-        else:
-            page = browser.check(come_back(browser, idp, marta.email), 502)
-        assert "gives no usable answer" in page.text
-        assert "password" in page.text
-        idp.wrong.clear()
-        assert come_back(browser, idp, marta.email).status_code == 303, nonsense
-        assert "/elsewhere" not in idp.asked
-    said = capfd.readouterr().err
-    assert said.count('"event": "provider_failed"') == len(NONSENSE[path])
-    assert "Traceback" not in said
-
-
-def test_a_provider_that_calls_itself_something_else_is_not_used(client: Browser, idp: Provider):
-    idp.answer(DESCRIPTION, issuer="https://elsewhere.example")
-    client.get_page("/login/oidc", 502)
-
-
-@pytest.mark.parametrize("path", [DESCRIPTION, TOKEN, "/jwks"])
-def test_a_provider_in_trouble_is_a_page(settings: Settings, idp: Provider, marta: Person, path: str):
-    idp.know(marta.email)
-    browser = Browser(create_app(replace(settings, oidc=idp.settings)))
-    idp.answer_with(path, Response("<h1>Bad gateway</h1>", 502))
-    if path == DESCRIPTION:
-        page = browser.get_page("/login/oidc", 503)
-    else:
-        page = browser.check(come_back(browser, idp, marta.email), 503)
-    assert "does not answer" in page.text
-    idp.wrong.clear()
-    assert come_back(browser, idp, marta.email).status_code == 303
-
-
-def test_a_provider_that_is_down_is_a_page(settings: Settings):
-    oidc = Oidc(issuer="http://127.0.0.1:1", client_id="console", client_secret="hush")
-    browser = Browser(create_app(replace(settings, oidc=oidc)))
-    assert "does not answer" in browser.get_page("/login/oidc", 503).text
-    only = Browser(create_app(replace(settings, oidc=oidc, password_sign_in=False)))
-    assert "your password" not in only.get_page("/login/oidc", 503).text
 
 
 def test_signing_out_ends_what_the_provider_began(app: Flask, idp: Provider, marta: Person):
