@@ -16,6 +16,30 @@ from typing import Any
 
 from gunicorn.glogging import Logger
 
+NOTIFY_VARIABLE = "CUSTOMER_MEMORY_NOTIFY_SOCKET"
+
+
+def take_settings(directory: str) -> None:
+    """Take the settings that `systemctl reload` left: systemd reads them anew for that command alone."""
+    file = Path(directory) / "settings"
+    with suppress(FileNotFoundError):
+        lines = os.fsdecode(file.read_bytes()).split("\0")
+        file.unlink()
+        given = dict(line.split("=", 1) for line in lines if line)
+        for name in set(os.environ) - given.keys():
+            if name.startswith(("CONSOLE_", "WEB_CONCURRENCY")):
+                del os.environ[name]
+        os.environ.update(given)
+
+
+# This file is read again at each reload, before anything that it sets is used.
+if "RUNTIME_DIRECTORY" in os.environ:
+    take_settings(os.environ["RUNTIME_DIRECTORY"])
+
+# gunicorn would tell systemd that it is ready before any worker is. A worker does when it can answer.
+if "NOTIFY_SOCKET" in os.environ:
+    os.environ[NOTIFY_VARIABLE] = os.environ.pop("NOTIFY_SOCKET")
+
 bind = "127.0.0.1:8000"
 
 # Requests wait for the database, not for the processor.
@@ -120,7 +144,8 @@ def on_reload(server: Any) -> None:
 
 
 def post_worker_init(worker: Any) -> None:
-    """Take over from the workers that this one replaces; keep the audit trail and the gauges up to date."""
+    """Say that it is ready, take over from the workers that it replaces, start the work in the background."""
+    from gunicorn import systemd
     from gunicorn.arbiter import Arbiter
 
     from console.linking import keeper
@@ -131,6 +156,9 @@ def post_worker_init(worker: Any) -> None:
         sys.exit(Arbiter.APP_LOAD_ERROR)
     keeper.start(worker.wsgi.app_context)
     metrics.sample_always(worker.wsgi)
+    if NOTIFY_VARIABLE in os.environ:
+        os.environ["NOTIFY_SOCKET"] = os.environ[NOTIFY_VARIABLE]
+        systemd.sd_notify("READY=1", worker.log, unset_environment=True)
     for pid in _replaced[worker.age % worker.cfg.workers :: worker.cfg.workers]:
         with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGTERM)

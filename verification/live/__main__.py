@@ -104,7 +104,7 @@ def setting(host: Machine, name: str) -> str:
 def under_load(host: Machine) -> Iterator[Load]:
     """Let operators, WhatsApp and probes work on the console, by nginx and by its own port."""
     secret = uuid4().hex
-    host.sh(f"echo CONSOLE_WHATSAPP_APP_SECRET={secret} >> {SETTINGS}; systemctl restart customer-memory")
+    host.sh(f"echo CONSOLE_WHATSAPP_APP_SECRET={secret} >> {SETTINGS}; systemctl reload customer-memory")
     ids = populate(host)
     certificate = host.tree / "etc/ssl/customer-memory/fullchain.pem"
     crowd = Load(str(certificate), secret, "100000000000001")

@@ -7,6 +7,7 @@ UNITS = "customer-memory.socket customer-memory.service"
 SERVER = "postgresql@15-main"
 PSQL = "cd / && runuser -u postgres -- psql --quiet --dbname"
 HANG_UP = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename LIKE 'console\\_%'"
+RELOAD = "systemctl reload customer-memory"
 RESTART = "systemctl restart customer-memory"
 SPOIL = f"sed -i 's/^CONSOLE_CUSTOMER_BADGE=.*/CONSOLE_CUSTOMER_BADGE=perhaps/' {SETTINGS}"
 CORRECT = f"sed -i 's/^CONSOLE_CUSTOMER_BADGE=.*/CONSOLE_CUSTOMER_BADGE=true/' {SETTINGS}"
@@ -29,11 +30,11 @@ class Fault:
 
 
 FAULTS = (
-    Fault("reload", "systemctl reload customer-memory", unnoticed=True),
-    Fault("reload again", "systemctl reload customer-memory", unnoticed=True),
+    Fault("reload", RELOAD, unnoticed=True),
+    Fault("reload, new setting", f"echo CONSOLE_TIME_ZONE=Europe/Rome >> {SETTINGS}; {RELOAD}", unnoticed=True),
     Fault("restart", RESTART, unnoticed=True, restarts=True),
     Fault("restart again", RESTART, unnoticed=True, restarts=True),
-    Fault("bad setting, reload", f"{SPOIL}; ! systemctl reload customer-memory", CORRECT, unnoticed=True),
+    Fault("bad setting, by the book", f"{SPOIL}; ! ({RELOAD} && {RESTART})", CORRECT, unnoticed=True),
     Fault(
         "bad setting, restart",
         f"{SPOIL}; ! {RESTART}",
