@@ -136,8 +136,8 @@ def canonical(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
-def report(question: str, outcome: Outcome) -> bool:
-    """Print what one question brought; return whether it was answered and nothing is known."""
+def report(question: str, outcome: Outcome) -> Outcome:
+    """Print what one question brought, and return it."""
     print(f"── {question}", flush=True)
     for package, text in sorted(outcome.known.items()):
         print(f"{package}: {text}")
@@ -145,7 +145,7 @@ def report(question: str, outcome: Outcome) -> bool:
         print(f"No answer for {why}")
     if not (outcome.known or outcome.unanswered):
         print("Nothing is known.")
-    return not (outcome.known or outcome.unanswered)
+    return outcome
 
 
 def main() -> None:
@@ -162,13 +162,15 @@ def main() -> None:
     if arguments.lock is LOCKS:
         pinned = sorted({*pinned, *installed()})
     holes = python_holes(pinned, arguments.service or SERVICES)
-    clear = [
+    outcomes = [
         report(f"known vulnerabilities, {len(pinned)} Python packages", holes),
         report("withdrawn Python packages", withdrawn(platforms)),
         *(report(f"known vulnerabilities, {lock.name}", npm_holes(lock)) for lock in node),
     ]
-    if not all(clear):
-        sys.exit("Not clear: something is known, or a service did not answer.")
+    if any(outcome.known for outcome in outcomes):
+        sys.exit("Not clear: something is known.")
+    if silent := sum(bool(outcome.unanswered) for outcome in outcomes):
+        sys.exit(f"Not clear: {silent} of {len(outcomes)} questions got no answer. Asking takes the network.")
     print("Clear: no known vulnerability, nothing withdrawn.")
 
 

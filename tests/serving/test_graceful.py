@@ -87,6 +87,13 @@ def test_a_reload_keeps_answering_while_new_workers_load(settings: Settings, tmp
             assert len(console.workers()) == 2
 
 
+def test_a_stop_does_not_wait_until_the_interpreter_has_freed_everything(settings: Settings, tmp_path: Path):
+    with serve(settings, tmp_path, app="tests.serving.slow:app") as console:
+        begun = time.monotonic()
+        assert console.stop() == 0
+        assert time.monotonic() - begun < 2
+
+
 def test_a_stop_answers_all_that_reached_the_server_and_refuses_the_rest(
     anna: Desk, settings: Settings, tmp_path: Path
 ):

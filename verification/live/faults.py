@@ -9,6 +9,7 @@ PSQL = "cd / && runuser -u postgres -- psql --quiet --dbname"
 HANG_UP = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename LIKE 'console\\_%'"
 RELOAD = "systemctl reload customer-memory"
 RESTART = "systemctl restart customer-memory"
+CHANGE = f"echo CONSOLE_TIME_ZONE=Europe/Rome >> {SETTINGS}"
 SPOIL = f"sed -i 's/^CONSOLE_CUSTOMER_BADGE=.*/CONSOLE_CUSTOMER_BADGE=perhaps/' {SETTINGS}"
 CORRECT = f"sed -i 's/^CONSOLE_CUSTOMER_BADGE=.*/CONSOLE_CUSTOMER_BADGE=true/' {SETTINGS}"
 
@@ -31,7 +32,7 @@ class Fault:
 
 FAULTS = (
     Fault("reload", RELOAD, unnoticed=True),
-    Fault("reload, new setting", f"echo CONSOLE_TIME_ZONE=Europe/Rome >> {SETTINGS}; {RELOAD}", unnoticed=True),
+    Fault("reload, new setting", f"{CHANGE}; {RELOAD}", unnoticed=True),
     Fault("restart", RESTART, unnoticed=True, restarts=True),
     Fault("restart again", RESTART, unnoticed=True, restarts=True),
     Fault("bad setting, by the book", f"{SPOIL}; ! ({RELOAD} && {RESTART})", CORRECT, unnoticed=True),
