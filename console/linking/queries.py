@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from sqlalchemy import (
@@ -74,11 +74,10 @@ class Work:
     left: int
 
 
-@dataclass(frozen=True, slots=True)
-class CustomerRow:
-    """A customer to choose, with the number of conversations linked to it."""
+class CustomerRow(NamedTuple):
+    """A customer to choose, with the id as text and the number of conversations linked to it."""
 
-    id: UUID
+    id: str
     normalized_identifier: str
     created_at: datetime
     conversations: int
@@ -228,7 +227,7 @@ def customers(
         "chosen": chosen,
         "pattern": containing(term),
     }
-    found = [CustomerRow(**row._mapping) for row in connection.execute(statement, asked)]
+    found = [CustomerRow._make(row) for row in connection.execute(statement, asked).all()]
     shown = found[:MAX_CUSTOMERS]
     matching = sum(sought and term.lower() in row.normalized_identifier.lower() for row in shown)
     return Choices(shown, matching, len(found) > MAX_CUSTOMERS)
@@ -257,7 +256,8 @@ def _customers(*, own: bool, chosen: bool, sought: bool, narrowed: bool) -> Exec
         )
         .scalar_subquery()
     )
-    return select(found, linked.label("conversations")).order_by(
+    shown_id = cast(found.c.id, String)
+    return select(shown_id, found.c.normalized_identifier, found.c.created_at, linked).order_by(
         (found.c.normalized_identifier == bindparam("own")).desc(),
         (found.c.id == bindparam("chosen")).desc(),
         found.c.normalized_identifier,

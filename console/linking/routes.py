@@ -317,8 +317,10 @@ def _following(
     if not found and (queue.next or (view and place.get("before"))):
         page = {**place, "instructor": instructor_id, "before": queue.next}
         return url_for("linking.next_conversation", **page)
-    others = [row for row in queue.rows if not view or row.id != str(view.id)]
-    found = found or next(filter(_linkable, others), None) or next(iter(below or others), None)
+    if not found:
+        shown = str(view.id) if view else None
+        others = [row for row in queue.rows if row.id != shown]
+        found = next(filter(_linkable, others), None) or next(iter(below or others), None)
     return url_for("linking.detail", conversation_id=found.id, **place) if found else None
 
 
