@@ -9,7 +9,9 @@ pins one release of gunicorn, and tests/serving has a test for each method here.
 """
 
 import fcntl
+import os
 import re
+import signal
 import socket
 import struct
 import sys
@@ -20,6 +22,7 @@ from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from operator import attrgetter
+from pathlib import Path
 from selectors import EVENT_READ, DefaultSelector
 from typing import Any
 
@@ -248,18 +251,22 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn states no types
                 self.accept(listener)
 
     def load_wsgi(self) -> None:
-        """Load the console; where it refuses to start, end the server, not one worker after the other."""
+        """Load the console; where it refuses to start, end the server, not one worker after the other.
+
+        Workers load by turns, so that the first one answers while the others still load. One that is told to
+        stop meanwhile has nothing to finish.
+        """
+        usual = signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
         try:
-            super().load_wsgi()
+            with Path(__file__).open("rb") as turn:
+                fcntl.flock(turn, fcntl.LOCK_EX)
+                super().load_wsgi()
         except SystemExit as refusal:
             if self.age == 1:
                 print(refusal, file=sys.stderr, flush=True)  # noqa: T201 (as the interpreter would)
                 sys.exit(Arbiter.APP_LOAD_ERROR)
             # The first worker ends the server, and this one with it. After a reload there is no first, and
             # what is wrong may be put right meanwhile.
-            deadline = time.monotonic() + RETRY_SECONDS
-            while self.alive and time.monotonic() < deadline:
-                time.sleep(0.1)
-            if self.alive:
-                raise
-            sys.exit(0)
+            time.sleep(RETRY_SECONDS)
+            raise
+        signal.signal(signal.SIGTERM, usual)

@@ -87,6 +87,16 @@ def test_a_reload_keeps_answering_while_new_workers_load(settings: Settings, tmp
             assert len(console.workers()) == 2
 
 
+def test_workers_load_by_turns_so_that_the_first_answers_sooner(settings: Settings, tmp_path: Path):
+    with serve(settings, tmp_path, app="tests.serving.slow:app") as console:
+        deadline = time.monotonic() + SECONDS
+        while console.log.read_text().count("loaded\n") < 2:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        said = [line for line in console.log.read_text().splitlines() if line.startswith("load")]
+        assert said == ["loads", "loaded", "loads", "loaded"]
+
+
 def test_a_stop_does_not_wait_until_the_interpreter_has_freed_everything(settings: Settings, tmp_path: Path):
     with serve(settings, tmp_path, app="tests.serving.slow:app") as console:
         begun = time.monotonic()
