@@ -92,7 +92,7 @@ class Client:
             self._tally.errors.append(f"{kind}: {answer.status}")
         for name, value in answer.getheaders():
             if name.lower() == "set-cookie":
-                self._cookies.update({key: one.value for key, one in SimpleCookie(value).items()})
+                self._cookies.update({key: cookie.value for key, cookie in SimpleCookie(value).items()})
         return content
 
     def submit(self, kind: str, address: str, page: str, **fields: str) -> None:
@@ -179,14 +179,14 @@ def _operator(number: int, conversations: int) -> Life:
         client.sign_in(dataset.operator_email(number))
         yield
         yield from _pause(dice, _ARRIVAL)
-        for one in dataset.matching(conversations, number, OPERATORS):
+        for row in dataset.matching(conversations, number, OPERATORS):
             client.visit()
-            address = f"/links/{dataset.conversation_id(one)}"
+            address = f"/links/{dataset.conversation_id(row)}"
             client.send("desk", "GET", "/links?linked=no")
             form = client.send("link form", "GET", address)
             yield from _pause(dice, _OPERATOR_PAUSE)
             client.visit()
-            customer_id = str(dataset.customer_id(one))
+            customer_id = str(dataset.customer_id(row))
             client.submit("link", address, form, customer_id=customer_id, reason="said so on the phone")
             yield
 

@@ -104,19 +104,21 @@ class Step:
     @property
     def failed(self) -> int:
         """How many payloads and links were not stored."""
-        return sum(not one.stored for one in self.payloads) + sum(not one.became for one in self.links)
+        return sum(not payload.stored for payload in self.payloads) + sum(
+            not link.became for link in self.links
+        )
 
     @property
     def waits(self) -> list[float]:
         """How long each payload took, shortest first, in milliseconds."""
-        return sorted((one.answered - one.sent) * 1000 for one in self.payloads)
+        return sorted((payload.answered - payload.sent) * 1000 for payload in self.payloads)
 
     def __str__(self) -> str:
         """Return the step as a line of the table."""
         waits = self.waits
-        late = max((one.answered - one.due) * 1000 for one in self.payloads)
+        late = max((payload.answered - payload.due) * 1000 for payload in self.payloads)
         rate = MESSAGES * len(waits) / self.seconds
-        longest = max(self.payloads, key=lambda one: one.answered - one.sent)
+        longest = max(self.payloads, key=lambda item: item.answered - item.sent)
         times = f"{waits[int(len(waits) * 0.99)]:8.1f}{waits[-1]:12.1f}{late:9.1f}"
         line = f"{self.name:<32}{self.seconds:8.1f}{rate:10.0f}{self.failed:8}{times}"
         return f"{line}  {longest.cause(self.samples)}{links.summary(self.links)}"
@@ -232,7 +234,7 @@ def measure(
         longest_lock = console.longest_lock_ms()
         ((kept,),) = console.execute("SELECT count(*) FROM messages")
         ((events,),) = console.execute(links.EVENTS)
-    if kept != (answered := MESSAGES * sum(one.stored for one in payloads)):
+    if kept != (answered := MESSAGES * sum(payload.stored for payload in payloads)):
         sys.exit(f"{answered} messages were answered as stored, {kept} are there")
     if events != (answered := sum(link.became == links.WRITTEN for link in written)):
         sys.exit(f"{answered} links were answered as written, {events} events are there")

@@ -66,5 +66,5 @@ class Visitor:
         self.headers = {name.lower(): value for name, value in headers}
         for name, value in headers:
             if name.lower() == "set-cookie":
-                self._cookies.update({key: one.value for key, one in SimpleCookie(value).items()})
+                self._cookies.update({key: cookie.value for key, cookie in SimpleCookie(value).items()})
         return int(status.split()[0]), content

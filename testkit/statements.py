@@ -29,4 +29,4 @@ def statements() -> Iterator[list[str]]:
 
 def without_control(statements: Iterable[str]) -> list[str]:
     """Leave out what only begins a transaction and says for whom."""
-    return [one for one in statements if not one.startswith(("BEGIN", "SET LOCAL"))]
+    return [statement for statement in statements if not statement.startswith(("BEGIN", "SET LOCAL"))]

@@ -81,5 +81,5 @@ def test_nothing_is_lost_and_links_stay_in_order(app: Flask, cli: FlaskCliRunner
         written = list(pool.map(link, conversation_ids))
         stored = sum(brought)
     assert rows("SELECT count(*) FROM messages") == [(stored + there,)]
-    assert [link_state(one).link_version for one in conversation_ids] == written
+    assert [link_state(item).link_version for item in conversation_ids] == written
     assert run(cli, "audit", "verify")

@@ -28,9 +28,14 @@ def test_every_key_of_a_table_that_grows_has_the_instructor_in_it(app: Flask, en
     with back_door() as connection:
         about = inspect(connection)
         keys: dict[str, list[Any]] = {}
-        keys |= {str(one["name"]): one["column_names"] for one in about.get_unique_constraints(table)}
-        keys |= {str(one["name"]): one["column_names"] for one in about.get_indexes(table) if one["unique"]}
-        keys |= {str(one["name"]): one["constrained_columns"] for one in about.get_foreign_keys(table)}
+        keys |= {
+            str(constraint["name"]): constraint["column_names"]
+            for constraint in about.get_unique_constraints(table)
+        }
+        keys |= {
+            str(index["name"]): index["column_names"] for index in about.get_indexes(table) if index["unique"]
+        }
+        keys |= {str(key["name"]): key["constrained_columns"] for key in about.get_foreign_keys(table)}
         keys["primary"] = about.get_pk_constraint(table)["constrained_columns"]
     if engine == SQLITE and table == "audit_events":
         assert keys.pop("primary") == ["position"]  # the row's number
@@ -42,19 +47,19 @@ def test_a_message_id_is_stored_once_for_an_instructor_whichever_account_brings_
     cli: FlaskCliRunner, anna: Desk, bruno: Desk
 ):
     sent = [
-        payload(one.phone_number_id, "393331234567", external_id="wamid.1") for one in (anna, bruno, anna)
+        payload(item.phone_number_id, "393331234567", external_id="wamid.1") for item in (anna, bruno, anna)
     ]
     counts = [ingest_payload(line.encode()) for line in sent]
     assert [(count.stored, count.repeated) for count in counts] == [(1, 0), (1, 0), (0, 1)]
     stored = rows("SELECT instructor_id, external_id FROM messages")
-    assert sorted(stored) == sorted((str(one.instructor_id), "wamid.1") for one in (anna, bruno))
+    assert sorted(stored) == sorted((str(item.instructor_id), "wamid.1") for item in (anna, bruno))
 
 
 def test_a_message_id_of_two_instructors_in_one_payload_is_stored_for_each(anna: Desk, bruno: Desk):
-    one, other = (
+    first, other = (
         payload(each.phone_number_id, "393331234567", external_id="wamid.1") for each in (anna, bruno)
     )
-    both = one.replace(
+    both = first.replace(
         '"entry": [', '"entry": [' + other.partition('"entry": [')[2].rpartition("]")[0] + ", "
     )
     counts = ingest_payload(both.encode())
@@ -82,7 +87,7 @@ def test_an_event_id_and_a_sequence_are_taken_over_all_instructors(anna: Desk, b
         execute(f"{event} VALUES ({place}, '{taken}', '{second}', '{bruno.instructor_id}', 1, '{{}}')")
     with pytest.raises(DBAPIError):
         execute(f"{event} VALUES ({place}, '{uuid4()}', '{first}', '{anna.instructor_id}', 1, '{{}}')")
-    assert [one["event_id"] for one in trail()] == [str(taken)]
+    assert [item["event_id"] for item in trail()] == [str(taken)]
 
 
 def test_a_message_belongs_to_its_conversations_instructor(anna: Desk, bruno: Desk):

@@ -222,8 +222,8 @@ def test_customers_have_five_columns_one_unique_constraint_and_no_trigger(empty:
     with back_door() as connection:
         about = inspect(connection)
         columns = [column["name"] for column in about.get_columns("customers")]
-        unique = [one["column_names"] for one in about.get_unique_constraints("customers")]
-        indexes = [one for one in about.get_indexes("customers") if "duplicates_constraint" not in one]
+        unique = [constraint["column_names"] for constraint in about.get_unique_constraints("customers")]
+        indexes = [index for index in about.get_indexes("customers") if "duplicates_constraint" not in index]
     assert columns == ["id", "instructor_id", "channel", "normalized_identifier", "created_at"]
     assert unique == [["instructor_id", "channel", "normalized_identifier"]]
     assert indexes == []

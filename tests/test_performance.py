@@ -41,11 +41,14 @@ PAGES = {
         {"ix_conversations_inbox", "ix_messages_newest", "messages.id", "customers.key"},
     ),
     "/badges?{ids}": (3, {"conversations.id", "customers.key"}),
-    "/conversations/{one}": (3, {"conversations.id", "ix_messages_newest"}),
-    "/conversations/{one}?plain=1": (4, {"conversations.id", "ix_messages_newest", "customers.key"}),
+    "/conversations/{conversation_id}": (3, {"conversations.id", "ix_messages_newest"}),
+    "/conversations/{conversation_id}?plain=1": (
+        4,
+        {"conversations.id", "ix_messages_newest", "customers.key"},
+    ),
     "/links": (3, {"ix_conversations_unlinked", "ix_messages_newest", "messages.id"}),
-    "/links/{one}": (5, _CHOOSING | {"audit_events.key", "ix_conversations_unlinked"}),
-    "/links/{one}/customers": (3, _CHOOSING - {"messages.id"}),
+    "/links/{conversation_id}": (5, _CHOOSING | {"audit_events.key", "ix_conversations_unlinked"}),
+    "/links/{conversation_id}/customers": (3, _CHOOSING - {"messages.id"}),
 }
 NAMES = {
     "sqlite_autoindex_conversations_1": "conversations.id",
@@ -206,7 +209,9 @@ def get(client: Browser, path: str, ids: list[UUID]) -> list[Statement]:
     cursor = page.rpartition("before=")[2].partition('"')[0] if "before=" in page else ""
     newest = ids[-50:]
     address = path.format(
-        one=newest[0], ids="&".join(f"id={one}" for one in newest), cursor=cursor.replace("&amp;", "&")
+        conversation_id=newest[0],
+        ids="&".join(f"id={row}" for row in newest),
+        cursor=cursor.replace("&amp;", "&"),
     )
     with explained() as statements:
         assert client.http.get(address).status_code == 200
@@ -230,7 +235,10 @@ def test_a_link_form_with_a_history_takes_one_statement_more(client: Browser, an
     conversation_id = anna.conversation("393331234567")
     anna.link(conversation_id)
     client.sign_in(anna.operator.email, anna.operator.password)
-    assert len(get(client, "/links/{one}", [conversation_id])) == PAGES["/links/{one}"][0] + 1
+    assert (
+        len(get(client, "/links/{conversation_id}", [conversation_id]))
+        == PAGES["/links/{conversation_id}"][0] + 1
+    )
 
 
 @pytest.mark.parametrize("path", PAGES)
@@ -241,8 +249,8 @@ def test_every_statement_goes_by_the_index_meant_for_it(
     ids = fill(anna.instructor_id, 1500)
     client.sign_in(anna.operator.email, anna.operator.password)
     statements = get(client, path, ids)
-    assert set().union(*(one.indexes for one in statements)) == PAGES[path][1]
-    assert not [one for one in statements if one.read_whole]
+    assert set().union(*(statement.indexes for statement in statements)) == PAGES[path][1]
+    assert not [statement for statement in statements if statement.read_whole]
 
 
 @on_postgresql

@@ -46,8 +46,8 @@ def plan(connection: Connection, statement: str, parameters: Any) -> dict[str, A
     """Return how a statement would be executed if an index were the best way wherever there is one."""
     for other in ("seqscan", "hashjoin", "mergejoin", "material", "memoize"):
         connection.execute(text(f"SET LOCAL enable_{other} = off"))
-    one = parameters[0] if isinstance(parameters, list) else parameters
-    ((answer,),) = connection.exec_driver_sql(f"EXPLAIN (FORMAT JSON) {statement}", one)
+    given = parameters[0] if isinstance(parameters, list) else parameters
+    ((answer,),) = connection.exec_driver_sql(f"EXPLAIN (FORMAT JSON) {statement}", given)
     found: dict[str, Any] = (answer if isinstance(answer, list) else json.loads(answer))[0]["Plan"]
     return found
 
@@ -70,7 +70,7 @@ def test_no_statement_of_a_page_a_write_or_ingestion_reads_through_a_table(
     conversation_id, other = anna.conversation("393331234567"), anna.conversation("393330000000")
     anna.link(other)
     client.sign_in(anna.operator.email, anna.operator.password)
-    one = f"/links/{conversation_id}"
+    form = f"/links/{conversation_id}"
     with statements() as seen:
         for path in (
             "/conversations",
@@ -81,11 +81,11 @@ def test_no_statement_of_a_page_a_write_or_ingestion_reads_through_a_table(
             f"/conversations/{conversation_id}",
             "/links?linked=yes",
             "/links",
-            f"{one}/customers?q=333",
+            f"{form}/customers?q=333",
         ):
             assert client.http.get(path).status_code == 200, path
-        assert client.submit(client.get_page(one), one, reason="so it is", create="1").status_code == 303
-        client.get_page(one)
+        assert client.submit(client.get_page(form), form, reason="so it is", create="1").status_code == 303
+        client.get_page(form)
         for sender in ("393331234567", "393339999999"):
             ingest_payload(payload(anna.phone_number_id, sender).encode())
     assert {name for name, _, _ in seen} == {None, "read", "ingest"}

@@ -259,9 +259,9 @@ def test_a_request_adds_nothing_to_another_instructors_rows(
     anna, bruno = both
     (of_anna, of_bruno) = (
         statement.format(other=whose, conversation=conversation)
-        for one in (anna, bruno)
+        for item in (anna, bruno)
         for whose, conversation in rows(
-            f"SELECT instructor_id, id FROM conversations WHERE instructor_id = '{one.instructor_id}'"
+            f"SELECT instructor_id, id FROM conversations WHERE instructor_id = '{item.instructor_id}'"
         )
     )
     annas = scope_for(app, anna.instructor_id)
@@ -281,7 +281,7 @@ def backend(scope: Scope) -> int:
 def test_a_connection_that_another_tenant_used_before_shows_nothing_of_theirs(
     app: Flask, both: tuple[Desk, Desk], cluster: Cluster
 ):
-    anna, bruno = ([one.instructor_id] for one in both)
+    anna, bruno = ([item.instructor_id] for item in both)
     used = set()
 
     def expect(mine: list[UUID]) -> None:
@@ -337,7 +337,7 @@ def test_a_page_that_forgets_its_where_shows_what_its_reader_may_see(
 def test_an_operation_id_that_another_instructors_write_has_is_refused(app: Flask, both: tuple[Desk, Desk]):
     anna, bruno = both
     first, second, operation_id = anna.conversation("40404"), bruno.conversation("40405"), uuid4()
-    customers = {one.instructor_id: one.customer("393330000000") for one in both}
+    customers = {item.instructor_id: item.customer("393330000000") for item in both}
     anna.link(first, customers[anna.instructor_id], operation_id=operation_id)
     anna.unlink(first)
     before = link_state(second), trail()
@@ -364,13 +364,13 @@ def test_an_event_whose_id_another_instructors_event_has_waits_in_its_outbox(
     version = link_state(second).link_version
     brunos = scope_for(app, bruno.instructor_id)
     bruno.link(second, customer_id, operation_id=operation_id, seen_version=version, scope=brunos)
-    assert [one["event_id"] for one in link_state(second).outbox or []] == [str(operation_id)]
+    assert [event["event_id"] for event in link_state(second).outbox or []] == [str(operation_id)]
 
 
 @pytest.mark.shows("CM-2.2.1", "Review.Everywhere.2")
 def test_ingestion_works_for_every_instructor_and_sees_no_link(app: Flask, both: tuple[Desk, Desk]):
     with app.test_request_context(), ingesting() as connection:
         found = set(connection.scalars(select(Conversation.instructor_id)))
-        assert found == {one.instructor_id for one in both}
+        assert found == {item.instructor_id for item in both}
         with pytest.raises(DBAPIError, match="permission denied"):
             connection.execute(select(Conversation.customer_id))

@@ -45,7 +45,7 @@ def canonical(name: str) -> str:
 
 
 def declared_names(requirements: list[str]) -> set[str]:
-    return {canonical(re.split(r"[\[<>=; ]", one)[0]) for one in requirements}
+    return {canonical(re.split(r"[\[<>=; ]", requirement)[0]) for requirement in requirements}
 
 
 def blocks(lock: str) -> list[str]:
@@ -57,7 +57,7 @@ def blocks(lock: str) -> list[str]:
 def pinned(lock: str) -> dict[tuple[str, str], str]:
     """Return version by name and marker."""
     found = (PIN.match(block.partition("\n")[0]) for block in blocks(lock))
-    return {(one[1], one[3] or ""): one[2] for one in found if one}
+    return {(row[1], row[3] or ""): row[2] for row in found if row}
 
 
 @pytest.mark.parametrize("lock", LOCKS)
@@ -224,7 +224,9 @@ def faults(directory: Path, *command: str) -> set[tuple[str, str]]:
 def test_what_nothing_imports_is_used_all_the_same():
     excepted = set(PROJECT["tool"]["deptry"]["per_rule_ignores"]["DEP002"])
     checks = [it for name, it in script("check").CHECKS.items() if name.startswith("dependencies of")]
-    found = {one for check in checks for one in faults(ROOT, *check, "--per-rule-ignores", "DEP002=nothing")}
+    found = {
+        item for check in checks for item in faults(ROOT, *check, "--per-rule-ignores", "DEP002=nothing")
+    }
     assert excepted <= {package for rule, package in found if rule == "DEP002"}
     stubs = {name for name in excepted if name.startswith("types-")}
     assert excepted - stubs == set(USES)

@@ -57,20 +57,20 @@ def application(database: Path) -> Callable[[dict[str, Any], StartResponse], Ite
 def _list(connection: sqlite3.Connection, asked: list[str]) -> str:
     rows = connection.execute(_LIST, asked)
     return _PAGE % "".join(
-        _ROW % (one, one, escape(identifier or ""), escape(body or ""), moment)
-        for one, identifier, moment, body in rows
+        _ROW % (id_, id_, escape(identifier or ""), escape(body or ""), moment)
+        for id_, identifier, moment, body in rows
     )
 
 
 def _badges(connection: sqlite3.Connection, ids: list[str]) -> str:
     subjects = {row[0]: row for row in connection.execute(_SUBJECTS, [json.dumps(ids)])}
     keys = {
-        one: normalize_identifier(identifier or "")
-        for one, _, identifier, linked in subjects.values()
+        id_: normalize_identifier(identifier or "")
+        for id_, _, identifier, linked in subjects.values()
         if not linked
     }
     instructor_id = next(iter(subjects.values()))[1]
     matched = connection.execute(_CUSTOMERS, [json.dumps(list(keys.values())), instructor_id])
     known = {identifier for (identifier,) in matched}
-    states = {one: ("new" if keys[one] in known else "unlinked") if one in keys else "known" for one in ids}
-    return "".join(_BADGE % (one, state, _LABELS[state]) for one, state in states.items())
+    states = {id_: ("new" if keys[id_] in known else "unlinked") if id_ in keys else "known" for id_ in ids}
+    return "".join(_BADGE % (id_, state, _LABELS[state]) for id_, state in states.items())

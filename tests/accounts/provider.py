@@ -69,7 +69,7 @@ class Provider:
 
     def _decide(self, url: str, fields: dict[str, str], changes: dict[str, str]) -> str:
         parts = urlsplit(url)
-        asked = {name: one for name, (one,) in parse_qs(parts.query).items()} | changes
+        asked = {name: item for name, (item,) in parse_qs(parts.query).items()} | changes
         there = urlunsplit(parts._replace(query=urlencode(asked)))
         answer = requests.post(there, data=fields, allow_redirects=False, timeout=5)
         assert answer.status_code == 302, answer.text

@@ -81,13 +81,13 @@ def test_who_has_an_account_signs_in_and_goes_where_they_wanted_to(
 
 
 def test_what_is_asked_of_the_provider(client: Browser, idp: Provider):
-    asked = {name: one for name, (one,) in parse_qs(urlsplit(begin(client)).query).items()}
+    asked = {name: item for name, (item,) in parse_qs(urlsplit(begin(client)).query).items()}
     assert asked["response_type"] == "code"
     assert asked["client_id"] == "console"
     assert set(asked["scope"].split()) == {"openid", "email"}
     assert asked["redirect_uri"] == f"http://localhost{BACK}"
     assert asked["code_challenge_method"] == "S256"
-    others = {name: one for name, (one,) in parse_qs(urlsplit(begin(client)).query).items()}
+    others = {name: item for name, (item,) in parse_qs(urlsplit(begin(client)).query).items()}
     for name in ("state", "nonce", "code_challenge"):
         assert len(asked[name]) >= 43  # 256 random bits
         assert asked[name] != others[name]

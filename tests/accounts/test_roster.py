@@ -39,7 +39,7 @@ def test_renaming_changes_the_name_alone(cli: FlaskCliRunner, client: Browser, a
     client.sign_in(marta.email, marta.password)
     assert run(cli, "user", "rename", marta.email, "--name", " Marta Bianchi ") == str(marta.id)
     run(cli, "instructor", "rename", str(anna.instructor_id), "Anna Kofler-Moser")
-    assert [one["name"] for what in ("user", "instructor") for one in listed(cli, what)] == [
+    assert [row["name"] for what in ("user", "instructor") for row in listed(cli, what)] == [
         "Marta Bianchi",
         "Anna Kofler-Moser",
     ]
@@ -71,7 +71,7 @@ def test_a_csv_file_adds_many_at_once(
     ids = run(cli, "user", "import", str(file)).splitlines()
     assert ids[0] == str(marta.id)
     assert ids[1] == ids[2]
-    people = {str(one["email"]): one for one in listed(cli, "user")}
+    people = {str(row["email"]): row for row in listed(cli, "user")}
     assert people["luis@example.org"]["name"] == "Trenker, Luis"
     assert len(people["luis@example.org"]["memberships"]) == 2  # type: ignore[arg-type]  # a list
     assert people[marta.email]["name"] == "Marta Rossi"
@@ -149,7 +149,7 @@ def test_every_change_leaves_an_event_of_its_own(
     ]:
         result = cli.invoke(args=arguments, input=stdin)
         assert result.exit_code == 0, result.stderr
-        (line,) = [json.loads(one) for one in result.stderr.splitlines() if "account_changed" in one]
+        (line,) = [json.loads(item) for item in result.stderr.splitlines() if "account_changed" in item]
         assert line["change"] == change
         told.append(line)
     assert {line["event"] for line in told} == {"account_changed"}

@@ -79,9 +79,9 @@ def test_signing_out_ends_every_session_of_that_user_and_of_nobody_else(
     answer = desk.submit(desk.get_page("/conversations"), "/logout")
     assert (answer.status_code, answer.location) == (303, "/login")
     assert "Max-Age=0" in cookies(answer)["session"]
-    assert [is_in(one) for one in (desk, phone, stolen, other)] == [False, False, False, True]
+    assert [is_in(item) for item in (desk, phone, stolen, other)] == [False, False, False, True]
     assert desk.sign_in(marta.email, marta.password).status_code == 303
-    assert [is_in(one) for one in (desk, phone, stolen)] == [True, False, False]
+    assert [is_in(item) for item in (desk, phone, stolen)] == [True, False, False]
 
 
 def test_a_session_that_is_over_ends_no_other(app: Flask, marta: Person):

@@ -336,10 +336,10 @@ def store(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
 
 def test_processes_share_their_counts_through_redis(settings: Settings, store: Server, marta: Person):
     shared = replace(settings, throttle_url=store.url)
-    one, another, alone = (create_app(chosen) for chosen in (shared, shared, settings))
-    fail(Browser(one), marta, times=3)
+    first, another, alone = (create_app(chosen) for chosen in (shared, shared, settings))
+    fail(Browser(first), marta, times=3)
     fail(Browser(another), marta, times=2)
-    for app in (one, another):
+    for app in (first, another):
         assert 0 < tell_to_wait(Browser(app).sign_in(marta.email, marta.password)) <= MINUTE
     assert is_in(Browser(alone).sign_in(marta.email, marta.password))
 

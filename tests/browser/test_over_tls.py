@@ -54,7 +54,7 @@ def test_one_signs_in_and_links_but_no_other_site_does(page: Page, url: str, see
     page.get_by_label("Password").fill(PASSWORD)
     page.get_by_role("button", name="Sign in").click()
     arrived(page, "Linking desk")
-    cookies = {one["name"]: one for one in page.context.cookies()}
+    cookies = {cookie["name"]: cookie for cookie in page.context.cookies()}
     assert cookies["__Host-session"]["secure"]
     assert cookies["__Host-session"]["httpOnly"]
 

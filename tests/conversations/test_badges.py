@@ -20,7 +20,7 @@ def states(answer_text: str, *ids: UUID) -> list[str]:
     """Return the states of the badges in an answer, which has to hold exactly those asked for, in order."""
     page = Browser.parse(answer_text)
     badges = page.select(".badge[data-state]")
-    assert [badge["id"] for badge in badges] == [f"badge-{one}" for one in ids]
+    assert [badge["id"] for badge in badges] == [f"badge-{conversation_id}" for conversation_id in ids]
     return [str(badge["data-state"]) for badge in badges]
 
 
@@ -87,7 +87,9 @@ def test_until_it_arrives_a_badge_has_no_state(reader: Browser, anna: Desk, path
     ids = three(anna)
     page = reader.get_page(path.format(known=ids[0]))
     listed = ids if path == "/conversations" else ids[:1]
-    assert {str(one["id"]) for one in page.select(".badge")} == {f"badge-{one}" for one in listed}
+    assert {str(badge["id"]) for badge in page.select(".badge")} == {
+        f"badge-{conversation_id}" for conversation_id in listed
+    }
     assert not page.select("[data-state]")
     (loader,) = page.select("[hx-get^='/badges']")
     assert str(loader["hx-get"]).count("id=") == len(listed)
@@ -108,9 +110,14 @@ def test_a_browser_without_scripting_is_sent_to_the_same_page_with_its_badges_in
     assert address.startswith(path.split("?")[0])
     plain = reader.get_page(address)
     listed = ids if "page" not in path else ids[:1]
-    expected = {f"badge-{one}": state for one, state in zip(ids, ("known", "new", "unlinked"), strict=True)}
-    told = {str(one["id"]): one["data-state"] for one in plain.select(".badge")}
-    assert told == {f"badge-{one}": expected[f"badge-{one}"] for one in listed}
+    expected = {
+        f"badge-{conversation_id}": state
+        for conversation_id, state in zip(ids, ("known", "new", "unlinked"), strict=True)
+    }
+    told = {str(badge["id"]): badge["data-state"] for badge in plain.select(".badge")}
+    assert told == {
+        f"badge-{conversation_id}": expected[f"badge-{conversation_id}"] for conversation_id in listed
+    }
     assert not plain.select("noscript meta, [hx-get^='/badges']")
 
 

@@ -28,7 +28,7 @@ def test_a_badge_is_one_json_line_with_its_basis(cli: FlaskCliRunner, anna: Desk
     anna.link(new)
     customer_id = str(link_state(new).customer_id)
     anna.unlink(new)
-    assert [json.loads(run(cli, "badge", str(one))) for one in (known, new, unlinked)] == [
+    assert [json.loads(run(cli, "badge", str(row))) for row in (known, new, unlinked)] == [
         {
             "state": "known",
             "resolution": "linked",

@@ -80,7 +80,7 @@ def test_rows_and_badges_keep_their_order_and_belong_to_their_conversation():
     assert places == sorted(places)
     badges = [badge(state, state.title(), row.id) for state, row in zip(BadgeState, others, strict=True)]
     shown = Browser.parse(render_template("conversations/_badges.html", badges=badges)).select(".badge")
-    assert [(one["id"], one["data-state"]) for one in shown] == [
+    assert [(item["id"], item["data-state"]) for item in shown] == [
         (f"badge-{badge.conversation_id}", badge.state) for badge in badges
     ]
 

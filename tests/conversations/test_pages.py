@@ -70,7 +70,7 @@ def test_search_finds_identifiers_by_their_digits(reader: Browser, anna: Desk):
         "%00": [user_id, written, number],
         "x" * 5000: [],
     }.items():
-        assert sorted(shown(reader, f"/conversations?q={q}")) == sorted(str(one) for one in found), q
+        assert sorted(shown(reader, f"/conversations?q={q}")) == sorted(str(row) for row in found), q
 
 
 @pytest.mark.parametrize(
@@ -93,7 +93,7 @@ def test_somebody_without_an_instructor_gets_a_page_that_says_so(
 def test_one_instructor_at_a_time_and_only_ones_own(client: Browser, cli: FlaskCliRunner, anna: Desk):
     bruno, clara = desk(cli, "Bruno Pichler"), desk(cli, "Clara Rossi")
     user(cli, bruno.instructor_id, "instructor", anna.operator.email)
-    theirs = {one.instructor_id: one.conversation("393331234567") for one in (anna, bruno, clara)}
+    theirs = {item.instructor_id: item.conversation("393331234567") for item in (anna, bruno, clara)}
     client.sign_in(anna.operator.email, anna.operator.password)
     assert shown(client, "/conversations") == [str(theirs[anna.instructor_id])]
     assert shown(client, f"/conversations?instructor={bruno.instructor_id}") == [
@@ -154,13 +154,13 @@ def test_reading_writes_nothing_on_a_server(reader: Browser, anna: Desk):
 @on_sqlite
 def test_reading_writes_nothing(reader: Browser, anna: Desk, settings: Settings):
     ids = three(anna)
-    before = [link_state(one) for one in ids]
+    before = [link_state(conversation_id) for conversation_id in ids]
     with db.engine.connect() as connection:
         changes = connection.exec_driver_sql("PRAGMA data_version").scalar()
         for path in ("/conversations", f"/conversations/{ids[0]}", f"/badges?id={ids[0]}"):
             assert reader.http.get(path).status_code == 200
         assert connection.exec_driver_sql("PRAGMA data_version").scalar() == changes
-    assert [link_state(one) for one in ids] == before
+    assert [link_state(conversation_id) for conversation_id in ids] == before
 
 
 @pytest.mark.shows("CM-2.4.3", "T6.5", "Review.T6.1", "Review.T6.4")
@@ -260,9 +260,9 @@ def test_what_was_found_is_counted_exactly_or_said_to_be_more(reader: Browser, a
         ("/conversations", 2),
         ("/conversations?plain=1", 3),
         ("/badges?{ids}", 3),
-        ("/conversations/{one}", 3),
-        ("/conversations/{one}?plain=1", 4),
-        ("/links/{one}", 6),
+        ("/conversations/{conversation_id}", 3),
+        ("/conversations/{conversation_id}?plain=1", 4),
+        ("/links/{conversation_id}", 6),
         ("/links", 6),
     ],
 )
@@ -272,9 +272,9 @@ def test_the_number_of_statements_does_not_grow_with_the_rows(
 ):
     ids = [anna.conversation(f"3933300{number:05}") for number in range(count)]
     client.sign_in(anna.operator.email, anna.operator.password)
-    query = "&".join(f"id={one}" for one in ids)
+    query = "&".join(f"id={conversation_id}" for conversation_id in ids)
     with statements() as seen:
-        assert client.http.get(path.format(one=ids[0], ids=query)).status_code == 200
+        assert client.http.get(path.format(conversation_id=ids[0], ids=query)).status_code == 200
     assert len(without_control(seen)) <= most
 
 

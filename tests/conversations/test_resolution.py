@@ -38,7 +38,7 @@ def resolve_all() -> list[Resolution]:
 
 
 def resolution_of(conversation_id: object) -> Resolution:
-    return next(one for one in resolve_all() if one.conversation_id == str(conversation_id))
+    return next(item for item in resolve_all() if item.conversation_id == str(conversation_id))
 
 
 @pytest.mark.shows("CM-2.1.1", "T3.1")
@@ -111,7 +111,7 @@ def test_the_same_person_with_another_instructor_or_channel_is_nobody(cli: Flask
         Subject(str(uuid4()), str(anna.instructor_id), "sms", "393331234567", None),
     ]
     with reading(command_scope()) as connection:
-        assert {one.reason for one in resolve(connection, elsewhere)} == {Reason.NO_CUSTOMER}
+        assert {resolution.reason for resolution in resolve(connection, elsewhere)} == {Reason.NO_CUSTOMER}
 
 
 # Ways to be without the constraint that makes a customer unique.
@@ -173,7 +173,7 @@ def test_resolving_everything_writes_nothing_on_a_server_and_answers_the_same(an
     before = server_content()
     first, second = resolve_all(), resolve_all()
     assert first == second
-    assert {one.outcome for one in first} == set(Outcome)
+    assert {resolution.outcome for resolution in first} == set(Outcome)
     assert server_content() == before
 
 
@@ -197,7 +197,7 @@ def test_resolving_everything_leaves_the_file_as_it_was_and_answers_the_same(ann
     before = content()
     first, second = resolve_all(), resolve_all()
     assert first == second
-    assert {one.outcome for one in first} == set(Outcome)
+    assert {resolution.outcome for resolution in first} == set(Outcome)
     assert content() == before
 
 

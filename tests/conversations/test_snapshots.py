@@ -39,13 +39,13 @@ def test_a_page_takes_one_transaction_with_its_person(
 ):
     reader = user(cli, anna.instructor_id, "instructor")
     client.sign_in(reader.email, reader.password)
-    one = anna.conversation("393331234567")
+    conversation_id = anna.conversation("393331234567")
     begun: list[object] = []
     with app.app_context():
         engines = list(db.engines.values())
     for engine in engines:
         event.listen(engine, "begin", begun.append)
-    assert client.http.get(path.format(one=one)).status_code == 200
+    assert client.http.get(path.format(conversation_id=conversation_id)).status_code == 200
     assert len(begun) == 1
     assert taken(app) == 0
 

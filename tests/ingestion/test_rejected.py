@@ -28,7 +28,7 @@ def test_each_that_waits_is_a_line_with_id_moment_and_reason(cli: FlaskCliRunner
     ingest_payload(b"{")
     first, second = run(cli, "rejected", "list").splitlines()
     id_, received, reason = first.split("  ")
-    assert id_ in {str(one) for (one,) in rows("SELECT id FROM rejected_payloads")}
+    assert id_ in {str(row) for (row,) in rows("SELECT id FROM rejected_payloads")}
     assert datetime.fromisoformat(received).tzinfo == UTC
     assert (reason, second.split("  ")[2]) == ("unknown account", "not JSON")
 

@@ -331,7 +331,7 @@ def test_nothing_depends_on_customer_memory_being_migrated_or_switched_on(
         for badge in (False, True)
     ]
     assert landed[0][1]
-    assert all(one == landed[0] for one in landed)
+    assert all(row == landed[0] for row in landed)
 
 
 def ingest_all(where: Path | URL, revision: str, badge: bool) -> tuple[list[tuple[object, ...]], ...]:

@@ -92,12 +92,12 @@ def test_the_three_events_follow_one_another(anna: Desk):
     anna.unlink(conversation_id)
     told = [
         (
-            one["sequence"],
-            one["event_name"].split(".")[1],
-            one["previous_customer_id"],
-            one["new_customer_id"],
+            item["sequence"],
+            item["event_name"].split(".")[1],
+            item["previous_customer_id"],
+            item["new_customer_id"],
         )
-        for one in trail(conversation_id)
+        for item in trail(conversation_id)
     ]
     assert told == [
         (1, "customer_linked", None, str(first)),
@@ -196,7 +196,7 @@ def holds_up_no_write_and_loses_no_event(
     assert verified(cli)
     assert run(cli, "audit", "drain") == "moved 1"
     assert link_state(conversation_id).outbox is None
-    assert [one["sequence"] for one in trail(conversation_id)] == [1, 2]
+    assert [item["sequence"] for item in trail(conversation_id)] == [1, 2]
     assert run(cli, "audit", "drain") == "moved 0"
     assert verified(cli)
 
@@ -260,7 +260,7 @@ def test_the_next_write_moves_what_waits(anna: Desk):
     anna.link(conversation_id)
     execute(*repairs)
     anna.unlink(conversation_id)
-    assert [one["sequence"] for one in trail(conversation_id)] == [1, 2]
+    assert [item["sequence"] for item in trail(conversation_id)] == [1, 2]
     assert link_state(conversation_id).outbox is None
 
 
@@ -310,12 +310,12 @@ def test_what_waits_is_moved_once_a_dead_connections_lock_is_gone(
         assert time.monotonic() < deadline
         time.sleep(0.01)
     stop.set()
-    assert [one["event_id"] for one in trail(conversation_id)] == [event["event_id"]]
+    assert [item["event_id"] for item in trail(conversation_id)] == [event["event_id"]]
 
 
 def test_the_background_stops_when_told(app: Flask):
     stop = keeper.start(app.app_context)
-    (thread,) = (one for one in threading.enumerate() if one.name == keeper.THREAD)
+    (thread,) = (item for item in threading.enumerate() if item.name == keeper.THREAD)
     stop.set()
     thread.join(HEALING_SECONDS)
     assert not thread.is_alive()
@@ -386,7 +386,7 @@ def test_an_event_whose_id_or_sequence_is_taken_stays_in_its_outbox(cli: FlaskCl
     for conversation_id in (first, second):
         anna.link(conversation_id, operation_id=operation_id if conversation_id == first else uuid4())
         anna.unlink(conversation_id)  # moves what it can, and leaves the other where it is
-        assert [one["sequence"] for one in link_state(conversation_id).outbox or []] == [1]
+        assert [item["sequence"] for item in link_state(conversation_id).outbox or []] == [1]
         assert trail(conversation_id)[-1]["sequence"] == 2
     assert cli.invoke(args=["audit", "drain"]).exit_code == 1
-    assert all(link_state(one).outbox for one in (first, second))
+    assert all(link_state(row).outbox for row in (first, second))

@@ -258,7 +258,7 @@ def test_the_same_identifier_is_linked_where_it_is_closed_and_not_where_it_is_op
     )
     shown = states()
     assert (BadgeState.KNOWN, BadgeState.NEW) in {
-        (shown[UUID(one)], shown[UUID(other)]) for one, other in pairs
+        (shown[UUID(item)], shown[UUID(other)]) for item, other in pairs
     }
 
 

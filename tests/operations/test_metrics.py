@@ -35,9 +35,9 @@ def samples(app: Flask) -> Samples:
     answer = Browser(app).http.get("/metrics")
     assert answer.status_code == 200
     return {
-        (one.name, *(value for _, value in sorted(one.labels.items()))): one.value
+        (sample.name, *(value for _, value in sorted(sample.labels.items()))): sample.value
         for family in text_string_to_metric_families(answer.text)
-        for one in family.samples
+        for sample in family.samples
     }
 
 
@@ -88,11 +88,11 @@ def test_requests_are_counted_by_the_rule_of_their_route_a_known_method_and_the_
         marta.http.get("/393330000000")
         marta.http.open("/healthz", method="X393331234567")
         marta.http.open("/healthz", method="PURGE")
-    name, one = "console_request_seconds_count", "/conversations/<id:conversation_id>"
+    name, route = "console_request_seconds_count", "/conversations/<id:conversation_id>"
     del rise[name, "GET", "/metrics", "200"]
     assert rise == {
-        (name, "GET", one, "200"): 1,
-        (name, "GET", one, "404"): 2,
+        (name, "GET", route, "200"): 1,
+        (name, "GET", route, "404"): 2,
         (name, "GET", "none", "404"): 2,
         (name, "other", "none", "405"): 2,
     }
@@ -123,7 +123,7 @@ def test_badges_are_counted_by_state_and_what_resolves_to_nobody_by_reason(
             key,
         )
     nobody, unreadable = anna.conversation("393333333333"), anna.conversation("call me")
-    asked = "&".join(f"id={one}" for one in (known, new, nobody, unreadable))
+    asked = "&".join(f"id={row}" for row in (known, new, nobody, unreadable))
     with counted(app, "console_badges_total", "console_resolutions_none_total") as rise:
         assert marta.http.get(f"/badges?{asked}").status_code == 200
     assert rise == {

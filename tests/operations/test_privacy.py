@@ -108,7 +108,7 @@ def found(value: str, text: str) -> bool:
     digits = re.sub(r"\D", "", value)
     is_number = re.fullmatch(r"[+0-9 ]{8,}", value)
     separated = is_number and re.search(r"[^0-9A-Za-z]{0,3}".join(digits), text)
-    return bool(separated) or any(one in text for one in spellings(value))
+    return bool(separated) or any(item in text for item in spellings(value))
 
 
 @pytest.mark.parametrize("name", TYPED)

@@ -97,8 +97,8 @@ def known(
         client.http.get(path)
     elsewhere = replace(settings, read_database_url=settings.read_database_url.set(port=1))
     found: dict[str, dict[str, set[str]]] = {"up": {}}
-    for one in (app, create_app(elsewhere)):
-        told = Browser(one).http.get("/metrics").text
+    for console in (app, create_app(elsewhere)):
+        told = Browser(console).http.get("/metrics").text
         for family in text_string_to_metric_families(told):
             for sample in family.samples:
                 labels = found.setdefault(sample.name, {})
@@ -124,7 +124,7 @@ def test_they_name_metrics_labels_and_values_that_the_console_has(known: dict[st
                 parts = value.split("|") if "~" in how else [value]
                 for part in parts:
                     assert any(
-                        re.fullmatch(part, one) if "~" in how else part == one for one in labels[label]
+                        re.fullmatch(part, item) if "~" in how else part == item for item in labels[label]
                     ), query
     assert checked > 40
 
@@ -141,7 +141,7 @@ def test_every_metric_of_the_console_is_on_the_dashboard(app: Flask):
     names = {family.name for family in text_string_to_metric_families(told)}
     ours = {name for name in names if name.startswith("console_") and not name.endswith("_created")}
     assert len(ours) > 7
-    assert not {name for name in ours if not any(one.startswith(name) for one in shown)}
+    assert not {name for name in ours if not any(item.startswith(name) for item in shown)}
 
 
 def test_the_dashboard_can_be_imported():

@@ -40,20 +40,20 @@ def test_each_event_becomes_a_tombstone_in_its_place(anna: Desk, cli: FlaskCliRu
     assert [position for position, _ in after] == [position for position, _ in before] == [1, 2, 3, 4, 5]
     assert after[4] == before[4]
     tombstones = [json.loads(line) for _, line in after[:4]]
-    assert [list(one) for one in tombstones] == [["erased", "conversation_id", "sequence", "sha256"]] * 4
-    assert [one["sha256"] for one in tombstones] == [
+    assert [list(event) for event in tombstones] == [["erased", "conversation_id", "sequence", "sha256"]] * 4
+    assert [event["sha256"] for event in tombstones] == [
         sha256(line.encode()).hexdigest() for _, line in before[:4]
     ]
     assert [line_digest(line) for _, line in after] == [line_digest(line) for _, line in before]
-    assert [one["sequence"] for one in tombstones] == [1, 1, 2, 2]
-    (moment,) = {one["erased"] for one in tombstones}
+    assert [event["sequence"] for event in tombstones] == [1, 1, 2, 2]
+    (moment,) = {event["erased"] for event in tombstones}
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z", moment)
     assert abs(datetime.now(UTC) - datetime.fromisoformat(moment)).total_seconds() < 60
-    mine, cousins, again, last = (UUID(one["conversation_id"]) for one in tombstones)
+    mine, cousins, again, last = (UUID(event["conversation_id"]) for event in tombstones)
     assert cousins == again == others
     assert mine == last != own
     columns = rows("SELECT event_id, conversation_id, sequence FROM audit_events ORDER BY position")
-    assert [(UUID(one), number) for _, one, number in columns[:4]] == [
+    assert [(UUID(row), number) for _, row, number in columns[:4]] == [
         (mine, 1),
         (others, 1),
         (others, 2),
@@ -90,15 +90,15 @@ def test_what_was_erased_before_keeps_its_digest_and_its_moment(anna: Desk, pers
     assert person("erase", NUMBER, *ERASE).exit_code == 0
     second = [json.loads(line) for _, line in lines()]
     for name in ("sha256", "erased", "sequence"):
-        assert [one[name] for one in second] == [one[name] for one in first]
-    assert str(conversation_id) not in {one["conversation_id"] for one in second}
+        assert [row[name] for row in second] == [row[name] for row in first]
+    assert str(conversation_id) not in {row["conversation_id"] for row in second}
 
 
 def test_the_same_person_with_another_instructor_is_another(anna: Desk, cli: FlaskCliRunner, person: Person):
     bruno = desk(cli, "Bruno Pichler")
-    for one in (anna, bruno):
-        one.link(one.conversation(NUMBER))
-        broken = json.loads(payload(one.phone_number_id, NUMBER))
+    for item in (anna, bruno):
+        item.link(item.conversation(NUMBER))
+        broken = json.loads(payload(item.phone_number_id, NUMBER))
         broken["entry"][0]["changes"][0]["value"]["messages"][0]["timestamp"] = "never"
         ingest_payload(json.dumps(broken).encode())
     assert person("erase", NUMBER, *ERASE).exit_code == 0
@@ -186,18 +186,18 @@ def test_the_trail_is_append_only_again(anna: Desk, person: Person):
 
 
 FORGED: dict[str, Callable[[dict[str, Any]], Any]] = {
-    "one more field": lambda one: {**one, "reason": "she asked"},
-    "a field less": lambda one: {name: one[name] for name in ("erased", "conversation_id", "sequence")},
-    "another order": lambda one: dict(sorted(one.items())),
-    "a digest in capitals": lambda one: {**one, "sha256": one["sha256"].upper()},
-    "a digest too short": lambda one: {**one, "sha256": one["sha256"][:-2]},
-    "no digest": lambda one: {**one, "sha256": None},
-    "another sequence": lambda one: {**one, "sequence": one["sequence"] + 1},
-    "a sequence that is text": lambda one: {**one, "sequence": str(one["sequence"])},
-    "another conversation": lambda one: {**one, "conversation_id": str(uuid4())},
-    "a moment that is none": lambda one: {**one, "erased": "yesterday"},
-    "a moment without its zone": lambda one: {**one, "erased": one["erased"].rstrip("Z")},
-    "nothing": lambda one: {},
+    "one more field": lambda item: {**item, "reason": "she asked"},
+    "a field less": lambda item: {name: item[name] for name in ("erased", "conversation_id", "sequence")},
+    "another order": lambda item: dict(sorted(item.items())),
+    "a digest in capitals": lambda item: {**item, "sha256": item["sha256"].upper()},
+    "a digest too short": lambda item: {**item, "sha256": item["sha256"][:-2]},
+    "no digest": lambda item: {**item, "sha256": None},
+    "another sequence": lambda item: {**item, "sequence": item["sequence"] + 1},
+    "a sequence that is text": lambda item: {**item, "sequence": str(item["sequence"])},
+    "another conversation": lambda item: {**item, "conversation_id": str(uuid4())},
+    "a moment that is none": lambda item: {**item, "erased": "yesterday"},
+    "a moment without its zone": lambda item: {**item, "erased": item["erased"].rstrip("Z")},
+    "nothing": lambda item: {},
 }
 
 

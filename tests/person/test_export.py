@@ -27,8 +27,8 @@ def test_everything_about_a_person_is_written_out(anna: Desk, person: Person):
     ingest_payload(json.dumps(broken).encode())
     held = exported(person)
     assert held["identifier"] == NUMBER
-    assert [one["id"] for one in held["conversations"]] == [str(conversation_id), str(written)]
-    assert [one["body"] for one in held["messages"]] == ["Grüße", "again"]
+    assert [row["id"] for row in held["conversations"]] == [str(conversation_id), str(written)]
+    assert [message["body"] for message in held["messages"]] == ["Grüße", "again"]
     (customer,) = held["customers"]
     assert customer["normalized_identifier"] == NUMBER
     assert held["conversations"][0]["customer_id"] == customer["id"]
@@ -56,10 +56,10 @@ def test_nothing_about_anyone_else_is_written_out(anna: Desk, person: Person):
     for anothers in (OTHER, str(others), str(other_customer), "not hers", "about both", "beside", "to Bruno"):
         assert anothers not in written, anothers
     assert "mistaken for another" in written
-    assert [len(one["parts"]) for one in held["kept_payloads"]] == [1, 1]
+    assert [len(item["parts"]) for item in held["kept_payloads"]] == [1, 1]
     assert held["kept_payloads"][1]["parts"] == [None]
-    shared = [one for one in held["link_events"] if "reason" not in one]
-    assert [one["event_name"].rpartition("_")[2] for one in shared] == ["linked", "unlinked"]
+    shared = [event for event in held["link_events"] if "reason" not in event]
+    assert [item["event_name"].rpartition("_")[2] for item in shared] == ["linked", "unlinked"]
 
 
 def test_events_that_wait_are_written_out_once(anna: Desk, person: Person):

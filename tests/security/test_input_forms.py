@@ -57,15 +57,17 @@ def linked(app: Flask, people: World) -> UUID:
 
 def acceptable(reason: str) -> bool:
     """Say whether a reason can be kept, by the rules that its form states."""
-    odd = any(unicodedata.category(one) == "Cc" and one not in "\t\n\r" for one in reason)
+    odd = any(unicodedata.category(character) == "Cc" and character not in "\t\n\r" for character in reason)
     return seen(reason) and len(reason) <= 500 and not odd
 
 
 def seen(reason: str) -> bool:
     """Say whether a reason has a character that leaves a mark, by Unicode's own list of those that don't."""
     return any(
-        not one.isspace() and unicodedata.category(one) not in ("Cc", "Cf") and one not in UNMARKED
-        for one in reason
+        not character.isspace()
+        and unicodedata.category(character) not in ("Cc", "Cf")
+        and character not in UNMARKED
+        for character in reason
     )
 
 
@@ -98,7 +100,7 @@ def send(operator: Visitor, people: World) -> Send:
 def reasons_on(page: str) -> list[str]:
     """Return the reasons in a page's history, newest first."""
     quotes = html5lib.parse(page, namespaceHTMLElements=False).iterfind(".//section[@class='history']//q")
-    return ["".join(one.itertext()) for one in quotes]
+    return ["".join(text.itertext()) for text in quotes]
 
 
 def test_a_reason_is_kept_as_typed_or_refused(
@@ -175,8 +177,8 @@ def test_whatever_is_typed_to_sign_in_is_a_page(app: Flask, people: World):
     nobody = people.enter(app, "nobody")
     token = nobody.current_token()
     plain = {
-        shape(nobody.ask("POST", "/login", data={"csrf_token": token, "email": one}).text).total()
-        for one in ("x", "")
+        shape(nobody.ask("POST", "/login", data={"csrf_token": token, "email": email}).text).total()
+        for email in ("x", "")
     }
     for text in NAUGHTY:
         data = {"email": as_sent(text), "next": as_sent(text), "password": "", "csrf_token": token}

@@ -192,8 +192,8 @@ def test_any_message_at_all_is_stored_or_kept(
     people: World, receive: Callable[[bytes], None], fields: dict[str, Any], text: str, raw: bytes
 ):
     account = people.anna.phone_number_id
-    for one in (payload(message(text, text, **{"text": {"body": text}, **fields}), account=account), raw):
-        receive(one)
+    for item in (payload(message(text, text, **{"text": {"body": text}, **fields}), account=account), raw):
+        receive(item)
 
 
 def is_name(text: str) -> bool:
@@ -232,7 +232,7 @@ def pages(visitor: Visitor, path: str, link: str) -> Iterator[str]:
 def texts_of(page: str, name: str) -> list[str]:
     """Return the texts of all elements of a class."""
     found = html5lib.parse(page, namespaceHTMLElements=False).iterfind(f".//*[@class='{name}']")
-    return ["".join(one.itertext()) for one in found]
+    return ["".join(row.itertext()) for row in found]
 
 
 @on_sqlite
@@ -244,7 +244,7 @@ def test_on_every_page_they_are_only_text(app: Flask, people: World, receive: Ca
     fill(receive, people.bruno.phone_number_id, ["zzz" if seen(text) else text for text in texts], plain)
     visitors = people.enter(app, "links it"), people.enter(app, "links another")
 
-    lists = [list(pages(one, "/conversations", OLDER_CONVERSATIONS)) for one in visitors]
+    lists = [list(pages(visitor, "/conversations", OLDER_CONVERSATIONS)) for visitor in visitors]
     assert [shape(page) for page in lists[0]] == [shape(page) for page in lists[1]]
     ids = [[id_ for page in list_ for id_ in re.findall(r'id="row-([^"]+)"', page)] for list_ in lists]
     assert len(ids[0]) == len(ids[1]) == len(names) + 3
@@ -253,16 +253,16 @@ def test_on_every_page_they_are_only_text(app: Flask, people: World, receive: Ca
         if name in MARKUP:
             for part in ("conversations", "links"):
                 naughty, usual = (
-                    one.ask("GET", f"/{part}/{id_}").text
-                    for one, id_ in zip(visitors, (own, plains), strict=True)
+                    visitor.ask("GET", f"/{part}/{id_}").text
+                    for visitor, id_ in zip(visitors, (own, plains), strict=True)
                 )
                 assert shape(naughty) == shape(usual), ascii(name)
                 assert shown(name) in texts_of(naughty, "identifier"), ascii(name)
 
     says_all = [ids_[len(names)] for ids_ in ids]
     threads = [
-        list(pages(one, f"/conversations/{id_}", OLDER_MESSAGES))
-        for one, id_ in zip(visitors, says_all, strict=True)
+        list(pages(visitor, f"/conversations/{id_}", OLDER_MESSAGES))
+        for visitor, id_ in zip(visitors, says_all, strict=True)
     ]
     assert [shape(page) for page in threads[0]] == [shape(page) for page in threads[1]]
     bodies = [body for page in reversed(threads[0]) for body in texts_of(page, "body")]

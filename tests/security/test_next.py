@@ -155,10 +155,10 @@ def test_the_browser_of_these_tests_knows_the_tricks():
         "https:evil.example",
         "///evil.example/a",
     )
-    assert {lands_on(one, HERE) for one in elsewhere} <= {f"http://{EVIL}", f"https://{EVIL}"}
+    assert {lands_on(address, HERE) for address in elsewhere} <= {f"http://{EVIL}", f"https://{EVIL}"}
     assert lands_on("java\tscript:alert(1)", HERE) == "javascript:"
     assert lands_on("/a//b?c=//d", HERE) == lands_on("http:a", HERE) == HERE
-    assert sum(lands_on(one, HERE) != HERE for one in HOSTILE) > 150
+    assert sum(lands_on(address, HERE) != HERE for address in HOSTILE) > 150
 
 
 def is_utf_8(raw: bytes) -> bool:

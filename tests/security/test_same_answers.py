@@ -60,7 +60,9 @@ def test_an_id_of_others_is_an_id_of_nothing(app: Flask, people: World):
 
     for kind, asked, changes in CASES:
         ask_for(of_others[kind], asked, changes)  # the first time may fill a cache
-        theirs, nothings = (ask_for(one, asked, changes) for one in (of_others[kind], uuid4()))
+        theirs, nothings = (
+            ask_for(conversation_id, asked, changes) for conversation_id in (of_others[kind], uuid4())
+        )
         assert theirs == nothings, asked
         assert theirs[0] in (200, 404, 422), asked
         assert str(of_others[kind]) not in theirs[2], asked

@@ -90,7 +90,7 @@ class World:
         if name != "disabled":
             return visitor
         names = ("session", "__Host-session")
-        cookies = {one: cookie.value for one in names if (cookie := http.get_cookie(one))}
+        cookies = {item: cookie.value for item in names if (cookie := http.get_cookie(item))}
         assert cookies
         return replace(visitor, token=visitor.current_token(), cookies=cookies)
 

@@ -71,8 +71,8 @@ class Crowd:
 
     def failures(self, before: float | None = None) -> list[Asked]:
         """Return the requests that weren't answered with 200, of all or of those sent before a moment."""
-        failed = [one for one in self.asked if one.status != 200]
-        return failed if before is None else [one for one in failed if one.sent_at < before]
+        failed = [answer for answer in self.asked if answer.status != 200]
+        return failed if before is None else [item for item in failed if item.sent_at < before]
 
 
 @contextlib.contextmanager
@@ -85,7 +85,7 @@ def crowd(
     """
     ours = Crowd(port, body, cafile)
     ours.at_work.set()
-    threads = [threading.Thread(target=ours.work, args=(bool(one % 2),)) for one in range(people)]
+    threads = [threading.Thread(target=ours.work, args=(bool(person % 2),)) for person in range(people)]
     for thread in threads:
         thread.start()
     try:

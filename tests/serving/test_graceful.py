@@ -118,8 +118,8 @@ def test_a_stop_answers_all_that_reached_the_server_and_refuses_the_rest(
         time.sleep(0.1)
     assert asking.failures(before=stopped_at) == []
     assert asking.failures()
-    answered = [one for one in asking.asked if one.status]
-    assert {one.status for one in answered} == {200}
+    answered = [answer for answer in asking.asked if answer.status]
+    assert {answer.status for answer in answered} == {200}
     assert stored() == len(answered)
 
 
@@ -137,8 +137,8 @@ def test_requests_in_the_middle_of_their_work_are_finished(
             time.sleep(1)
             os.kill(console.process.pid, how)
             time.sleep(1)
-            assert not any(one.done() for one in sent)
-        assert [one.result().status_code for one in sent] == [200] * 24
+            assert not any(request.done() for request in sent)
+        assert [request.result().status_code for request in sent] == [200] * 24
     assert stored() == 24
 
 
@@ -172,15 +172,15 @@ def test_connections_that_no_worker_has_accepted_yet_are_answered_before_the_sto
             os.kill(worker, signal.SIGSTOP)
         waiting = []
         for _ in range(40):
-            one = socket.create_connection(("127.0.0.1", console.port), timeout=SECONDS)
-            connections.enter_context(one)
-            one.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
-            waiting.append(one)
+            connection = socket.create_connection(("127.0.0.1", console.port), timeout=SECONDS)
+            connections.enter_context(connection)
+            connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            waiting.append(connection)
         console.process.terminate()
         time.sleep(0.5)
         for worker in workers:
             os.kill(worker, signal.SIGCONT)
-        assert [one.recv(15) for one in waiting] == [b"HTTP/1.1 200 OK"] * 40
+        assert [item.recv(15) for item in waiting] == [b"HTTP/1.1 200 OK"] * 40
         assert console.process.wait(SECONDS) == 0
 
 
@@ -188,12 +188,12 @@ def test_visitors_who_do_not_hang_up_hold_up_nobody(settings: Settings, tmp_path
     with serve(settings, tmp_path) as console, contextlib.ExitStack() as connections:
         answered = []
         for _ in range(20):
-            one = socket.create_connection(("127.0.0.1", console.port), timeout=SECONDS)
-            connections.enter_context(one)
-            one.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
-            answered.append(one)
+            connection = socket.create_connection(("127.0.0.1", console.port), timeout=SECONDS)
+            connections.enter_context(connection)
+            connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+            answered.append(connection)
         begun = time.monotonic()
-        assert [one.recv(15) for one in answered] == [b"HTTP/1.1 200 OK"] * 20
+        assert [answer.recv(15) for answer in answered] == [b"HTTP/1.1 200 OK"] * 20
         with Visitor(console.url) as visitor:
             assert visitor.get("/healthz").ok
         # gunicorn by itself would wait two seconds for each of them.
@@ -207,8 +207,8 @@ def test_a_connection_without_a_request_holds_up_no_stop(settings: Settings, tmp
         begun = time.monotonic()
         assert console.stop() == 0
         assert time.monotonic() - begun < 15
-        for one in silent:
-            one.close()
+        for item in silent:
+            item.close()
 
 
 def test_a_restart_behind_a_socket_that_stays_open_loses_no_request(

@@ -71,11 +71,11 @@ def test_health_and_metrics_wait_for_no_database_and_pages_come_back_with_it(
             with Visitor(console.url) as another:
                 assert 'console_database_usable{database="write"} 0.0' in another.get("/metrics").text
             begun = time.monotonic()
-            assert {one.result().status_code for one in asked} == {503}
+            assert {answer.result().status_code for answer in asked} == {503}
             # In two rounds, as there are eight threads; the second finds that no connection can be made.
             assert time.monotonic() - begun < 2 * engines.MAX_PING_SECONDS + 15
             waiting = [pool.submit(seconds_for, console.url, "/readyz", 503) for _ in range(4)]
-            assert max(one.result() for one in waiting) < 2
+            assert max(item.result() for item in waiting) < 2
         begun = time.monotonic()
         while visitor.get("/readyz").status_code != 200:
             assert time.monotonic() - begun < engines.MAX_ANSWER_SECONDS + 5

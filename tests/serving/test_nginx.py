@@ -100,8 +100,8 @@ def stage(anna: Desk, settings: Settings, tmp_path: Path) -> Iterator[Stage]:
 @pytest.fixture
 def visitor(stage: Stage) -> Iterator[Visitor]:
     """Return somebody at a browser."""
-    with stage.visitor() as one:
-        yield one
+    with stage.visitor() as item:
+        yield item
 
 
 def test_somebody_signs_in_links_and_signs_out(visitor: Visitor, anna: Desk):

@@ -114,7 +114,7 @@ def test_people_read_and_link_through_it(
 
         with Visitor(console.url) as marta, ThreadPoolExecutor(8) as people:
             marta.sign_in(anna.operator.email, anna.operator.password)
-            answers = [status for one in people.map(work, range(16)) for status in one]
+            answers = [status for person in people.map(work, range(16)) for status in person]
         with Visitor(console.url) as visitor:
             assert visitor.get("/readyz").status_code == 200
     assert {status: answers.count(status) for status in answers} == {200: 16 * 24, 303: 16}

@@ -78,11 +78,11 @@ def slow_clients(console: Console, kind: str) -> Iterator[None]:
 
     def be_slow() -> None:
         while not over.is_set():
-            with contextlib.suppress(OSError), connect(console) as one:
-                one.sendall(begins)
+            with contextlib.suppress(OSError), connect(console) as visitor:
+                visitor.sendall(begins)
                 while not over.wait(0.2):
-                    one.sendall(goes_on)
-                    if goes_on and one in _readable(one):
+                    visitor.sendall(goes_on)
+                    if goes_on and visitor in _readable(visitor):
                         break
 
     threads = [threading.Thread(target=be_slow) for _ in range(CLIENTS)]
@@ -96,14 +96,14 @@ def slow_clients(console: Console, kind: str) -> Iterator[None]:
             thread.join()
 
 
-def _readable(one: socket.socket) -> list[socket.socket]:
-    one.setblocking(False)
+def _readable(item: socket.socket) -> list[socket.socket]:
+    item.setblocking(False)
     try:
-        return [one] if one.recv(1, socket.MSG_PEEK) is not None else []
+        return [item] if item.recv(1, socket.MSG_PEEK) is not None else []
     except BlockingIOError:
         return []
     finally:
-        one.settimeout(SECONDS)
+        item.settimeout(SECONDS)
 
 
 def slowest_answer(console: Console, seconds: float) -> float:
@@ -140,11 +140,11 @@ def test_slow_clients_hold_up_nobody_for_two_minutes(
 
 def test_a_request_that_does_not_arrive_in_time_is_cut_off(console: Console):
     begun = time.monotonic()
-    with connect(console) as one:
-        one.sendall(HEAD)
+    with connect(console) as connection:
+        connection.sendall(HEAD)
         with contextlib.suppress(OSError):
-            while not _readable(one):
-                one.sendall(b"X: x\r\n")
+            while not _readable(connection):
+                connection.sendall(b"X: x\r\n")
                 time.sleep(0.5)
     took = time.monotonic() - begun
     assert MAX_REQUEST_SECONDS - 1 < took < MAX_REQUEST_SECONDS + 5
@@ -160,7 +160,7 @@ def test_health_and_metrics_have_threads_of_their_own(console: Console, anna: De
             with Visitor(console.url) as another:
                 assert another.get(path).status_code == 200
             assert time.monotonic() - begun < MAX_ANSWER, path
-        assert not any(one.done() for one in waiting)
+        assert not any(item.done() for item in waiting)
 
 
 def test_a_request_in_pieces_is_answered_like_a_whole_one(console: Console, anna: Desk):
@@ -172,10 +172,10 @@ def test_a_request_in_pieces_is_answered_like_a_whole_one(console: Console, anna
     stream = f"{head}Transfer-Encoding: chunked\r\n\r\n".encode() + pieces + b"0\r\nX: x\r\n\r\n"
     for request in (whole, stream):
         for size in (501, len(request)):
-            with connect(console) as one:
+            with connect(console) as connection:
                 for piece in cut(request, size):
-                    one.sendall(piece)
-                answer = one.recv(65536)
+                    connection.sendall(piece)
+                answer = connection.recv(65536)
                 assert b" 200 OK" in answer, answer
     assert rows("SELECT count(*) FROM messages") == [(1,)]
 
@@ -189,10 +189,10 @@ def cut(data: bytes, size: int) -> Iterator[bytes]:
 def test_requests_sent_at_once_are_answered_in_their_order(console: Console):
     requests = [b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n", HEAD + b"Content-Length: 3\r\n\r\nx=y"]
     last = b"GET /login HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
-    with connect(console) as one:
-        one.sendall(b"".join(requests * 3) + last)
+    with connect(console) as connection:
+        connection.sendall(b"".join(requests * 3) + last)
         answer = b""
-        while part := one.recv(65536):
+        while part := connection.recv(65536):
             answer += part
     statuses = re.findall(rb"HTTP/1\.1 ([0-9]+) ", answer)
     assert statuses == [b"200", b"400"] * 3 + [b"200"]
@@ -202,13 +202,13 @@ def test_who_waits_for_a_word_before_the_body_gets_it(console: Console, anna: De
     body, headers = signed(anna)
     lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
     head = f"POST /webhooks/whatsapp HTTP/1.1\r\nHost: localhost\r\nExpect: 100-continue\r\n{lines}"
-    with connect(console) as one:
-        one.sendall(f"{head}Content-Length: {len(body)}\r\n\r\n".encode())
-        assert one.recv(65536) == b"HTTP/1.1 100 Continue\r\n\r\n"
-        one.sendall(body)
+    with connect(console) as connection:
+        connection.sendall(f"{head}Content-Length: {len(body)}\r\n\r\n".encode())
+        assert connection.recv(65536) == b"HTTP/1.1 100 Continue\r\n\r\n"
+        connection.sendall(body)
         answer = b""
         while b"200 OK" not in answer:
-            answer += one.recv(65536)
+            answer += connection.recv(65536)
 
 
 def test_a_refused_body_that_nobody_reads_ends_the_connection_in_so_many_words(console: Console):
@@ -236,9 +236,9 @@ def test_a_worker_holds_only_so_much_of_bodies_that_do_not_end(console: Console)
     (worker,) = console.workers()
     with contextlib.ExitStack() as connections:
         for _ in range(40):
-            one = connections.enter_context(connect(console))
+            connection = connections.enter_context(connect(console))
             with contextlib.suppress(OSError):
-                one.sendall(HEAD + b"Content-Length: 4000000\r\n\r\n" + b"x" * 3_900_000)
+                connection.sendall(HEAD + b"Content-Length: 4000000\r\n\r\n" + b"x" * 3_900_000)
         assert slowest_answer(console, seconds=0.5) < MAX_ANSWER
         held = int((Path("/proc") / str(worker) / "statm").read_text().split()[1]) * os.sysconf(
             "SC_PAGE_SIZE"

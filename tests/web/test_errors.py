@@ -87,7 +87,7 @@ def send_again(browser: Browser, path: str, failed: BeautifulSoup) -> None:
     """Send what an error page gives back."""
     form = failed.select_one("form[method=post]")
     assert form
-    fields = {str(one["name"]): str(one["value"]) for one in form.select("input[name]")}
+    fields = {str(element["name"]): str(element["value"]) for element in form.select("input[name]")}
     assert browser.http.post(path, data=fields).status_code == 303
 
 

@@ -137,7 +137,7 @@ def test_an_exception_is_told_by_kind_and_place_and_what_it_came_of(
     failed, request = lines(told)
     assert (failed["event"], failed["level"], failed["route"]) == ("request_failed", "error", "/failing")
     assert failed["request_id"] == request["request_id"]
-    assert [one["kind"] for one in failed["exceptions"]] == ["RuntimeError", "ValueError"]
+    assert [cause["kind"] for cause in failed["exceptions"]] == ["RuntimeError", "ValueError"]
     assert failed["exceptions"][0]["places"][-1].startswith(f"{__file__}:")
     assert failed["exceptions"][0]["places"][-1].endswith(" fail")
     assert NUMBER not in told
@@ -171,7 +171,7 @@ def test_a_broken_constraint_is_told_by_its_code_and_not_by_the_row(
     failing(app, fail).get_page("/failing", 500)
     told = capfd.readouterr().err
     failed, _ = lines(told)
-    assert [one["kind"] for one in failed["exceptions"]] == [
+    assert [cause["kind"] for cause in failed["exceptions"]] == [
         "IntegrityError",
         "UniqueViolation" if "psycopg" in told else "IntegrityError",
     ]
@@ -220,7 +220,7 @@ def test_our_own_lines_tell_exceptions_the_same_way(app: Flask, capfd: pytest.Ca
         log.error("three", exc_info=(KeyError, error, error.__traceback__))
     log.error("four", exc_info=True)
     told = lines(capfd.readouterr().err)
-    assert [one.get("exceptions", [{}])[0].get("kind") for one in told] == ["KeyError"] * 3 + [None]
+    assert [line.get("exceptions", [{}])[0].get("kind") for line in told] == ["KeyError"] * 3 + [None]
     assert NUMBER not in json.dumps(told)
 
 

@@ -29,9 +29,9 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Print the table, where full forms ran."""
     stats = terminalreporter.stats
     reports = [
-        one for outcome in ("passed", "failed") for one in stats.get(outcome, []) if one.when == "call"
+        item for outcome in ("passed", "failed") for item in stats.get(outcome, []) if item.when == "call"
     ]
-    if any(form(one) == "full" for one in reports):
+    if any(form(report) == "full" for report in reports):
         terminalreporter.section("figures")
         for line in table(reports):
             terminalreporter.write_line(line)

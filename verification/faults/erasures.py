@@ -75,7 +75,7 @@ class Writer:
             f"audit_events WHERE {of_it} OR event LIKE '%{self.identifier}%'",
             f"rejected_payloads WHERE payload LIKE '%{self.identifier}%'",
         )
-        return [int(rows(f"SELECT count(*) FROM {one}")[0][0]) for one in counted]
+        return [int(rows(f"SELECT count(*) FROM {item}")[0][0]) for item in counted]
 
 
 def writers() -> Iterator[Writer]:

@@ -27,7 +27,7 @@ def form(report: pytest.TestReport) -> str:
 
 def table(reports: Iterable[pytest.TestReport]) -> Iterator[str]:
     """Give the figures that tests recorded, short forms left out, a line each beneath their test."""
-    for report in sorted(reports, key=lambda one: one.nodeid):
+    for report in sorted(reports, key=lambda item: item.nodeid):
         figures = [value for name, value in report.user_properties if name == PROPERTY]
         if figures and form(report) != "short":
             _, _, test = report.nodeid.partition("::test_")

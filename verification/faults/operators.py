@@ -58,22 +58,22 @@ def _operate(assignment: Assignment) -> list[Call]:
         _Operator(office, assignment, number, share + (place < assignment.calls % len(assignment.operators)))
         for place, number in enumerate(assignment.operators)
     ]
-    for one in people:
-        one.start()
-    for one in people:
-        one.join()
-    failures = [one.failure for one in people if one.failure]
+    for person in people:
+        person.start()
+    for person in people:
+        person.join()
+    failures = [person.failure for person in people if person.failure]
     if failures:
         raise failures[0]
-    return [call for one in people for call in one.calls]
+    return [call for person in people for call in person.calls]
 
 
 class _Office:
     """What the operators of one process know: the version of each link that one of them saw last."""
 
     def __init__(self, world: World) -> None:
-        self.conversations = [str(one) for one in world.conversation_ids]
-        self.customers = [str(one) for one in world.customer_ids]
+        self.conversations = [str(conversation_id) for conversation_id in world.conversation_ids]
+        self.customers = [str(customer_id) for customer_id in world.customer_ids]
         self.versions = dict.fromkeys(self.conversations, 0)
 
     def learn(self, conversation: str, version: int) -> None:

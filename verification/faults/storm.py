@@ -100,8 +100,8 @@ def _check(world: World, directory: Path) -> int:
             assert what in said, line
             conversation_id, operation_id = map(UUID, ids)
             said[what][conversation_id].add(operation_id)
-    for one in world.conversation_ids:
-        explain(one, attempted=said["asked"][one], acknowledged=said["done"][one])
+    for item in world.conversation_ids:
+        explain(item, attempted=said["asked"][item], acknowledged=said["done"][item])
     broken = [problem for _, problem in verify() if problem]
     assert not broken, broken
     return sum(map(len, said["done"].values()))

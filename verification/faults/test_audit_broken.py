@@ -84,12 +84,12 @@ def test_a_broken_audit_holds_up_no_write_and_loses_no_event(
     with way.broken(database):
         asked = [operator.change(0, 0), operator.change(0, 1), operator.change(0, None)]
         others = [operator.change(1, 0)]
-    waiting = [one["event_id"] for one in link_state(first).outbox or []]
-    assert waiting == [str(one) for one in asked], "the audit was not broken"
+    waiting = [item["event_id"] for item in link_state(first).outbox or []]
+    assert waiting == [str(operation_id) for operation_id in asked], "the audit was not broken"
     run(cli, "audit", "drain")
     for conversation_id, expected in ((first, asked), (second, others)):
         assert link_state(conversation_id).outbox is None
-        assert [one["event_id"] for one in trail(conversation_id)] == [str(one) for one in expected]
+        assert [item["event_id"] for item in trail(conversation_id)] == [str(item) for item in expected]
     run(cli, "audit", "verify")
     # On a busy machine one wait may be long for reasons of its own; all of them are not.
     assert min(operator.waits) < MAX_WAIT
@@ -108,8 +108,8 @@ def test_a_conversation_whose_events_are_refused_holds_back_no_other(
     refused = operator.change(0, 0)
     moved = operator.change(1, 0)
     assert cli.invoke(args=["audit", "drain"]).exit_code == 1
-    assert [one["event_id"] for one in trail(good)] == [str(moved)]
-    assert [one["event_id"] for one in link_state(bad).outbox or []] == [str(refused)]
+    assert [item["event_id"] for item in trail(good)] == [str(moved)]
+    assert [item["event_id"] for item in link_state(bad).outbox or []] == [str(refused)]
 
 
 OTHER_JSON = ["{}", "[1]", '"[{"', "7", '[{"event_id": "1"}]', "[[]]", "null", "[]"]
@@ -122,7 +122,7 @@ def test_an_outbox_that_holds_something_else_costs_no_event(
     bad, good = operator.world.conversation_ids[:2]
     database.execute(f"UPDATE conversations SET audit_outbox = '{content}' WHERE id = '{bad}'")
     asked = [operator.change(0, 0), operator.change(0, 1)]
-    assert [one["event_id"] for one in trail(bad)] == [str(one) for one in asked]
+    assert [item["event_id"] for item in trail(bad)] == [str(operation_id) for operation_id in asked]
     operator.change(1, 0)
     assert link_state(good).outbox is None
     if content == "[]":
@@ -147,10 +147,10 @@ def test_an_outbox_cut_off_in_the_middle_is_kept_until_it_is_repaired(
         connection.execute("UPDATE conversations SET audit_outbox = ? WHERE id = ?", [cut, str(bad)])
     later = operator.change(0, 1)
     assert link_state(bad).outbox == [cut]
-    assert [one["event_id"] for one in trail(bad)] == [str(later)]
+    assert [item["event_id"] for item in trail(bad)] == [str(later)]
     assert str(bad) in cli.invoke(args=["audit", "verify"]).stdout
     with database.connect() as connection:
         connection.execute("UPDATE conversations SET audit_outbox = ? WHERE id = ?", [cut + "]", str(bad)])
     assert run(cli, "audit", "drain") == "moved 1"
-    assert {one["event_id"] for one in trail(bad)} == {str(waited), str(later)}
+    assert {item["event_id"] for item in trail(bad)} == {str(waited), str(later)}
     run(cli, "audit", "verify")

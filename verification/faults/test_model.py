@@ -190,7 +190,7 @@ class Console(RuleBasedStateMachine):
             self.broken = True
             return
         run(self.cli, "audit", "drain")
-        assert all(link_state(one).outbox is None for one in self.threads)
+        assert all(link_state(thread).outbox is None for thread in self.threads)
 
     def repair(self) -> None:
         """Have the trail back."""

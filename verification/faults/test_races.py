@@ -127,16 +127,16 @@ def history(calls: list[Call], followed: list[str] | None = None) -> History:
         ).all()
     events = [
         Event(
-            conversation=one["conversation_id"],
-            operation=one["event_id"],
-            actor=one["actor_id"],
-            reason=one["reason"],
-            sequence=one["sequence"],
-            previous=one["previous_customer_id"],
-            new=one["new_customer_id"],
+            conversation=item["conversation_id"],
+            operation=item["event_id"],
+            actor=item["actor_id"],
+            reason=item["reason"],
+            sequence=item["sequence"],
+            previous=item["previous_customer_id"],
+            new=item["new_customer_id"],
             position=position,
         )
-        for position, one in positions.items()
+        for position, item in positions.items()
     ]
     links = {
         str(row.id): Link(str(row.customer_id) if row.customer_id else None, row.link_version) for row in rows

@@ -36,8 +36,8 @@ class Tabs:
         self.visitors[0].sign_in(address(world.operator_ids[0]))
         page = self.visitors[0].get(f"/links/{world.conversation_ids[0]}")
         self.token = page.field("csrf_token") or ""
-        for one in self.visitors:
-            one.cookie = self.visitors[0].cookie
+        for visitor in self.visitors:
+            visitor.cookie = self.visitors[0].cookie
 
     def form(self, customer: int = 0) -> dict[str, str]:
         """Return a form that has not been sent yet."""
@@ -51,8 +51,8 @@ class Tabs:
 
     def close(self) -> None:
         """Close all tabs."""
-        for one in self.visitors:
-            one.close()
+        for visitor in self.visitors:
+            visitor.close()
 
 
 def double_click(tabs: Tabs, path: str, form: dict[str, str]) -> list[Reply]:

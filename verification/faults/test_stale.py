@@ -32,7 +32,7 @@ class Colleague:
     def change(self, conversation_id: UUID) -> str:
         """Change a link, in one step or by way of another customer and back; return the last reason."""
         before = link_state(conversation_id).customer_id
-        others = [one for one in [None, *self.world.customer_ids] if one != before]
+        others = [item for item in [None, *self.world.customer_ids] if item != before]
         steps = [self.chance.choice(others)]
         if self.chance.random() < 0.5:
             steps.append(before)

@@ -83,7 +83,7 @@ class Marta:
         for conversation, form in zip(conversations, forms, strict=True):
             self.send_again(conversation, form)
         for conversation_id in self.world.conversation_ids:
-            assert [one["reason"] for one in trail(conversation_id)] == [TYPED]
+            assert [event["reason"] for event in trail(conversation_id)] == [TYPED]
         self.visitor.close()
 
 
@@ -185,11 +185,11 @@ def test_a_clock_set_back_an_hour_disorders_nothing_and_loses_no_form(
     assert client.submit(opened, path, **chosen).location == path
     link(world, 2, 0)
     events = trail(conversation_id)
-    assert [one["sequence"] for one in events] == [1, 2, 3]
+    assert [event["sequence"] for event in events] == [1, 2, 3]
     assert events[0]["timestamp"] > events[2]["timestamp"] > events[1]["timestamp"]
     run(cli, "audit", "verify")
     told = [item.get_text() for item in client.get_page(path).select(".history li")]
-    assert [one.index(f"because {number}") > 0 for one, number in zip(told, (2, 1, 0), strict=True)]
+    assert [line.index(f"because {number}") > 0 for line, number in zip(told, (2, 1, 0), strict=True)]
 
 
 def link(world: World, seen: int, customer: int) -> None:

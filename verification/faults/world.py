@@ -36,33 +36,33 @@ def populate(*, conversations: int, customers: int = 3, operators: int = 1) -> W
             insert(User),
             [
                 {
-                    "id": one,
-                    "email": address(one),
+                    "id": operator_id,
+                    "email": address(operator_id),
                     "name": f"Operator {number}",
                     "password_hash": password_hash,
                 }
-                for number, one in enumerate(world.operator_ids)
+                for number, operator_id in enumerate(world.operator_ids)
             ],
         )
         connection.execute(
             insert(Membership),
             [
-                {"user_id": one, "instructor_id": world.instructor_id, "role": "operator"}
-                for one in world.operator_ids
+                {"user_id": operator_id, "instructor_id": world.instructor_id, "role": "operator"}
+                for operator_id in world.operator_ids
             ],
         )
         connection.execute(
             insert(Customer),
             [
-                {"id": one, "normalized_identifier": f"447{number:09}", **_of(world)}
-                for number, one in enumerate(world.customer_ids)
+                {"id": customer_id, "normalized_identifier": f"447{number:09}", **_of(world)}
+                for number, customer_id in enumerate(world.customer_ids)
             ],
         )
         connection.execute(
             insert(Conversation),
             [
-                {"id": one, "customer_identifier": f"39{number:09}", **_of(world)}
-                for number, one in enumerate(world.conversation_ids)
+                {"id": conversation_id, "customer_identifier": f"39{number:09}", **_of(world)}
+                for number, conversation_id in enumerate(world.conversation_ids)
             ],
         )
     return world

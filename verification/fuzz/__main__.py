@@ -63,8 +63,8 @@ def _run(target: str, *options: str | Path) -> bool:
 
 
 def _unpack(inputs: Iterable[bytes], directory: Path) -> None:
-    for number, one in enumerate(inputs):
-        (directory / f"{number:05}").write_bytes(one)
+    for number, raw in enumerate(inputs):
+        (directory / f"{number:05}").write_bytes(raw)
 
 
 def _inputs(directory: Path) -> list[bytes]:

@@ -19,6 +19,6 @@ def read(file: Path) -> list[bytes]:
 
 def keep(file: Path, inputs: Iterable[bytes]) -> None:
     """Keep these inputs in a file, and no others."""
-    kept = sorted(set(inputs), key=lambda one: (len(one), one))
-    lines = (json.dumps(one.decode("latin-1")) for one in kept)
+    kept = sorted(set(inputs), key=lambda item: (len(item), item))
+    lines = (json.dumps(item.decode("latin-1")) for item in kept)
     file.write_text("".join(f"{line}\n" for line in lines), "ascii")

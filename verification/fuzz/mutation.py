@@ -32,7 +32,7 @@ def mutate(data: bytes, seed: int) -> bytes | None:
         whole = json.loads(data)
     except (ValueError, RecursionError):
         return None
-    holders = [one for one in _holders(whole) if one]
+    holders = [item for item in _holders(whole) if item]
     if not holders:
         return None
     holder = chance.choice(holders)
@@ -54,8 +54,8 @@ def mutate(data: bytes, seed: int) -> bytes | None:
 def _holders(value: Any) -> list[Any]:
     found, open_ = [], [value]
     while open_:
-        one = open_.pop()
-        if isinstance(one, dict | list):
-            found.append(one)
-            open_ += one.values() if isinstance(one, dict) else one
+        given = open_.pop()
+        if isinstance(given, dict | list):
+            found.append(given)
+            open_ += given.values() if isinstance(given, dict) else given
     return found

@@ -11,8 +11,8 @@ from verification.fuzz.targets import TARGETS
 def test_what_the_fuzzer_kept_holds(target):
     inputs = corpus.read(corpus.path(target))
     assert len(inputs) > 20
-    for one in inputs:
-        TARGETS[target](one)
+    for raw in inputs:
+        TARGETS[target](raw)
 
 
 def test_what_is_kept_comes_back_to_the_byte(tmp_path):
@@ -22,8 +22,8 @@ def test_what_is_kept_comes_back_to_the_byte(tmp_path):
 
 
 def test_a_payload_is_changed_as_json_and_other_bytes_are_left_alone():
-    inputs = [one for one in corpus.read(corpus.path("payloads")) if one.startswith(b'{"entry"')]
-    changed = {mutate(one, seed) for one in inputs[-10:] for seed in range(20)}
+    inputs = [payload for payload in corpus.read(corpus.path("payloads")) if payload.startswith(b'{"entry"')]
+    changed = {mutate(raw, seed) for raw in inputs[-10:] for seed in range(20)}
     assert len(changed) > 100
     assert mutate(b"\xff", 1) is None
     assert mutate(b"{}", 1) is None

@@ -138,8 +138,8 @@ def load(address: str, record: Record, places: list[Workplace]) -> Iterator[None
             yield
         finally:
             stop.set()
-    for one in work:
-        one.result()
+    for write in work:
+        write.result()
 
 
 def fail_over(of: Cluster, record: Record, name: str, kill: Callable[[Node], None]) -> None:
@@ -152,7 +152,7 @@ def fail_over(of: Cluster, record: Record, name: str, kill: Callable[[Node], Non
     kill(old)
     new_leader = wait_for("another primary", lambda: (new := of.primary()) is not None and new is not old)
     wait_for("an acknowledged write", lambda: record.acknowledged_after(killed + new_leader))
-    again = next(one.at for one in record.acknowledged if one.at > killed + new_leader) - killed
+    again = next(write.at for write in record.acknowledged if write.at > killed + new_leader) - killed
     if old.process is None:
         of.start(old)
     wait_for("the cluster to be whole again", of.is_whole)
@@ -164,8 +164,10 @@ def check(of: Settings, record: Record) -> int:
     """Compare what was acknowledged with what is there; return how much is lost or made up."""
     flask(of, "audit", "drain")
     click.echo(flask(of, "audit", "verify").strip())
-    acknowledged = {(one.conversation_id, one.version): one.operation_id for one in record.acknowledged}
-    worked_on = {one.conversation_id for one in record.acknowledged}
+    acknowledged = {
+        (write.conversation_id, write.version): write.operation_id for write in record.acknowledged
+    }
+    worked_on = {write.conversation_id for write in record.acknowledged}
     events = [json.loads(line) for line in flask(of, "audit", "export").splitlines()]
     there = {
         (UUID(event["conversation_id"]), event["sequence"]): UUID(event["event_id"])

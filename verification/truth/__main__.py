@@ -68,7 +68,7 @@ def truth(
     for engine, figures in found.items():
         _tell(engine, size, figures)
     click.echo(
-        f"{sum(one.judged for one in found.values()):,} sentences in {time.monotonic() - started:,.0f} s"
+        f"{sum(judge.judged for judge in found.values()):,} sentences in {time.monotonic() - started:,.0f} s"
     )
     if len(found) < len(engines) or any(map(_is_wrong, found.values())):
         sys.exit(1)

@@ -98,7 +98,7 @@ class Judge(Sentences):
     def preview(self, said: str, thread: Thread) -> None:
         """Judge the last message of a conversation, and who wrote it."""
         last = thread.newest_candidates()
-        self.says("preview", said, *(previewed(one, thread.instructor.name) for one in last))
+        self.says("preview", said, *(previewed(row, thread.instructor.name) for row in last))
 
     # Conversations
 
@@ -113,8 +113,10 @@ class Judge(Sentences):
         self.lost += max(0, end - begin - len(said.messages))
         self.doubled += max(0, len(said.messages) - (end - begin))
         used: set[str] = set()
-        for one, expected in zip(reversed(said.messages), reversed(thread.messages[begin:end]), strict=False):
-            self.message(one, expected, thread, used)
+        for message, expected in zip(
+            reversed(said.messages), reversed(thread.messages[begin:end]), strict=False
+        ):
+            self.message(message, expected, thread, used)
         self.holds("older", (said.older is not None) == (begin > 0), said.older, f"{begin} older messages")
         if said.says_first:
             self.holds("first messages", begin == 0, "The first messages", f"{begin} older messages")
@@ -129,8 +131,10 @@ class Judge(Sentences):
         """Judge a message: when, in which place, under which day, by whom, and the words."""
         self.says("sent at", said.when.at, expected.sent_at)
         at = said.when.at
-        same = [one for one in around(thread.messages, expected, at) if one.external_id not in used]
-        true = next((one for one in same if says_it(said, one)), expected)
+        same = [
+            message for message in around(thread.messages, expected, at) if message.external_id not in used
+        ]
+        true = next((row for row in same if says_it(said, row)), expected)
         used.add(true.external_id)
         self.says("author", said.author, self.named(true.author, thread.instructor))
         self.says("side", said.side, SIDES[true.author])
@@ -149,7 +153,7 @@ class Judge(Sentences):
         assert instructor
         self.rows(said.rows, instructor, about.threads)
         self.queue(said.rows)
-        self.count("left", said.left, sum(one.link is None for one in instructor.threads.values()))
+        self.count("left", said.left, sum(thread.link is None for thread in instructor.threads.values()))
 
     def queue(self, rows: Iterable[RowSaid]) -> None:
         """Judge what the desk adds to its rows: badges, and which can't be linked to their number."""
@@ -166,15 +170,17 @@ class Judge(Sentences):
         """Judge the link form's page."""
         self.names("form heading", said.identifier, thread.identifier)
         if said.first_wrote:
-            first = next(one.sent_at for one in thread.messages if one.author != WHATSAPP)
+            first = next(message.sent_at for message in thread.messages if message.author != WHATSAPP)
             self.says("first wrote", said.first_wrote.at, first)
             self.date("first wrote day", said.first_wrote.shown, first)
             self.exact("first wrote in full", said.first_wrote.exact, first)
         used: set[str] = set()
-        for one, true in zip(reversed(said.talk), reversed(thread.messages), strict=False):
-            self.message(one, true, thread, used)
+        for message, true in zip(reversed(said.talk), reversed(thread.messages), strict=False):
+            self.message(message, true, thread, used)
         self.desk(said.desk, About("form", instructor=thread.instructor, linked=False))
-        own_reasons = [one.reason for one in thread.changes if self.reader and one.actor == self.reader.name]
+        own_reasons = [
+            event.reason for event in thread.changes if self.reader and event.actor == self.reader.name
+        ]
         for reason in said.recent:
             self.says("recent reason", reason, *own_reasons)
         link = thread.link
@@ -199,16 +205,16 @@ class Judge(Sentences):
 
     def statement(self, said: FormSaid, thread: Thread) -> None:
         """Judge WhatsApp's newest statement beside the link: when and what, or that there is none."""
-        stated = [one for one in thread.messages if one.author == WHATSAPP]
-        newest = [one for one in stated if one.sent_at == stated[-1].sent_at]
-        true = [f"WhatsApp, {self.full(one.sent_at)}: {plain(one.body)}" for one in newest] or [""]
+        stated = [message for message in thread.messages if message.author == WHATSAPP]
+        newest = [item for item in stated if item.sent_at == stated[-1].sent_at]
+        true = [f"WhatsApp, {self.full(row.sent_at)}: {plain(row.body)}" for row in newest] or [""]
         self.says("statement", said.statement, *true)
 
     def choices(
         self, choices: Iterable[ChoiceSaid], found: str, nobody: str, thread: Thread, *, term: str = ""
     ) -> None:
         """Judge the customers that are offered, and what is said of how many there are."""
-        known = {shown(one.identifier): one for one in thread.instructor.customers.values()}
+        known = {shown(item.identifier): item for item in thread.instructor.customers.values()}
         for choice in choices:
             if not choice.identifier:
                 continue
@@ -218,12 +224,14 @@ class Judge(Sentences):
                 self.choice(choice, customer, thread)
         is_search = bool(sought(term)) or not term.strip()
         matching = [
-            one for one in thread.instructor.customers if is_search and sought(term).lower() in one.lower()
+            customer_id
+            for customer_id in thread.instructor.customers
+            if is_search and sought(term).lower() in customer_id.lower()
         ]
         for text in (found, nobody):
             if "Type more digits" in text:
                 offered = {choice.id for choice in choices if choice.id}
-                unseen = [one for one in matching if thread.instructor.customers[one].id not in offered]
+                unseen = [row for row in matching if thread.instructor.customers[row].id not in offered]
                 self.holds("more customers", bool(unseen), text, len(matching))
             elif text.startswith("No customers"):
                 self.holds("no customer", not thread.instructor.customers, text, len(matching))

@@ -170,14 +170,14 @@ def _link_by_itself(_: Stage, patch: Patch) -> None:
 
 
 def _other_instructor(stage: Stage, patch: Patch) -> None:
-    first, *others = [UUID(one.id) for one in stage.world.truth.instructors]
+    first, *others = [UUID(instructor.id) for instructor in stage.world.truth.instructors]
     look_up = inbox.look_up
 
     def told(*of: Any) -> Any:
         found = look_up(*of)
         return [
-            one._replace(instructor_id=others[0], conversation_id=None) if one.instructor_id == first else one
-            for one in found
+            row._replace(instructor_id=others[0], conversation_id=None) if row.instructor_id == first else row
+            for row in found
         ]
 
     swap(patch, look_up, told)
@@ -186,10 +186,10 @@ def _other_instructor(stage: Stage, patch: Patch) -> None:
 def _badge_of(reason_or_outcome: object, outcome: Outcome) -> Callable[[Stage, Patch], None]:
     def alter(found: list[Any]) -> list[Any]:
         return [
-            one._replace(outcome=outcome, reason=None)
-            if reason_or_outcome in (one.reason, one.outcome)
-            else one
-            for one in found
+            row._replace(outcome=outcome, reason=None)
+            if reason_or_outcome in (row.reason, row.outcome)
+            else row
+            for row in found
         ]
 
     return altered(resolution.resolve, alter)
@@ -257,27 +257,27 @@ LIES: dict[str, Lie] = {
         lambda _, patch: patch.setattr(whatsapp, "_is_from_account", lambda *_: False),
     ),
     "every message is the customer's": Lie(
-        ("preview", "author"), parsed(lambda one: replace(one, direction="inbound"))
+        ("preview", "author"), parsed(lambda item: replace(item, direction="inbound"))
     ),
     "phone echoes are dropped": Lie(_LIST, _forget_field("smb_message_echoes")),
     "standby is dropped": Lie(_LIST, _forget_field("standby")),
     "a statement opens a conversation under the new number": Lie(_LIST, _new_identifier),
     "a statement is the customer's": Lie(
         ("preview", "author"),
-        parsed(lambda one: replace(one, kind="text") if one.kind == "system" else one),
+        parsed(lambda item: replace(item, kind="text") if item.kind == "system" else item),
     ),
     "a statement is reworded": Lie(
         ("preview", "words"),
-        parsed(lambda one: replace(one, body="A number has changed") if one.kind == "system" else one),
+        parsed(lambda item: replace(item, body="A number has changed") if item.kind == "system" else item),
     ),
     "a repeat is stored again": Lie(_LIST, _store_repeats),
-    "photos are dropped": Lie(_LIST, parsed(lambda one: None if one.kind == "image" else one)),
+    "photos are dropped": Lie(_LIST, parsed(lambda item: None if item.kind == "image" else item)),
     "words are cut short": Lie(
-        ("preview", "words"), parsed(lambda one: replace(one, body=(one.body or "")[:5]))
+        ("preview", "words"), parsed(lambda item: replace(item, body=(item.body or "")[:5]))
     ),
     "messages are dated a second late": Lie(
         ("newest", "order", "sent at"),
-        parsed(lambda one: replace(one, sent_at=one.sent_at + timedelta(seconds=1))),
+        parsed(lambda item: replace(item, sent_at=item.sent_at + timedelta(seconds=1))),
     ),
     "a message is another instructor's": Lie(("conversation", "instructor", *_LIST), _other_instructor),
     "ingestion links": Lie(("badge", "linked", "linked to", *_LIST), _link_by_itself),
@@ -396,6 +396,6 @@ LIES: dict[str, Lie] = {
     ),
     "silence since yesterday": Lie(
         ("last message",),
-        altered(ingestion.last_messages, lambda found: {one: at - DAY for one, at in found.items()}),
+        altered(ingestion.last_messages, lambda found: {channel: at - DAY for channel, at in found.items()}),
     ),
 }

@@ -46,10 +46,10 @@ class Element:
     def all(self, selector: str) -> "list[Element]":
         """Return the tags of a name, a `.class` or an `#id`, in the order of the page."""
         if selector[0] == "#":
-            return [one for one in self.walk() if one.attributes.get("id") == selector[1:]]
+            return [element for element in self.walk() if element.attributes.get("id") == selector[1:]]
         tag, _, name = selector.partition(".")
-        found = [one for one in self.walk() if one.tag == tag] if tag else self.walk()
-        return [one for one in found if name in one.classes] if name else found
+        found = [element for element in self.walk() if element.tag == tag] if tag else self.walk()
+        return [row for row in found if name in row.classes] if name else found
 
     def first(self, selector: str) -> "Element | None":
         """Return the first tag that matches, if there is one."""

@@ -102,8 +102,8 @@ def _wire(message: Message) -> dict[str, Any]:
 def payload(sent: Sequence[Sent], *, noise: Sequence[dict[str, Any]] = ()) -> bytes:
     """Put messages into one payload: a change for each account and field, and the noise."""
     changes: list[dict[str, Any]] = []
-    for instructor, field in dict.fromkeys((one.instructor, one.field) for one in sent):
-        these = [one for one in sent if (one.instructor, one.field) == (instructor, field)]
+    for instructor, field in dict.fromkeys((request.instructor, request.field) for request in sent):
+        these = [request for request in sent if (request.instructor, request.field) == (instructor, field)]
         changes += _changes(instructor, field, these)
     entry = {"id": "200000000000001", "changes": [*changes, *noise]}
     return json.dumps({"object": "whatsapp_business_account", "entry": [entry]}).encode()
@@ -117,12 +117,12 @@ def _changes(instructor: Instructor, field: str, sent: Sequence[Sent]) -> list[d
             "phone_number_id": instructor.account,
         },
     }
-    contacts = [one.contact for one in sent if one.contact]
+    contacts = [request.contact for request in sent if request.contact]
     if field != "standby":
-        held = {FIELD_OF_LIST[field]: [one.wire for one in sent]}
+        held = {FIELD_OF_LIST[field]: [request.wire for request in sent]}
         return [{"field": field, "value": {**around, **({"contacts": contacts} if contacts else {}), **held}}]
-    written = [one.wire for one in sent if one.message.author == CUSTOMER]
-    echoed = [one.wire for one in sent if one.message.author == INSTRUCTOR]
+    written = [request.wire for request in sent if request.message.author == CUSTOMER]
+    echoed = [request.wire for request in sent if request.message.author == INSTRUCTOR]
     parts = [{"contacts": contacts, "messages": written}] if written else []
     parts += [{"message_echoes": echoed}] if echoed else []
     return [{"field": field, "value": {**around, "standby": part}} for part in parts]

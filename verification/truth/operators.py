@@ -208,7 +208,7 @@ class Operators(Visitors):
         suffix = "" if wish.customer or wish.create else "/unlink"
         forms = wish.window.said.forms.values()
         wanted = f"/links/{wish.window.thread.id}{suffix}"
-        form = next(one for one in forms if one["action"].split("?")[0] == wanted)
+        form = next(item for item in forms if item["action"].split("?")[0] == wanted)
         chosen = (
             {"create": "1"}
             if wish.create
@@ -245,8 +245,12 @@ class Operators(Visitors):
         if unlink:
             return Wish(window, None, False, reason) if thread.link else None
         offered = self.offered(window)
-        known = [one for one in thread.instructor.customers.values() if one.id and one.id in offered]
-        others = [one for one in known if one is not thread.link]
+        known = [
+            customer
+            for customer in thread.instructor.customers.values()
+            if customer.id and customer.id in offered
+        ]
+        others = [row for row in known if row is not thread.link]
         can_create = bool(thread.normalized) and thread.normalized not in thread.instructor.customers
         if can_create and (not others or self.rng.random() < 0.5):
             return Wish(window, None, True, reason)
@@ -261,17 +265,21 @@ class Operators(Visitors):
 
     def work(self, thread: Thread) -> None:
         """Do something at the desk: link, relink, unlink, twice, or in two windows at once."""
-        one, other = self.operator(thread.instructor), self.operator(thread.instructor)
+        first, other = self.operator(thread.instructor), self.operator(thread.instructor)
         ways: list[Callable[[User, User, Thread], None]] = [
             self._in_one_window,
             self._in_one_window,
             self._in_two_windows,
             self._there_and_back,
         ]
-        self.rng.choice(ways)(one, other, thread)
+        self.rng.choice(ways)(first, other, thread)
 
     def _change(self, user: User, thread: Thread, *, unlink: bool) -> None:
-        others = [one[-5:] for one in thread.instructor.customers if one != thread.identifier]
+        others = [
+            customer_id[-5:]
+            for customer_id in thread.instructor.customers
+            if customer_id != thread.identifier
+        ]
         term = self.rng.choice(others) if others and self.rng.random() < 0.7 else ""
         window = self.open(user, thread, term=term)
         wish = window and self.wish(window, unlink=unlink)

@@ -29,7 +29,7 @@ def identifier(element: Element | None) -> str:
 
 
 def _identifiers(element: Element) -> tuple[str, ...]:
-    return tuple(identifier(one) for one in element.all(".identifier"))
+    return tuple(identifier(item) for item in element.all(".identifier"))
 
 
 def _moment(element: Element) -> Moment:
@@ -45,7 +45,9 @@ def _first_moment(element: Element | None) -> Moment | None:
 def badges(html: str) -> dict[str, BadgeSaid]:
     """Read every badge that has arrived, by conversation."""
     return {
-        one["id"].removeprefix("badge-"): _badge(one) for one in read(html).all(".badge") if _is_there(one)
+        badge["id"].removeprefix("badge-"): _badge(badge)
+        for badge in read(html).all(".badge")
+        if _is_there(badge)
     }
 
 
@@ -98,18 +100,18 @@ _INLINE = ("b", "bdi", "kbd", "q", "span", "time")
 def others(html: str) -> list[str]:
     """Return everything else that a page states: all of its text but commands and hidden parts."""
     page = read(html)
-    skipped = {id(part) for selector in _READ for one in page.all(selector) for part in one.walk()}
-    for one in page.walk():
+    skipped = {id(part) for selector in _READ for element in page.all(selector) for part in element.walk()}
+    for element in page.walk():
         if (
-            "hidden" in one.attributes
-            or one.tag in _CONTROLS
-            or one.get("id") == "keys-help"
-            or any(name[1:] in one.classes for name in _CONTROL_CLASSES)
-            or _is_there(one)
+            "hidden" in element.attributes
+            or element.tag in _CONTROLS
+            or element.get("id") == "keys-help"
+            or any(name[1:] in element.classes for name in _CONTROL_CLASSES)
+            or _is_there(element)
         ):
-            skipped |= {id(part) for part in one.walk()}
-    blocks = [one for one in page.walk() if one.tag not in _INLINE and id(one) not in skipped]
-    return [said for one in blocks if (said := " ".join("".join(_own_texts(one, skipped)).split()))]
+            skipped |= {id(part) for part in element.walk()}
+    blocks = [element for element in page.walk() if element.tag not in _INLINE and id(element) not in skipped]
+    return [said for block in blocks if (said := " ".join("".join(_own_texts(block, skipped)).split()))]
 
 
 def _own_texts(element: Element, skipped: set[int]) -> Iterator[str]:
@@ -181,7 +183,7 @@ def _message(item: Element, day: str) -> MessageSaid:
         item.first("time"),
     )
     author = (label or kind or item).text.rstrip(":")
-    side = next((one for one in item.classes if one in ("inbound", "outbound", "system")), "")
+    side = next((class_ for class_ in item.classes if class_ in ("inbound", "outbound", "system")), "")
     assert when
     return MessageSaid(author, side, kind.text if kind else "", body.text if body else "", _moment(when), day)
 
@@ -192,7 +194,7 @@ def form(html: str) -> FormSaid:
     work = page.first(".work") or page
     about = page.first(".talk") or work
     heading, head = about.first("h2"), about.first("span.soft")
-    notice = next((one for one in work.all(".problem") if "hidden" not in one.attributes), None)
+    notice = next((element for element in work.all(".problem") if "hidden" not in element.attributes), None)
     current = work.first(".current")
     found, choices = page.first("#customers-found"), page.first("#choices")
     nobody = choices.first(".empty") if choices else None
@@ -200,14 +202,14 @@ def form(html: str) -> FormSaid:
     has_list = history is not None and history.first("ol") is not None
     never = history.first(".empty") if history else None
     statement = work.first(".statement")
-    older = next((one.text for one in history.all("p.soft")), "") if history else ""
+    older = next((element.text for element in history.all("p.soft")), "") if history else ""
     return FormSaid(
         identifier=identifier(heading.first(".identifier") if heading else None),
         first_wrote=_first_moment(head),
         flashes=[done.text.removesuffix(" Change") for done in page.all(".done")],
         notice=notice.text if notice else "",
         linked_to=identifier(current.first(".identifier")) if current else None,
-        choices=[_choice(one) for one in choices.all("label.choice")] if choices else [],
+        choices=[_choice(element) for element in choices.all("label.choice")] if choices else [],
         found=found.text if found else "",
         nobody=nobody.text if nobody else "",
         creatable=_creatable(page),
@@ -220,7 +222,7 @@ def form(html: str) -> FormSaid:
         talk=list(_messages(about)),
         linked_since=_first_moment(current),
         statement=statement.text if statement else "",
-        recent=tuple(one["data-reason"] for one in work.all("button") if one.get("data-reason")),
+        recent=tuple(element["data-reason"] for element in work.all("button") if element.get("data-reason")),
         forms=_forms(page),
     )
 
@@ -231,7 +233,7 @@ def customers(html: str) -> tuple[list[ChoiceSaid], str, str]:
     found, choices = page.first("#customers-found"), page.first("#choices") or page
     empty = choices.first(".empty")
     return (
-        [_choice(one) for one in choices.all("label.choice")],
+        [_choice(element) for element in choices.all("label.choice")],
         found.text if found else "",
         empty.text if empty else "",
     )
@@ -268,7 +270,7 @@ def _event(line: Element) -> EventSaid:
 
 
 def _dialog(page: Element) -> DialogSaid | None:
-    dialog = next((one for one in page.all("dialog") if one.first("#consequence")), None)
+    dialog = next((element for element in page.all("dialog") if element.first("#consequence")), None)
     if dialog is None:
         return None
     title, consequence = dialog.first("h2"), dialog.first("#consequence")
@@ -280,7 +282,7 @@ def _dialog(page: Element) -> DialogSaid | None:
         consequence=consequence.text if consequence else "",
         identifiers=_identifiers(consequence) if consequence else (),
         when=_first_moment(consequence),
-        reasons=tuple(one.text for one in dialog.all("q")),
+        reasons=tuple(element.text for element in dialog.all("q")),
     )
 
 
@@ -294,10 +296,10 @@ def _sides(element: Element) -> dict[str, str]:
 
 
 def _stale(work: Element) -> StaleSaid | None:
-    change = next((one for one in work.all("dl.change")), None)
+    change = next((element for element in work.all("dl.change")), None)
     if change is None or "Now" not in (sides := _sides(change)):
         return None
-    changed = next((one for one in work.all("p.soft") if one.text.startswith("Changed by")), None)
+    changed = next((element for element in work.all("p.soft") if element.text.startswith("Changed by")), None)
     return StaleSaid(sides, changed.text if changed else "", _first_moment(changed))
 
 
@@ -329,10 +331,10 @@ def _forms(page: Element) -> dict[str, dict[str, str]]:
     for form in page.all("form"):
         if form.get("method") == "post":
             fields = {
-                one["name"]: one.get("value")
-                for one in form.all("input")
-                if "name" in one.attributes
-                and (one.get("type") not in ("radio", "checkbox") or "checked" in one.attributes)
+                element["name"]: element.get("value")
+                for element in form.all("input")
+                if "name" in element.attributes
+                and (element.get("type") not in ("radio", "checkbox") or "checked" in element.attributes)
             }
             found[form.get("id") or form.get("action")] = {"action": form.get("action"), **fields}
     return found

@@ -114,18 +114,18 @@ class Stage:
             added.id = str(instructor(self.cli, name))
             run(self.cli, "channel", "add", "whatsapp", added.account, "--instructor", added.id)
             truth.instructors.append(added)
-        for number, one in enumerate(truth.instructors):
+        for number, item in enumerate(truth.instructors):
             names = (f"{OPERATORS[(number + place) % 4]} {number}" for place in range(2))
             for place, name in enumerate(names):
                 email = f"operator-{number}-{place}@example.org"
-                theirs = [one, truth.instructors[number - 1]] if place and number else [one]
+                theirs = [item, truth.instructors[number - 1]] if place and number else [item]
                 for of in theirs:
                     user = ("user", "add", email, "--name", name, "--instructor", of.id, "--role", "operator")
                     run(self.cli, *user, "--password-stdin", stdin=f"{PASSWORD}\n")
                 truth.users.append(User(name, email, PASSWORD, theirs, theirs))
             reader = f"reader-{number}@example.org"
-            factories.user(self.cli, UUID(one.id), "instructor", reader)
-            truth.users.append(User("Marta Rossi", reader, PASSWORD, [], [one]))
+            factories.user(self.cli, UUID(item.id), "instructor", reader)
+            truth.users.append(User("Marta Rossi", reader, PASSWORD, [], [item]))
 
     def live(self, *, visits_every: int, progress: Callable[[int], None] = lambda _: None) -> None:
         """Let the world live, and people look at it now and then; in the end look at everything."""
@@ -149,29 +149,29 @@ class Stage:
     def visit(self) -> None:
         """Let someone do something, now and then while something is out of order."""
         rng, visitors = self.rng, self.visitors
-        one = rng.choice([one for one in self.world.truth.instructors if one.threads] or [None])
-        if one is None:
+        item = rng.choice([item for item in self.world.truth.instructors if item.threads] or [None])
+        if item is None:
             return
         self.visits += 1
         away = {2: "customers", 5: "audit_events"}.get(self.visits % 9)
         with self.without(away) if away else calm():
-            visitors.read_inbox(one, most=rng.choice((1, 1, 2)))
-            seen = [thread for thread in one.threads.values() if thread.id]
+            visitors.read_inbox(item, most=rng.choice((1, 1, 2)))
+            seen = [thread for thread in item.threads.values() if thread.id]
             if not seen:
                 return
             thread = rng.choice(seen)
             visitors.read_thread(thread)
-            visitors.read_badges(one)
+            visitors.read_badges(item)
             if self.world.truth.lookups_fail:
                 return
-            visitors.read_desk(one, linked=rng.random() < 0.5)
+            visitors.read_desk(item, linked=rng.random() < 0.5)
             visitors.work(thread)
             visitors.work(rng.choice(seen))
             visitors.read_thread(thread)
             term = rng.choice(TERMS).format(rng.choice(seen).identifier)
             visitors.search_customers(thread, term)
-            visitors.read_inbox(one, term=term)
-            visitors.read_desk(one, linked=rng.random() < 0.5, term=term)
+            visitors.read_inbox(item, term=term)
+            visitors.read_desk(item, linked=rng.random() < 0.5, term=term)
             if visitors.past:
                 visitors.send_again()
             visitors.stray(rng.choice(self.world.truth.users), thread)
@@ -196,18 +196,18 @@ class Stage:
     def sweep(self, progress: Callable[[int], None]) -> None:
         """Read everything there is: every list, every conversation, every link."""
         everything = 10**6
-        for one in self.world.truth.instructors:
-            self.visitors.read_inbox(one, most=everything)
-            for thread in list(one.threads.values()):
+        for item in self.world.truth.instructors:
+            self.visitors.read_inbox(item, most=everything)
+            for thread in list(item.threads.values()):
                 if not self.judge.holds("lost", thread.id is not None, "nowhere", thread.identifier):
                     self.judge.lost += len(thread.messages)
                 else:
                     self.visitors.read_thread(thread, most=everything)
                     progress(len(thread.messages))
                     if thread.changes:
-                        self.visitors.open(self.visitors.operator(one), thread)
+                        self.visitors.open(self.visitors.operator(item), thread)
             for linked in (False, True):
-                self.visitors.read_desk(one, linked=linked)
+                self.visitors.read_desk(item, linked=linked)
         self.visitors.read_readiness()
 
     @property

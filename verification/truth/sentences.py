@@ -86,9 +86,9 @@ class Sentences:
         thread = self._by_id.get(row.id)
         if thread is None:
             unseen = [
-                one
-                for one in instructor.threads.values()
-                if one.id is None and is_shown_as(one, row.identifier)
+                item
+                for item in instructor.threads.values()
+                if item.id is None and is_shown_as(item, row.identifier)
             ]
             if not self.holds(
                 "conversation", len(unseen) == 1, row.identifier, "no such conversation, or two"

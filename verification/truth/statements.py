@@ -26,7 +26,7 @@ class About:
     def threads(self) -> list[Thread]:
         """Return the conversations that a list has to show on all of its pages together."""
         found = by_newest(self.instructor, self.term) if self.instructor else []
-        return found if self.linked is None else [one for one in found if bool(one.link) == self.linked]
+        return found if self.linked is None else [row for row in found if bool(row.link) == self.linked]
 
 
 ELSEWHERE = About()
@@ -63,7 +63,7 @@ def _zone(judge: Sentences, found: re.Match[str], about: About) -> bool:
 
 def _left(_judge: Sentences, found: re.Match[str], about: About) -> bool:
     assert about.instructor
-    left = sum(one.link is None for one in about.instructor.threads.values())
+    left = sum(thread.link is None for thread in about.instructor.threads.values())
     return left > int(found["number"]) if found["more"] else left == int(found["number"])
 
 

@@ -74,10 +74,10 @@ class Visitors:
 
     def read_badges(self, instructor: Instructor) -> None:
         """Read the badges of the newest conversations, as they come to a page that is there already."""
-        threads = [one for one in by_newest(instructor)[:PAGE] if one.id]
+        threads = [row for row in by_newest(instructor)[:PAGE] if row.id]
         if not threads:
             return
-        answer = self.get(self.reader(instructor), "/badges?" + "&".join(f"id={one.id}" for one in threads))
+        answer = self.get(self.reader(instructor), "/badges?" + "&".join(f"id={item.id}" for item in threads))
         if self.expect(answer, 200):
             found = pages.badges(answer.text)
             for thread in threads:
@@ -119,7 +119,7 @@ class Visitors:
         self.fetched += 1
         answer = Client(self.app, self.app.response_class).get("/readyz")
         told = next((text for name, text in pages.readiness(answer.text).items() if "message" in name), None)
-        moments = [one.newest for one in self.truth.threads() if one.newest <= self.judge.clock.now]
+        moments = [thread.newest for thread in self.truth.threads() if thread.newest <= self.judge.clock.now]
         if told and moments:
             self.judge.exact("last message", told, max(moments))
 

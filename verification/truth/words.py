@@ -99,14 +99,14 @@ def previewed(message: Message, author: str) -> str:
 def changed(change: Change) -> tuple[str, ...]:
     """Return the identifiers that a line of the history names, in its order."""
     named: tuple[Customer | None, ...] = (change.previous, change.new)
-    return tuple(shown(one.identifier) for one in named if one)
+    return tuple(shown(item.identifier) for item in named if item)
 
 
 def by_newest(instructor: Instructor, term: str = "") -> list[Thread]:
     """Return an instructor's conversations with this in their identifier, newest message first."""
     term = sought(term)
-    found = [one for one in instructor.threads.values() if term.lower() in one.identifier.lower()]
-    return sorted(found, key=lambda one: one.newest, reverse=True)
+    found = [thread for thread in instructor.threads.values() if term.lower() in thread.identifier.lower()]
+    return sorted(found, key=lambda item: item.newest, reverse=True)
 
 
 def is_shown_as(thread: Thread, told: str) -> bool:
@@ -122,7 +122,7 @@ def around(messages: Sequence[Message], expected: Message, at: datetime) -> list
         return []
     place = messages.index(expected)
     near = messages[max(0, place - 12) : place + 13]
-    return [one for one in near if one.sent_at == at]
+    return [item for item in near if item.sent_at == at]
 
 
 def says_it(told: MessageSaid, message: Message) -> bool:

@@ -238,7 +238,7 @@ class World:
         while rest:
             size = rng.choice((1, 2, 4, 12))
             batch, rest = rest[:size], rest[size:]
-            last = max(one.message.sent_at for one in batch)
+            last = max(item.message.sent_at for item in batch)
             moment = max(last, self.clock.now) + timedelta(seconds=rng.uniform(1, 4))
             if rng.random() < 0.04:
                 moment += self._some(timedelta(days=3))
@@ -257,8 +257,8 @@ class World:
                 self.figures["refused"] += 1
                 self._deliver_at(self.clock.now + timedelta(minutes=self.rng.uniform(5, 60)), raw, batch)
                 return
-            for one in batch:
-                self.truth.receive(one.instructor, one.identifier, one.normalized, one.message)
+            for item in batch:
+                self.truth.receive(item.instructor, item.identifier, item.normalized, item.message)
             self.delivered = len(self.truth.stored)
 
         deliver.is_delivery = True  # type: ignore[attr-defined]
