@@ -1,6 +1,6 @@
 """Measuring: contenders take turns in one process, so that whatever else the machine does hits all alike.
 
-Each round has an order of its own, so that nobody always comes after the same one, or first. A turn is a few
+Each round has an order of its own, so that none always comes first or after the same other. A turn is a few
 runs in a row, as a server runs nothing but its own code: right after another's turn the processor's caches
 hold nothing of it, and what is short suffers most.
 """
@@ -55,5 +55,5 @@ def interleave(contenders: Mapping[str, Callable[[], object]], rounds: int = ROU
                 if turn >= 0:
                     timings[name].cpu.append(spent[0])
                     timings[name].wall.append(spent[1])
-        gc.collect()  # between the rounds, so that nobody pays for what another left behind
+        gc.collect()  # between the rounds, so that none pays for what another left behind
     return timings

@@ -31,7 +31,7 @@ _CSRF_TOKEN = re.compile(r'name="csrf_token"[^>]*value="([^"]*)"')
 
 
 class Console:
-    """The console on one database, with somebody signed in."""
+    """The console on one database, with a signed-in user."""
 
     def __init__(self, url: URL, email: str = dataset.reader_email(0)) -> None:
         self.app: Flask = create_app(settings_for(url))
@@ -40,7 +40,7 @@ class Console:
         token = _CSRF_TOKEN.search(page)
         fields = {"email": email, "password": dataset.PASSWORD, "csrf_token": token[1] if token else ""}
         if self.visitor.post("/login", fields) != 303:
-            raise RuntimeError("nobody was signed in")
+            raise RuntimeError("the sign-in failed")
 
     def page_and_badges(self, address: str = "/conversations") -> str:
         """Get a list as a browser does: the page, then the badges it asks for."""

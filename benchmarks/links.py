@@ -97,7 +97,7 @@ def send(
     address: str, conversations: int, ready: Event, stop: Event, results: "multiprocessing.Queue[list[Link]]"
 ) -> None:
     """Link until told to stop, each eighth time as the release before does."""
-    url, key = make_url(address), "signs nothing: nobody signs in"
+    url, key = make_url(address), "signs nothing: there is no sign-in"
     settings = Settings(database_url=url, read_database_url=url, ingest_database_url=url, secret_key=key)
     links: list[Link] = []
     with create_app(settings).app_context():

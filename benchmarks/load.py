@@ -41,7 +41,7 @@ _DETAIL = re.compile(r'href="(/conversations/[0-9a-f-]{36}[^"]*)"')
 
 @dataclass
 class Tally:
-    """What everybody saw together: how long each answer took, by kind, and which were wrong."""
+    """What all visitors saw: how long each answer took, by kind, and which were wrong."""
 
     seconds: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
     errors: list[str] = field(default_factory=list)
@@ -110,11 +110,11 @@ class Client:
 
 
 Life = Callable[[Client], Iterator[None]]
-"""What somebody does, step by step; the first step is to sign in."""
+"""What a visitor does, step by step; the first step is to sign in."""
 
 
 def run(url: URL, conversations: int, seconds: int) -> str:
-    """Serve that database, let everybody at it for so many seconds, and return the table."""
+    """Serve that database, send it visitors for so many seconds, and return the table."""
     tally = Tally()
     with served(url) as (port, server):
         lives = [life(Client(port, tally)) for life in _people(conversations)]

@@ -99,7 +99,7 @@ def send(
 ) -> None:
     """Store this sender's part of `rate` payloads a second until told to stop, and time each."""
     database = make_url(url)
-    key = "signs nothing: nobody signs in"
+    key = "signs nothing: there is no sign-in"
     settings = Settings(
         database_url=database, read_database_url=database, ingest_database_url=database, secret_key=key
     )

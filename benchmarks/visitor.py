@@ -1,4 +1,4 @@
-"""Somebody at a browser, in this process: calls a WSGI application and keeps its cookies."""
+"""A visitor at a browser, in this process: calls a WSGI application and keeps its cookies."""
 
 import io
 from collections.abc import Callable, Iterable

@@ -1,7 +1,7 @@
 """How a revision runs on a PostgreSQL that is in use: nobody waits for it, and it can be run again.
 
 Revisions are written in Alembic's plain operations. SQLite runs those as they stand, in one transaction.
-For PostgreSQL, `Online` gives each the form that stops nobody, and each statement a transaction of its own:
+For PostgreSQL, `Online` gives each a form that blocks no other session, and each statement a transaction:
 
 - What needs a strong lock gets it within LOCK_WAIT or lets go and tries again, so that whoever queued up
   behind it goes on. Such a statement changes the catalog only, never rows.
@@ -146,7 +146,7 @@ def swap_key(table: str, former: str, name: str, columns: list[str]) -> None:
 
 
 def patiently(statement: str) -> None:
-    """Run a statement of PostgreSQL's whose locks stop nobody who reads or links, however long it takes."""
+    """Run a statement of PostgreSQL's whose locks block no reader and no link, however long it takes."""
     if isinstance(impl := op.get_context().impl, Online):
         impl.patiently(statement)
 
@@ -261,7 +261,7 @@ class Online(PostgresqlImpl):
         )
 
     def _patiently(self, change: Callable[[], None]) -> None:
-        """Make a change under a lock that stops nobody, however long it waits and takes."""
+        """Make a change under a lock that blocks no other session, however long it waits and takes."""
         self._set_timeouts(lock="0", statement="0")
         change()
 

@@ -27,7 +27,7 @@ SLOW = {
     "dependencies of tests, scripts and benchmarks": (str(BIN / "deptry"), ".", *EVERYTHING),
     "licences": ("-m", "scripts.licences", "--quiet"),
     "migrations equal models": ("scripts/check_migrations.py",),
-    "migrations stop nobody on PostgreSQL": ("-m", "scripts.check_online"),
+    "migrations block no writer on PostgreSQL": ("-m", "scripts.check_online"),
 }
 CHECKS = QUICK | SLOW
 

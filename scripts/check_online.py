@@ -1,4 +1,4 @@
-"""Check with squawk that what `flask db upgrade` runs on PostgreSQL stops nobody: `-m scripts.check_online`.
+"""Check with squawk that `flask db upgrade` blocks no writer on PostgreSQL: `-m scripts.check_online`.
 
 The SQL is what a real upgrade of a throwaway server runs, after which models have to equal its tables.
 """
@@ -44,7 +44,7 @@ def upgrade_recorded() -> list[str]:
 
     with postgres.cluster() as server:
         url = server.create_database()
-        key = "signs nothing: nobody signs in"
+        key = "signs nothing: there is no sign-in"
         settings = Settings(database_url=url, read_database_url=url, ingest_database_url=url, secret_key=key)
         with create_app(settings).app_context():
             event.listen(db.engine, "before_cursor_execute", record)

@@ -85,7 +85,7 @@ class Desk:
     operator: Person
 
     def conversation(self, sender: str, *, text: str = "Hi", at: int = 1_790_000_000) -> UUID:
-        """Let somebody write to the instructor; return the conversation in which that arrived."""
+        """Send the instructor a message; return the conversation in which it arrived."""
         external_id = f"wamid.{uuid4().hex}"
         line = payload(self.phone_number_id, sender, text=text, at=at, external_id=external_id)
         run(self.cli, "ingest", "-", stdin=line)
@@ -123,7 +123,7 @@ class Desk:
         return service.change(request, scope or command_scope())
 
     def customer(self, sender: str) -> UUID:
-        """Put somebody on record, not linked to anything in the end: there is no other way to create one."""
+        """Create a customer who is not linked to anything in the end: there is no other way to create one."""
         conversation_id = self.conversation(sender)
         self.link(conversation_id)
         customer_id = link_state(conversation_id).customer_id

@@ -1,4 +1,4 @@
-"""Somebody at a browser without scripting: gets pages, checks each, fills in and sends their forms."""
+"""A visitor at a browser without scripting: gets pages, checks each, fills in and sends their forms."""
 
 from typing import Any
 

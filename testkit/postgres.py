@@ -76,7 +76,7 @@ class Cluster:
             return cursor.fetchall() if cursor.description else []
 
     def create_database(self, template: URL | None = None, *, owner: str = OWNER) -> URL:
-        """Create a database, a copy of `template` if given (to which nobody may be connected)."""
+        """Create a database, a copy of `template` if given (which needs to be without connections)."""
         name = f"test_{uuid4().hex}"
         source = template.database if template else "template0"
         # Copied as files, which is quicker than through the log where nothing is synced.
@@ -84,7 +84,7 @@ class Cluster:
         return self.url(name, owner)
 
     def drop_database(self, url: URL) -> None:
-        """Drop a database, whoever is connected to it."""
+        """Drop a database, and cut its connections."""
         self.execute(f'DROP DATABASE "{url.database}" WITH (FORCE)')
 
     def start(self) -> None:
@@ -95,7 +95,7 @@ class Cluster:
             if self._answers(port):
                 self.port = port
                 return
-            self.stop()  # somebody else was quicker with that port
+            self.stop()  # another process was quicker with that port
         raise RuntimeError(f"PostgreSQL did not start: {(self.directory / 'log').read_text()}")
 
     def stop(self, how: signal.Signals = signal.SIGINT) -> None:
@@ -143,7 +143,7 @@ class Cluster:
 def cluster(*, durable: bool = False, **settings: str) -> Iterator[Cluster]:
     """Make, start and in the end remove a cluster; `durable` keeps its promises through a crash."""
     with _directory(in_memory=not durable) as directory:
-        # Everybody on this machine is trusted: it listens on loopback alone, and holds nothing of worth.
+        # Every user of this machine is trusted: it listens on loopback alone, and holds nothing of worth.
         run(
             "initdb",
             f"--pgdata={directory / 'data'}",

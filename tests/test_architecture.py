@@ -75,7 +75,7 @@ def test_every_route_states_its_permission_or_is_on_the_short_public_list(app: F
     assert stated == PERMISSIONS
 
 
-def test_a_view_that_states_nothing_is_open_to_nobody(app: Flask, client: Browser, cli: FlaskCliRunner):
+def test_a_view_that_states_no_permission_is_closed_to_all(app: Flask, client: Browser, cli: FlaskCliRunner):
     app.add_url_rule("/forgotten", "forgotten", lambda: "secret")
     anna = desk(cli)
     assert client.http.get("/forgotten").status_code == 302

@@ -140,7 +140,7 @@ def test_a_digit_of_another_script_is_no_digit(digits: str, data: st.DataObject)
 
 @pytest.mark.shows("CM-1.6", "T2.4")
 @pytest.mark.parametrize("raw", [None, 393331234567, 3.9, b"393331234567", True, [], {}], ids=repr)
-def test_what_is_no_text_identifies_nobody(raw: object) -> None:
+def test_a_value_that_is_no_text_is_not_valid(raw: object) -> None:
     assert normalize_identifier(raw) is None
 
 

@@ -1,4 +1,4 @@
-"""Migrations of a PostgreSQL in use: stopped half-way at any point, beside others, in nobody's way."""
+"""Migrations of a PostgreSQL in use: stopped half-way at any point, beside others, blocking none."""
 
 import multiprocessing
 import signal
@@ -124,7 +124,7 @@ def test_what_a_killed_index_build_left_is_replaced(empty: Flask, empty_settings
         wait_until(lambda: rows(building) == [(1,)])
         process.kill()
         process.communicate()
-        # The server notices that nobody waits any more, and stops building.
+        # The server notices that the client is gone, and stops building.
         wait_until(lambda: rows(building) == [(0,)])
     assert rows("SELECT count(*) FROM pg_index WHERE NOT indisvalid") == [(1,)]
     upgrade()
@@ -144,7 +144,7 @@ def test_a_second_upgrade_waits_while_an_index_is_built(empty: Flask, empty_sett
     test_models_equal_head(empty)
 
 
-def test_nobody_queues_behind_a_migration_that_waits(
+def test_no_statement_queues_behind_a_migration_that_waits(
     empty: Flask, empty_settings: Settings, cluster: Cluster
 ):
     upgrade(revision="0003_conversation_link")

@@ -15,9 +15,7 @@ from flask.testing import FlaskCliRunner
 from sqlalchemy import URL, Connection
 
 from console.config import Settings
-from console.conversations.cursors import Cursor
-from console.database import Scope, app_engines, db, now
-from console.ingestion.service import ingest_payload
+from console.database import Scope, app_engines, db
 from testkit.databases import (
     PARTITION,
     POSTGRESQL,
@@ -27,12 +25,12 @@ from testkit.databases import (
     rows,
     settings_for,
 )
-from testkit.factories import Desk, desk, payload, trail, user
+from testkit.factories import Desk, desk, trail, user
 from testkit.pages import Browser
 from testkit.postgres import Cluster
 from testkit.statements import without_control
 from tests.test_migrations import flask
-from tests.test_plans import statements
+from tests.test_plans import requests, statements
 
 PARTITION_NAME = re.compile("(?:conversations|messages|customers|audit_events|rejected_payloads)_([0-7])")
 PARTITIONS = {str(number) for number in range(8)}
@@ -64,33 +62,6 @@ def _touched(node: dict[str, Any]) -> Iterator[str]:
         yield found[1]
     for inner in node.get("Plans", ()):
         yield from _touched(inner)
-
-
-def requests(client: Browser, anna: Desk) -> list[tuple[str | None, str, Any]]:
-    """Get every kind of page, link, and let messages come; return the statements."""
-    conversation_id, other = anna.conversation("393331234567"), anna.conversation("393330000000")
-    anna.link(other)
-    client.sign_in(anna.operator.email, anna.operator.password)
-    form = f"/links/{conversation_id}"
-    with statements() as seen:
-        for path in (
-            "/conversations",
-            "/conversations?q=333",
-            "/conversations?plain=1",
-            f"/conversations?before={Cursor(now(), conversation_id)}",
-            f"/conversations/{conversation_id}?plain=1",
-            f"/conversations/{conversation_id}?before={Cursor(now(), conversation_id)}",
-            f"/badges?id={conversation_id}&id={other}",
-            "/links",
-            "/links?linked=yes",
-            f"{form}/customers?q=333",
-        ):
-            assert client.http.get(path).status_code == 200, path
-        assert client.submit(client.get_page(form), form, reason="so it is", create="1").status_code == 303
-        client.get_page(form)
-        for sender in ("393331234567", "393339999999"):
-            ingest_payload(payload(anna.phone_number_id, sender).encode())
-    return seen
 
 
 def test_a_request_touches_the_partition_of_its_instructor_and_no_other(

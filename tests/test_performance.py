@@ -204,7 +204,7 @@ def _nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 def get(client: Browser, path: str, ids: list[UUID]) -> list[Statement]:
-    """Get a page of somebody whose conversations have these ids, oldest first; return its statements."""
+    """Get a page of a user whose conversations have these ids, oldest first; return its statements."""
     page = client.http.get("/conversations").text
     cursor = page.rpartition("before=")[2].partition('"')[0] if "before=" in page else ""
     newest = ids[-50:]

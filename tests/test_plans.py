@@ -63,10 +63,8 @@ def read_through(node: dict[str, Any]) -> Iterator[str]:
         yield from read_through(inner)
 
 
-@on_postgresql
-def test_no_statement_of_a_page_a_write_or_ingestion_reads_through_a_table(
-    app: Flask, client: Browser, anna: Desk
-):
+def requests(client: Browser, anna: Desk) -> list[Statement]:
+    """Get every kind of page, link, and let messages come; return the statements."""
     conversation_id, other = anna.conversation("393331234567"), anna.conversation("393330000000")
     anna.link(other)
     client.sign_in(anna.operator.email, anna.operator.password)
@@ -75,12 +73,14 @@ def test_no_statement_of_a_page_a_write_or_ingestion_reads_through_a_table(
         for path in (
             "/conversations",
             "/conversations?q=333",
+            "/conversations?plain=1",
             f"/conversations?before={Cursor(now(), conversation_id)}",
+            f"/conversations/{conversation_id}",
+            f"/conversations/{conversation_id}?plain=1",
             f"/conversations/{conversation_id}?before={Cursor(now(), conversation_id)}",
             f"/badges?id={conversation_id}&id={other}",
-            f"/conversations/{conversation_id}",
-            "/links?linked=yes",
             "/links",
+            "/links?linked=yes",
             f"{form}/customers?q=333",
         ):
             assert client.http.get(path).status_code == 200, path
@@ -88,6 +88,14 @@ def test_no_statement_of_a_page_a_write_or_ingestion_reads_through_a_table(
         client.get_page(form)
         for sender in ("393331234567", "393339999999"):
             ingest_payload(payload(anna.phone_number_id, sender).encode())
+    return seen
+
+
+@on_postgresql
+def test_no_statement_of_a_page_a_write_or_ingestion_reads_through_a_table(
+    app: Flask, client: Browser, anna: Desk
+):
+    seen = requests(client, anna)
     assert {name for name, _, _ in seen} == {None, "read", "ingest"}
     asked = {(name, statement): parameters for name, statement, parameters in seen}
     assert len(asked) > 20

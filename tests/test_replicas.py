@@ -228,7 +228,7 @@ def test_a_session_begun_on_one_server_holds_on_one_that_lags(
 
 
 @pytest.mark.parametrize("pairs", [50, pytest.param(1000, marks=pytest.mark.faults)])
-def test_nobody_ever_reads_less_than_they_wrote(
+def test_a_user_never_reads_less_than_they_wrote(
     app: Flask, anna: Desk, marta: Browser, pair: Pair, pairs: int
 ):
     conversation_id = anna.conversation("393331234567")
@@ -314,15 +314,15 @@ def test_a_write_whose_position_is_unknown_is_read_from_the_primary(
 def test_addresses_may_name_several_servers(pair: Pair, anna: Desk, database: URL):
     conversation_id = anna.conversation("393331234567")
     pair.catch_up()
-    nobody, standby, primary = (
+    unused, standby, primary = (
         f"host=127.0.0.1:{port}" for port in (1, pair.standby.port, pair.primary.port)
     )
     written = database_url(
-        f"postgresql+psycopg://console_link@/{database.database}?{nobody}&{standby}&{primary}"
+        f"postgresql+psycopg://console_link@/{database.database}?{unused}&{standby}&{primary}"
         "&target_session_attrs=read-write"
     )
     read = database_url(
-        f"postgresql+psycopg://console_read@/{database.database}?{nobody}&{standby}"
+        f"postgresql+psycopg://console_read@/{database.database}?{unused}&{standby}"
         "&target_session_attrs=prefer-standby"
     )
     settings = replace(settings_for(database), database_url=written)

@@ -25,7 +25,7 @@ from testkit.postgres import Cluster
 READ, LINK, INGEST = "console_read", "console_link", "console_ingest"
 
 # Each column's letters say what the role may do with it: s(elect), i(nsert), u(pdate); * is every other.
-# "delete" and "truncate" are of the table. What isn't here, nobody may.
+# "delete" and "truncate" are of the table. What isn't here is not allowed.
 CONVERSATION_OF_0001 = [
     "id",
     "instructor_id",
@@ -321,12 +321,12 @@ def test_many_at_once_on_a_few_connections_see_their_own(app: Flask, both: tuple
 def test_a_page_that_forgets_its_where_shows_what_its_reader_may_see(
     app: Flask, client: Browser, both: tuple[Desk, Desk]
 ):
-    def everybodys() -> str:
+    def all_instructor_ids() -> str:
         with reading(scope()) as connection:
             return " ".join(map(str, connection.scalars(select(Conversation.instructor_id))))
 
-    app.add_url_rule("/in", "in", requires(Permission.CONVERSATIONS_READ)(everybodys))
-    app.add_url_rule("/out", "out", public(lambda: everybodys()))
+    app.add_url_rule("/in", "in", requires(Permission.CONVERSATIONS_READ)(all_instructor_ids))
+    app.add_url_rule("/out", "out", public(lambda: all_instructor_ids()))
     for someone in both:
         assert client.http.get("/out").text == ""
         client.sign_in(someone.operator.email, someone.operator.password)

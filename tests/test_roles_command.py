@@ -54,9 +54,9 @@ def test_printing_changes_nothing_and_prints_what_is_applied(
     assert "ALTER TABLE customers ENABLE ROW LEVEL SECURITY;" in printed.splitlines()
     execute(*printed.removesuffix(";").split(";\n"))
     assert "GRANT SELECT,INSERT ON TABLE public.customers TO console_link" in privileges(cluster, database)
-    mended = privileges(cluster, database)
+    repaired = privileges(cluster, database)
     run(cli, "database", "roles", "--apply")
-    assert privileges(cluster, database) == mended
+    assert privileges(cluster, database) == repaired
 
 
 def test_what_the_servers_administrator_made_becomes_the_owners(cluster: Cluster, migrated_on_server: URL):
@@ -78,10 +78,10 @@ def test_what_the_servers_administrator_made_becomes_the_owners(cluster: Cluster
         assert owners == [(OWNER,)]
 
 
-def test_nobody_else_gets_into_the_database(cluster: Cluster, migrated_on_server: URL):
-    cluster.execute("CREATE ROLE somebody LOGIN")
+def test_no_other_role_gets_into_the_database(cluster: Cluster, migrated_on_server: URL):
+    cluster.execute("CREATE ROLE stranger LOGIN")
     with pytest.raises(psycopg.OperationalError, match="permission denied"):
-        cluster.connect(str(migrated_on_server.database), "somebody")
+        cluster.connect(str(migrated_on_server.database), "stranger")
 
 
 def test_a_database_without_tables_is_one_line(new_database: Callable[[], URL]):

@@ -13,7 +13,7 @@ from tests.accounts.provider import Provider, provider
 
 @pytest.fixture
 def marta(anna: Desk) -> Person:
-    """Return somebody who may sign in."""
+    """Return a user who may sign in."""
     return anna.operator
 
 

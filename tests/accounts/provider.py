@@ -55,16 +55,16 @@ class Provider:
         return Oidc(issuer=self.issuer, client_id="console", client_secret="hush")
 
     def know(self, who: str, **claims: Any) -> None:
-        """Let somebody have an account at the provider."""
+        """Give a person an account at the provider."""
         known = {"email": who, "email_verified": True, **claims}
         assert requests.put(f"{self.issuer}/users/{who}", json=known, timeout=5).ok
 
     def sign_in(self, url: str, email: str, **changes: str) -> str:
-        """Sign somebody in who was sent to `url`, and return where they are sent back to on the console."""
+        """Sign in a person who was sent to `url`; return the console's address they go back to."""
         return self._decide(url, {"sub": email}, changes)
 
     def deny(self, url: str) -> str:
-        """Let somebody who was sent to `url` say no."""
+        """Let a person who was sent to `url` refuse."""
         return self._decide(url, {"action": "deny"}, {})
 
     def _decide(self, url: str, fields: dict[str, str], changes: dict[str, str]) -> str:
@@ -74,7 +74,7 @@ class Provider:
         answer = requests.post(there, data=fields, allow_redirects=False, timeout=5)
         assert answer.status_code == 302, answer.text
         back = urlsplit(answer.headers["Location"])
-        # This one forgets the state of whoever says no.
+        # This provider forgets the state of a person who refuses.
         given = {"state": [asked["state"]], **parse_qs(back.query)}
         for code in given.get("code", ()):
             self.challenges[code] = asked["code_challenge"]

@@ -77,8 +77,8 @@ def test_bad_input_is_refused_in_one_line(cli: FlaskCliRunner):
             (1, "not an e-mail address", ("user", "add", name, *known[3:]), b"x\n")
             for name in ("a\x1b[2J@example.org", "a\u202e@example.org", "a" * 100_000 + "@example.org", "@")
         ),
-        (1, "no user", ("membership", "set", "nobody@example.org", *role), b""),
-        (1, "no user", ("membership", "remove", "nobody@example.org", *role[:2]), b""),
+        (1, "no user", ("membership", "set", "unknown@example.org", *role), b""),
+        (1, "no user", ("membership", "remove", "unknown@example.org", *role[:2]), b""),
         (1, "no instructor", ("membership", "set", person.email, *elsewhere, *role[2:]), b""),
         (1, "not a member", ("membership", "remove", person.email, *elsewhere), b""),
         (
@@ -96,14 +96,14 @@ def test_bad_input_is_refused_in_one_line(cli: FlaskCliRunner):
         (1, "member for this instructor already", known, PASSWORD.encode()),
         (1, "another password", known, b"something else\n"),
         (1, "password is empty", known, b""),
-        (1, "not an e-mail address", ("user", "add", "nobody", *known[3:]), b"x\n"),
-        (1, "no user", ("user", "disable", "nobody@example.org"), b""),
-        (1, "no user", ("user", "enable", "nobody@example.org"), b""),
-        (1, "no user", ("user", "sign-out", "nobody@example.org"), b""),
+        (1, "not an e-mail address", ("user", "add", "no-at-sign", *known[3:]), b"x\n"),
+        (1, "no user", ("user", "disable", "unknown@example.org"), b""),
+        (1, "no user", ("user", "enable", "unknown@example.org"), b""),
+        (1, "no user", ("user", "sign-out", "unknown@example.org"), b""),
         (
             1,
             "no user",
-            ("user", "password", "nobody@example.org", "--password-stdin"),
+            ("user", "password", "unknown@example.org", "--password-stdin"),
             b"long enough for it\n",
         ),
         (1, "0 characters", ("user", "password", person.email, "--password-stdin"), b""),
@@ -190,7 +190,7 @@ def test_a_password_that_others_would_try_is_refused_in_one_line(
 
 
 @pytest.mark.parametrize("password", ["x" * 11, "qwerty123456", "{email}"])
-def test_nobody_changes_to_such_a_password(
+def test_no_user_can_change_to_such_a_password(
     cli: FlaskCliRunner, client: Browser, marta: Person, password: str
 ):
     change = ("user", "password", marta.email, "--password-stdin")

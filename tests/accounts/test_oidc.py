@@ -39,7 +39,7 @@ def app(settings: Settings, idp: Provider) -> Iterator[Flask]:
 
 
 def refused(browser: Browser, answer: TestResponse, status: int) -> str:
-    """Expect the sign-in page, and nobody signed in; return what it says."""
+    """Expect the sign-in page without a session; return what it says."""
     page = browser.check(answer, status)
     assert page.select("main form input[name=password]")
     alert = page.select_one("[role=alert]")
@@ -131,7 +131,7 @@ def test_a_letter_that_only_looks_the_same_is_another(client: Browser, idp: Prov
 
 
 @pytest.mark.parametrize(
-    "email", ["a\0@example.org", "\0", "a\x1b@example.org", "nobody", "a" * 300 + "@b"], ids=ascii
+    "email", ["a\0@example.org", "\0", "a\x1b@example.org", "no-at-sign", "a" * 300 + "@b"], ids=ascii
 )
 def test_what_is_no_address_is_refused(client: Browser, idp: Provider, marta: Person, email: str):
     idp.know(marta.email, email=email)
@@ -143,8 +143,8 @@ def test_who_has_no_account_gets_none_and_cannot_tell_why(
 ):
     said = set()
     before = rows("SELECT count(*) FROM users")
-    idp.know("nobody@example.org")
-    said.add(refused(client, come_back(client, idp, "nobody@example.org"), 403))
+    idp.know("unknown@example.org")
+    said.add(refused(client, come_back(client, idp, "unknown@example.org"), 403))
     for unverified in (False, None, "true", 1):
         idp.know(marta.email, email_verified=unverified)
         said.add(refused(client, come_back(client, idp, marta.email), 403))
@@ -175,7 +175,7 @@ def test_a_state_that_was_not_given_is_refused_unasked(client: Browser, idp: Pro
     assert client.http.get(back).status_code == 303  # none of it has ended what was under way
 
 
-def test_somebody_elses_answer_is_refused(app: Flask, idp: Provider, marta: Person):
+def test_the_answer_of_another_browsers_sign_in_is_refused(app: Flask, idp: Provider, marta: Person):
     idp.know(marta.email)
     back = idp.sign_in(begin(Browser(app)), marta.email)
     other = Browser(app)
@@ -205,7 +205,7 @@ def test_an_answer_comes_in_good_time(client: Browser, idp: Provider, marta: Per
 
 def test_a_code_of_another_sign_in_is_refused(client: Browser, idp: Provider, marta: Person):
     idp.know(marta.email)
-    answer = come_back(client, idp, marta.email, nonce="of-somebody-elses-sign-in")
+    answer = come_back(client, idp, marta.email, nonce="of-another-sign-in")
     refused(client, answer, 400)
 
 
@@ -239,7 +239,7 @@ def test_a_token_that_says_anything_else_is_refused(
     assert come_back(client, idp, marta.email).status_code == 303
 
 
-def test_a_token_that_anybody_could_have_signed_is_refused(client: Browser, idp: Provider, marta: Person):
+def test_a_token_signed_with_a_known_key_is_refused(client: Browser, idp: Provider, marta: Person):
     idp.know(marta.email)
     key = OctKey.import_key(idp.settings.client_secret.ljust(32, "."))
     forged = {"HS256": jwt.encode({"alg": "HS256"}, {}, key), "none": "eyJhbGciOiJub25lIn0.e30."}
@@ -257,7 +257,7 @@ def test_an_address_may_come_with_the_user_info(client: Browser, idp: Provider, 
     assert come_back(client, idp, marta.email).status_code == 303
     assert "/userinfo" in idp.asked
     client.http.delete_cookie("session")
-    idp.answer("/userinfo", sub="somebody else")
+    idp.answer("/userinfo", sub="another person")
     client.check(come_back(client, idp, marta.email), 502)
     assert client.http.get("/conversations").status_code == 302
 
@@ -278,7 +278,7 @@ def test_signing_out_ends_what_the_provider_began(app: Flask, idp: Provider, mar
     assert phone.http.get("/conversations").status_code == 302
 
 
-def test_no_log_line_names_anybody_or_tells_a_secret(
+def test_no_log_line_contains_a_name_or_a_secret(
     client: Browser, idp: Provider, marta: Person, capfd: pytest.CaptureFixture[str]
 ):
     idp.know(marta.email)

@@ -20,7 +20,7 @@ def listed(cli: FlaskCliRunner, what: str) -> list[dict[str, object]]:
     return [json.loads(line) for line in run(cli, what, "list").splitlines()]
 
 
-def test_lists_name_everybody_with_their_memberships(cli: FlaskCliRunner, anna: Desk, marta: Person):
+def test_lists_name_all_users_with_their_memberships(cli: FlaskCliRunner, anna: Desk, marta: Person):
     run(cli, "user", "disable", marta.email)
     assert listed(cli, "instructor") == [{"id": str(anna.instructor_id), "name": "Anna Kofler"}]
     membership = {"instructor_id": str(anna.instructor_id), "role": "operator"}
@@ -44,7 +44,7 @@ def test_renaming_changes_the_name_alone(cli: FlaskCliRunner, client: Browser, a
         "Anna Kofler-Moser",
     ]
     assert client.http.get("/conversations").status_code == 200
-    assert failed(cli, "user", "rename", "nobody@example.org", "--name", "N")[0] == 1
+    assert failed(cli, "user", "rename", "unknown@example.org", "--name", "N")[0] == 1
     assert failed(cli, "user", "rename", marta.email, "--name", " ")[0] == 1
     assert failed(cli, "instructor", "rename", str(marta.id), "N")[0] == 1
 
@@ -80,13 +80,13 @@ def test_a_csv_file_adds_many_at_once(
     assert Browser(app).sign_in("ada@example.org", "").status_code == 422
 
 
-def test_a_file_with_a_fault_adds_nobody_and_every_fault_is_told(
+def test_a_file_with_a_fault_adds_no_user_and_every_fault_is_told(
     cli: FlaskCliRunner, anna: Desk, marta: Person
 ):
     before = rows("SELECT * FROM users") + rows("SELECT * FROM memberships")
     good = f"luis@example.org,Luis,{anna.instructor_id},instructor,{PASSWORD}\n"
     faulty = (
-        f"nobody,N,{anna.instructor_id},instructor,\n"
+        f"no-at-sign,N,{anna.instructor_id},instructor,\n"
         f"a@example.org, ,{anna.instructor_id},instructor,\n"
         f"a@example.org,A,{anna.instructor_id},boss,\n"
         f"a@example.org,A,1,instructor,\n"

@@ -28,7 +28,7 @@ def signed_in(app: Flask, person: Person) -> Browser:
 
 
 def copied(browser: Browser) -> Browser:
-    """Return somebody who has got hold of a browser's session."""
+    """Return a thief who has got hold of a browser's session."""
     cookie = browser.http.get_cookie("session")
     assert cookie
     other = Browser(browser.http.application)
@@ -50,7 +50,7 @@ def cookies(answer: TestResponse) -> dict[str, str]:
 def test_a_sign_in_begins_a_session_that_holds_nothing_of_before(client: Browser, marta: Person):
     page = client.get_page("/login")
     with client.http.session_transaction() as session:
-        session["planted"] = "by somebody"
+        session["planted"] = "by a thief"
     planted = copied(client)
     token = fields_of(page.select("main form")[0])["csrf_token"]
     client.submit(page, email=marta.email, password=marta.password)
@@ -71,9 +71,7 @@ def test_signing_in_again_begins_another_session(app: Flask, client: Browser, ma
     assert client.http.post("/logout", data={"csrf_token": token}).status_code == 400
 
 
-def test_signing_out_ends_every_session_of_that_user_and_of_nobody_else(
-    app: Flask, marta: Person, anna: Desk
-):
+def test_signing_out_ends_every_session_of_that_user_and_no_other(app: Flask, marta: Person, anna: Desk):
     desk, phone = signed_in(app, marta), signed_in(app, marta)
     stolen, other = copied(desk), signed_in(app, user(anna.cli, anna.instructor_id))
     answer = desk.submit(desk.get_page("/conversations"), "/logout")
@@ -115,9 +113,7 @@ def test_what_ends_a_users_sessions_does_so_at_the_next_request(
     assert is_in(other)
 
 
-def test_no_session_of_before_comes_back_with_whoever_is_enabled_again(
-    app: Flask, cli: FlaskCliRunner, marta: Person
-):
+def test_enabling_a_user_again_revives_no_earlier_session(app: Flask, cli: FlaskCliRunner, marta: Person):
     before = signed_in(app, marta)
     run(cli, "user", "disable", marta.email)
     run(cli, "user", "enable", marta.email)

@@ -1,4 +1,4 @@
-"""Signing in and out, and what nobody gets without it."""
+"""Signing in and out, and what is closed without it."""
 
 from dataclasses import replace
 
@@ -28,14 +28,14 @@ def test_the_address_may_be_written_in_any_case(client: Browser, marta: Person):
     assert client.sign_in(f" {marta.email.upper()} ", marta.password).status_code == 303
 
 
-CASES = ["wrong password", "nobody", "disabled", "disabled, wrong password", "right password, too long"]
+CASES = ["wrong password", "unknown user", "disabled", "disabled, wrong password", "right password, too long"]
 
 
 @pytest.mark.parametrize("case", CASES)
 def test_every_mismatch_gets_the_same_answer_at_the_same_cost_and_keeps_the_address(
     client: Browser, cli: FlaskCliRunner, marta: Person, verifications: list[str], case: str
 ):
-    email = "nobody@example.org" if case == "nobody" else marta.email
+    email = "unknown@example.org" if case == "unknown user" else marta.email
     password = "not the password" if "wrong password" in case else marta.password
     if "disabled" in case:
         run(cli, "user", "disable", marta.email)
@@ -64,8 +64,10 @@ def test_who_belongs_to_no_instructor_signs_in_and_is_told(client: Browser, mart
     client.get_page("/conversations")
 
 
-@pytest.mark.parametrize("email", ["nobody", "@", "two words@example.org", "line\nend@example.org"])
-def test_what_is_no_address_is_nobodys_at_no_cost(client: Browser, verifications: list[str], email: str):
+@pytest.mark.parametrize("email", ["no-at-sign", "@", "two words@example.org", "line\nend@example.org"])
+def test_an_invalid_address_has_no_account_and_costs_no_hash(
+    client: Browser, verifications: list[str], email: str
+):
     page = client.check(client.sign_in(email, "whatever it is"), 422)
     assert WRONG in page.text
     assert verifications == []
@@ -144,7 +146,7 @@ def test_next_never_leaves_this_host(client: Browser, marta: Person, elsewhere: 
     assert (answer.status_code, answer.location) == (303, "/")
 
 
-def test_a_session_of_another_key_or_of_nobody_is_no_session(app: Flask, client: Browser):
+def test_a_session_of_another_key_or_of_no_user_is_invalid(app: Flask, client: Browser):
     for value in ("forged", "eyJfdXNlcl9pZCI6IjEifQ.Zz.zz"):
         client.http.set_cookie("session", value)
         assert client.http.get("/conversations").status_code == 302

@@ -79,11 +79,11 @@ def test_after_five_failures_one_waits_a_minute_at_no_cost(
     assert is_in(client.submit(shown, password=marta.password))
 
 
-def test_nobodys_account_waits_as_well(client: Browser, verifications: list[str]):
-    nobody = Person(id=None, email="nobody@example.org")  # type: ignore[arg-type]  # there is nobody
-    fail(client, nobody)
+def test_an_unknown_account_waits_as_well(client: Browser, verifications: list[str]):
+    unknown = Person(id=None, email="unknown@example.org")  # type: ignore[arg-type]  # there is no such user
+    fail(client, unknown)
     verifications.clear()
-    assert tell_to_wait(client.sign_in(nobody.email, "a wrong guess"))
+    assert tell_to_wait(client.sign_in(unknown.email, "a wrong guess"))
     assert verifications == []
 
 
@@ -94,7 +94,7 @@ def test_who_signs_in_rightly_never_waits(app: Flask, marta: Person):
 
 @pytest.mark.parametrize("limits", [ACCOUNT, ADDRESS], ids=["account", "address"])
 def test_each_limit_waits_longer_than_the_one_before(limits: tuple[RateLimitItem, ...], clock: Clock):
-    throttle, counted = Throttle("memory://"), [(limit, "somebody") for limit in limits]
+    throttle, counted = Throttle("memory://"), [(limit, "a user") for limit in limits]
     failures, waits = 0, []
     for limit in limits:
         while failures < limit.amount:
@@ -108,7 +108,7 @@ def test_each_limit_waits_longer_than_the_one_before(limits: tuple[RateLimitItem
     assert throttle.wait(counted) == 0
 
 
-def test_strangers_lock_nobody_out_of_a_browser_that_they_used(app: Flask, marta: Person, clock: Clock):
+def test_strangers_lock_no_user_out_of_a_browser_that_they_used(app: Flask, marta: Person, clock: Clock):
     known, stranger = Browser(app), Browser(app)
     known.sign_in(marta.email, marta.password)
     known.submit(known.get_page("/conversations"), "/logout")
@@ -178,7 +178,7 @@ def inside(browser: Browser) -> tuple[str, dict[str, int]]:
     return browser_id, accounts
 
 
-def test_a_device_cookie_names_nobody_and_keeps_its_id(client: Browser, marta: Person, bruno: Person):
+def test_a_device_cookie_contains_no_name_and_keeps_its_id(client: Browser, marta: Person, bruno: Person):
     ids = set()
     for person in (marta, bruno, marta):
         client.sign_in(person.email, person.password)
@@ -253,7 +253,7 @@ def test_a_device_of_the_key_before_is_known(settings: Settings, app: Flask, mar
 def exhaust(app: Flask, client: str, limit: int = 0) -> None:
     """Let sign-ins to many an account fail from one address, as often as they may."""
     with app.test_request_context("/login", environ_base={"REMOTE_ADDR": client}):
-        counted = counters("nobody@example.org", client, device=None)[len(ACCOUNT) :]
+        counted = counters("unknown@example.org", client, device=None)[len(ACCOUNT) :]
     assert counted
     for _ in range(ADDRESS[limit].amount):
         app.extensions["throttle"].count(counted)
@@ -284,12 +284,12 @@ def test_addresses_of_one_network_count_as_one(app: Flask, marta: Person, bruno:
         assert is_in(answer) is not waits, client
 
 
-def test_what_is_no_address_counts_for_nobody(app: Flask, client: Browser, marta: Person):
+def test_an_invalid_address_counts_for_no_account(app: Flask, client: Browser, marta: Person):
     for _ in range(ADDRESS[0].amount + 1):
-        assert client.sign_in("nobody in particular", "a wrong guess").status_code == 422
+        assert client.sign_in("no address at all", "a wrong guess").status_code == 422
 
 
-def test_a_form_without_its_token_counts_for_nobody(client: Browser, marta: Person):
+def test_a_form_without_its_token_counts_for_no_account(client: Browser, marta: Person):
     page = client.get_page("/login")
     for _ in range(6):
         client.submit(page, csrf_token="x", email=marta.email, password="a wrong guess")

@@ -142,10 +142,10 @@ def test_a_search_that_finds_no_customer_says_so(operator: Visit):
 
 def test_a_form_that_lacks_something_comes_back_with_what_was_typed(operator: Visit):
     page = operator.open_conversation(UNLINKED, "links")
-    reason(page).fill("Nobody chosen")
+    reason(page).fill("No customer chosen")
     page.get_by_role("button", name="Link customer").click()
     expect(page.get_by_text("Choose a customer or create one.")).to_be_visible()
-    expect(reason(page)).to_have_value("Nobody chosen")
+    expect(reason(page)).to_have_value("No customer chosen")
 
 
 def test_recent_reasons_are_offered_only_to_the_person_who_gave_them(operator: Visit, site: Site):

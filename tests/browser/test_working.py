@@ -24,7 +24,7 @@ def refuse_link(page: Page) -> None:
 
 def refuse_sign_in(page: Page) -> None:
     """Sign in with a wrong password."""
-    page.get_by_label("E-mail").fill("nobody@example.org")
+    page.get_by_label("E-mail").fill("unknown@example.org")
     page.get_by_label("Password").fill("wrong")
     page.get_by_role("button", name="Sign in").click()
     expect(page.get_by_text("The e-mail or password is wrong")).to_be_visible()

@@ -82,7 +82,7 @@ def test_a_garbage_cursor_gets_a_clear_answer(reader: Browser, anna: Desk, befor
         reader.get_page(f"{path}?before={before}", 400)
 
 
-def test_somebody_without_an_instructor_gets_a_page_that_says_so(
+def test_a_user_without_an_instructor_gets_a_page_that_says_so(
     client: Browser, cli: FlaskCliRunner, anna: Desk
 ):
     execute("DELETE FROM memberships")
@@ -207,7 +207,7 @@ def test_what_whatsapp_says_is_shown_as_its_own_words(reader: Browser, anna: Des
     assert preview.text == f"WhatsApp: {said}"
 
 
-def test_what_the_instructor_wrote_is_named_as_theirs_whoever_reads(
+def test_what_the_instructor_wrote_is_named_as_theirs_for_every_reader(
     client: Browser, cli: FlaskCliRunner, anna: Desk
 ):
     conversation_id = anna.conversation("393331234567")

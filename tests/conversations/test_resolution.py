@@ -87,14 +87,14 @@ def test_a_closed_conversation_resolves_like_an_open_one(anna: Desk):
         ("US.13491208655302741918", Reason.NO_CUSTOMER),
     ],
 )
-def test_nobody_has_a_reason(anna: Desk, identifier: str | None, reason: Reason):
+def test_an_unresolved_conversation_has_a_reason(anna: Desk, identifier: str | None, reason: Reason):
     subject = Subject(str(uuid4()), str(anna.instructor_id), "whatsapp", identifier, None)
     with reading(command_scope()) as connection:
         assert resolve(connection, [subject]) == [Resolution(subject.id, Outcome.NONE, reason=reason)]
 
 
 @pytest.mark.shows("CM-2.1.3", "T3.3")
-def test_without_an_instructor_nobody_is_looked_up(anna: Desk):
+def test_without_an_instructor_no_customer_is_looked_up(anna: Desk):
     anna.customer("393331234567")
     subject = Subject(str(uuid4()), None, "whatsapp", "393331234567", None)
     with reading(command_scope()) as connection:
@@ -103,7 +103,7 @@ def test_without_an_instructor_nobody_is_looked_up(anna: Desk):
 
 
 @pytest.mark.shows("CM-1.3", "CM-2.1.2", "Review.Everywhere.1", "Review.T3.1")
-def test_the_same_person_with_another_instructor_or_channel_is_nobody(cli: FlaskCliRunner, anna: Desk):
+def test_the_same_person_with_another_instructor_or_channel_is_no_match(cli: FlaskCliRunner, anna: Desk):
     anna.customer("393331234567")
     bruno = desk(cli, "Bruno Pichler")
     elsewhere = [
@@ -222,7 +222,7 @@ def test_the_engine_it_runs_on_refuses_every_write(app: Flask):
 
 @pytest.mark.shows("CM-2.1.5")
 @on_postgresql
-def test_it_does_so_whoever_reads(settings: Settings):
+def test_it_does_so_for_every_reader(settings: Settings):
     app = create_app(replace(settings, read_database_url=as_owner(settings).database_url))
     with app.app_context():
         for statement in (*WRITES, "TRUNCATE audit_events", "SELECT id FROM conversations FOR UPDATE"):

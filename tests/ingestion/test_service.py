@@ -109,7 +109,7 @@ def test_an_old_message_that_comes_again_opens_no_conversation():
 
 
 @pytest.mark.shows("CM-2.2.10")
-def test_a_message_id_is_stored_once_whoever_it_is_said_to_be_from():
+def test_a_message_id_is_stored_once_whatever_its_sender():
     ingest_payload(payload(message("1")))
     assert ingest_payload(payload(message("1", sender="393330000002"))) == Counts(repeated=1)
     assert len(conversations()) == 1
@@ -247,8 +247,8 @@ def test_ten_thousand_messages_in_one_payload_are_stored():
 
 @on_postgresql
 @pytest.mark.parametrize("table", ["conversations", "messages"])
-def test_whoever_is_second_with_a_row_starts_over_and_finds_it(settings: Settings, table: str):
-    # On SQLite nobody gets between a transaction's first statement and its last.
+def test_the_second_process_to_insert_a_row_starts_over_and_finds_it(settings: Settings, table: str):
+    # On SQLite no other process gets between a transaction's first statement and its last.
     other = create_app(settings)
     turns = iter(["the other's"])
 

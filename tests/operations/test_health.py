@@ -151,7 +151,7 @@ def test_a_database_taken_back_to_nothing_is_named(app: Flask):
 
 
 @on_sqlite
-def test_a_file_that_somebody_keeps_locked_is_named_soon(app: Flask, settings: Settings):
+def test_a_locked_file_is_named_soon(app: Flask, settings: Settings):
     with locked(settings):
         found = told(app, 503)
     assert found == {

@@ -108,7 +108,7 @@ def test_times_fall_into_buckets_from_two_milliseconds_to_ten_seconds(app: Flask
     assert bounds[-2:] == [10, float("inf")]
 
 
-def test_badges_are_counted_by_state_and_what_resolves_to_nobody_by_reason(
+def test_badges_are_counted_by_state_and_unresolved_conversations_by_reason(
     app: Flask, marta: Browser, anna: Desk
 ):
     known, new = anna.conversation("393331111111"), anna.conversation("393332222222")
@@ -122,8 +122,8 @@ def test_badges_are_counted_by_state_and_what_resolves_to_nobody_by_reason(
             ),
             key,
         )
-    nobody, unreadable = anna.conversation("393333333333"), anna.conversation("call me")
-    asked = "&".join(f"id={row}" for row in (known, new, nobody, unreadable))
+    unknown, unreadable = anna.conversation("393333333333"), anna.conversation("call me")
+    asked = "&".join(f"id={row}" for row in (known, new, unknown, unreadable))
     with counted(app, "console_badges_total", "console_resolutions_none_total") as rise:
         assert marta.http.get(f"/badges?{asked}").status_code == 200
     assert rise == {
@@ -179,7 +179,7 @@ def test_what_is_ingested_is_counted_by_result_and_rejections_by_reason(app: Fla
     with counted(app, "console_ingested_total", "console_rejected_payloads_total") as rise:
         ingest_payload(raw)
         ingest_payload(raw)
-        ingest_payload(payload("nobody's", "393331234567").encode())
+        ingest_payload(payload("no one's", "393331234567").encode())
         ingest_payload(b"{393331234567")
         ingest_payload(b'{"entry": []}')
     assert rise == {

@@ -153,7 +153,7 @@ def deliver(scene: Scene, visitor: Visitor) -> None:
     named = json.loads(payload(account, typed["scoped id"], text=typed["message"]))
     named["entry"][0]["changes"][0]["value"]["contacts"] = [{"profile": {"name": typed["profile name"]}}]
     assert sent(scene, visitor, json.dumps(named)) == 200
-    assert sent(scene, visitor, payload("nobody's", typed["number"], text=typed["message"])) == 200
+    assert sent(scene, visitor, payload("no one's", typed["number"], text=typed["message"])) == 200
     assert sent(scene, visitor, typed["garbage"] + typed["message"]) == 200
     assert sent(scene, visitor, payload(account, typed["number"] + "\0", text=typed["message"])) == 200
     assert sent(scene, visitor, proper, **{"X-Hub-Signature-256": f"sha256={typed['header']}"}) == 403
@@ -313,11 +313,11 @@ _MENDING = {
 
 
 def commands(scene: Scene, tmp_path: Path) -> str:
-    """Run what whoever runs the console would, and return what all of it wrote on stderr."""
+    """Run what the console's administrator would, and return what all of it wrote on stderr."""
     typed, anna = scene.typed, scene.anna
     lines = [
         payload(anna.phone_number_id, typed["another number"], text=typed["message"]),
-        payload("nobody's", typed["number"], text=typed["message"]),
+        payload("no one's", typed["number"], text=typed["message"]),
         typed["garbage"] + typed["number"],
         json.dumps({"entry": [{"changes": [{"value": {"messages": [typed["message"], {"from": 17}]}}]}]}),
     ]

@@ -1,4 +1,4 @@
-"""Everybody, and what there is to see."""
+"""Every kind of visitor, and what there is to see."""
 
 import pytest
 from flask import Flask

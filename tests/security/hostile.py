@@ -169,6 +169,6 @@ def roles(target: Target) -> Iterator[Attack]:
     others = f"SELECT rolname FROM pg_roles WHERE rolname NOT IN ('{target.role}', 'pg_database_owner')"
     for (other,) in target.find(others):
         yield from target.forms("other roles", r=other)
-        if not other.startswith("pg_"):  # which PostgreSQL lets nobody change
+        if not other.startswith("pg_"):  # which PostgreSQL lets no role change
             yield from target.forms("other roles of ours", r=other)
     yield from target.forms("itself")

@@ -97,7 +97,7 @@ WITHOUT_TOKEN: dict[str, Forgery] = {
         form, headers={"HX-Request": "true", "X-CSRFToken": tokens.of_another_session}
     ),
 }
-# The token is right, as somebody may have stolen it, but what carries it is no form: 415.
+# The token is right, as if it were stolen, but what carries it is no form: 415.
 NO_FORMS: dict[str, Forgery] = {
     "a form as JSON": lambda form, tokens: carrying(form, tokens.right, json=True),
     "a form as text": lambda form, tokens: carrying(form, tokens.right, content_type="text/plain"),
@@ -169,7 +169,7 @@ def changes(people: World) -> dict[str, tuple[str, dict[str, Any]]]:
         link: ("links it", people.link_form()),
         f"{link}/unlink": ("links it", people.link_form(confirm="1")),
         "/logout": ("links it", {}),
-        "/login": ("nobody", {"email": people.emails["links it"], "password": PASSWORD}),
+        "/login": ("signed out", {"email": people.emails["links it"], "password": PASSWORD}),
     }
 
 
@@ -202,7 +202,7 @@ def test_no_forged_change_is_carried_out(app: Flask, people: World):
             Browser(app).check(answer, status)
             assert everything() == before, (trick, path)
             signed_in = visitor.http.get("/conversations").status_code == 200
-            assert signed_in == (name != "nobody"), (trick, path)
+            assert signed_in == (name != "signed out"), (trick, path)
 
 
 def test_what_was_typed_comes_back_but_not_to_another_site(app: Flask, people: World):
@@ -236,8 +236,8 @@ def test_over_tls_ones_own_pages_are_those_of_the_public_address(
     app.config["SERVER_NAME"] = "console.example.org"  # which the test client then asks for
     forwarded = {"X-Forwarded-Proto": "https", "X-Forwarded-For": "192.0.2.1", "X-Forwarded-Port": "443"}
     for said, status in UNDER_TLS:
-        somebody = Visitor(Client(app, app.response_class), "", "/login")
-        token = somebody.current_token()
+        visitor = Visitor(Client(app, app.response_class), "", "/login")
+        token = visitor.current_token()
         sent = {"email": people.emails["links it"], "password": PASSWORD, "csrf_token": token}
-        answer = somebody.ask("POST", "/login", data=sent, headers=forwarded | said)
+        answer = visitor.ask("POST", "/login", data=sent, headers=forwarded | said)
         assert answer.status_code == status, said

@@ -1,4 +1,4 @@
-"""What every answer carries, whatever its route, its status and whoever asked."""
+"""What every answer carries, whatever its route, its status and its visitor."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -57,15 +57,15 @@ def console(request: pytest.FixtureRequest, settings: Settings) -> Flask:
 def answers(app: Flask, people: World, settings: Settings) -> Iterator[tuple[str, TestResponse]]:
     """Ask for every address with every method as two people, then for every status there is."""
     operator = people.enter(app, "links it")
-    nobody = people.enter(app, "nobody")
+    signed_out = people.enter(app, "signed out")
     for rule in app.url_map.iter_rules():
         path = rule.rule.replace("<id:conversation_id>", str(people.conversation_id))
         path = path.replace("<path:filename>", "console.css")
         for method in ("GET", "HEAD", "OPTIONS", "POST", "PUT", "TRACE"):
-            for who, visitor in (("operator", operator), ("nobody", nobody)):
+            for who, visitor in (("operator", operator), ("signed out", signed_out)):
                 yield f"{method} {rule.rule} by {who}", visitor.ask(method, path)
     yield from pages_of_forms(operator, people)
-    yield from refusals(app, operator, nobody, people)
+    yield from refusals(app, operator, signed_out, people)
     file = sqlite_path(settings.database_url)
     assert file
     with app.app_context():
@@ -77,7 +77,7 @@ def answers(app: Flask, people: World, settings: Settings) -> Iterator[tuple[str
 
 
 def pages_of_forms(operator: Visitor, people: World) -> Iterator[tuple[str, TestResponse]]:
-    """Link, and be asked to confirm, to mend and to say what was seen."""
+    """Link, and be asked to confirm, to correct it and to say what was seen."""
     path = f"/links/{people.conversation_id}"
     other = {"create": "", "customer_id": people.customer_id}
     for changes in ({}, {"reason": ""}, {"seen_version": ""}, {"seen_version": "0", **other}, other):
@@ -86,38 +86,47 @@ def pages_of_forms(operator: Visitor, people: World) -> Iterator[tuple[str, Test
 
 
 def refusals(
-    app: Flask, operator: Visitor, nobody: Visitor, people: World
+    app: Flask, operator: Visitor, signed_out: Visitor, people: World
 ) -> Iterator[tuple[str, TestResponse]]:
     """Ask for what is refused, not there, unchanged, or fails."""
     form = "application/x-www-form-urlencoded"
-    yield "htmx", nobody.ask("GET", "/badges?id=1", headers={"HX-Request": "true"})
+    yield "htmx", signed_out.ask("GET", "/badges?id=1", headers={"HX-Request": "true"})
     yield "badges", operator.ask("GET", f"/badges?id={people.conversation_id}")
     yield "another host", operator.ask("GET", "/conversations", headers={"Host": "evil.example"})
     yield "another site", operator.ask("POST", "/logout", headers={"Sec-Fetch-Site": "cross-site"})
     yield "another's", operator.ask("GET", f"/conversations/{people.others_conversation_id}")
-    yield "nothing", nobody.ask("GET", "/nothing")
-    yield "no file", nobody.ask("GET", "/static/nothing.css?v=1")
-    yield "two slashes", nobody.ask("GET", "/conversations//1")
-    yield "a file", nobody.ask("GET", "/static/console.css?v=1", headers={"Accept-Encoding": "gzip"})
-    tag = nobody.ask("GET", "/static/console.css").headers["ETag"]
-    yield "an unchanged file", nobody.ask("GET", "/static/console.css", headers={"If-None-Match": tag})
-    yield "part of a file", nobody.ask("GET", "/static/console.css", headers={"Range": "bytes=0-9"})
+    yield "nothing", signed_out.ask("GET", "/nothing")
+    yield "no file", signed_out.ask("GET", "/static/nothing.css?v=1")
+    yield "two slashes", signed_out.ask("GET", "/conversations//1")
+    yield "a file", signed_out.ask("GET", "/static/console.css?v=1", headers={"Accept-Encoding": "gzip"})
+    tag = signed_out.ask("GET", "/static/console.css").headers["ETag"]
+    yield "an unchanged file", signed_out.ask("GET", "/static/console.css", headers={"If-None-Match": tag})
+    yield "part of a file", signed_out.ask("GET", "/static/console.css", headers={"Range": "bytes=0-9"})
     yield "JSON", operator.ask("POST", "/logout", json={})
     yield "too much", operator.ask("POST", "/logout", data={"x": "x" * 4_000_000})
     chunked = {"HTTP_TRANSFER_ENCODING": "chunked", "wsgi.input_terminated": True}
     yield "a stream", operator.ask("POST", "/logout", content_type=form, environ_overrides=chunked)
-    yield "a failure", nobody.ask("GET", "/failing")
-    yield "metrics from afar", nobody.ask("GET", "/metrics", environ_overrides={"REMOTE_ADDR": "192.0.2.1"})
-    yield "a webhook's check", nobody.ask("GET", "/webhooks/whatsapp?hub.mode=subscribe&hub.verify_token=t")
+    yield "a failure", signed_out.ask("GET", "/failing")
+    yield (
+        "metrics from afar",
+        signed_out.ask("GET", "/metrics", environ_overrides={"REMOTE_ADDR": "192.0.2.1"}),
+    )
+    yield (
+        "a webhook's check",
+        signed_out.ask("GET", "/webhooks/whatsapp?hub.mode=subscribe&hub.verify_token=t"),
+    )
     signature = {"X-Hub-Signature-256": "sha256=" + "0" * 64}
-    yield "a payload signed wrongly", nobody.ask("POST", "/webhooks/whatsapp", data=b"{}", headers=signature)
+    yield (
+        "a payload signed wrongly",
+        signed_out.ask("POST", "/webhooks/whatsapp", data=b"{}", headers=signature),
+    )
     yield (
         "a payload too large",
-        nobody.ask("POST", "/webhooks/whatsapp", data=b" " * 4_000_000, headers=signature),
+        signed_out.ask("POST", "/webhooks/whatsapp", data=b" " * 4_000_000, headers=signature),
     )
     for number in range(7):
         stranger = Visitor(Client(app, app.response_class), "", "/login")
-        wrong = {"email": "nobody@example.org", "password": "wrong", "csrf_token": stranger.current_token()}
+        wrong = {"email": "unknown@example.org", "password": "wrong", "csrf_token": stranger.current_token()}
         yield f"sign-in {number}", stranger.ask("POST", "/login", data=wrong)
 
 
@@ -144,6 +153,6 @@ def test_every_answer_is_guarded(console: Flask, people: World, settings: Settin
 
 
 def test_whether_one_is_signed_in_decides_what_is_answered_and_is_said(console: Flask, people: World):
-    nobody = people.enter(console, "nobody")
-    assert {"Cookie", "HX-Request"} <= set(nobody.ask("GET", "/conversations").vary)
+    signed_out = people.enter(console, "signed out")
+    assert {"Cookie", "HX-Request"} <= set(signed_out.ask("GET", "/conversations").vary)
     assert "Cookie" in people.enter(console, "links it").ask("GET", "/conversations").vary

@@ -24,7 +24,7 @@ LOOPBACK = (
     "localhost:99999",
     None,  # as HTTP/1.0 asks, of an address of this machine
 )
-# Of somebody else, of nobody, or no host at all.
+# Another host, a host of no one, or no host at all.
 STRANGE = (
     *("evil.example", "localhost.evil.example", "evil.localhost", "localhost.", "127.0.0.1.evil.example"),
     *("127.0.0.2", "0.0.0.0", "10.0.0.1", "[::]", "[::ffff:127.0.0.1]", "[::1%25lo]", "::1", "2130706433"),

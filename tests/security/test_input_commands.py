@@ -75,7 +75,7 @@ def test_every_argument_of_every_command_may_be_anything(
     app: Flask, cli: FlaskCliRunner, anna: Desk, tmp_path: Path
 ):
     usual = {
-        "email": "nobody@example.org",
+        "email": "unknown@example.org",
         "name": "whatsapp",
         "instructor_id": str(anna.instructor_id),
         "role": "operator",

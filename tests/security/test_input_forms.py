@@ -174,21 +174,21 @@ def test_each_field_alone_is_checked(send: Send, people: World, linked: UUID):
 
 
 def test_whatever_is_typed_to_sign_in_is_a_page(app: Flask, people: World):
-    nobody = people.enter(app, "nobody")
-    token = nobody.current_token()
+    signed_out = people.enter(app, "signed out")
+    token = signed_out.current_token()
     plain = {
-        shape(nobody.ask("POST", "/login", data={"csrf_token": token, "email": email}).text).total()
+        shape(signed_out.ask("POST", "/login", data={"csrf_token": token, "email": email}).text).total()
         for email in ("x", "")
     }
     for text in NAUGHTY:
         data = {"email": as_sent(text), "next": as_sent(text), "password": "", "csrf_token": token}
-        answer = nobody.ask("POST", "/login", data=data)
+        answer = signed_out.ask("POST", "/login", data=data)
         assert answer.status_code == refused(text), ascii(text)
         if text in MARKUP and sendable([text]):
             assert shape(answer.text).total() in plain, ascii(text)
             assert shown(text) in unescape(answer.text).replace("\r\n", "\n").replace("\r", "\n"), ascii(text)
-        assert nobody.ask("POST", "/logout", data={"csrf_token": as_sent(text)}).status_code == 400, ascii(
-            text
+        assert signed_out.ask("POST", "/logout", data={"csrf_token": as_sent(text)}).status_code == 400, (
+            ascii(text)
         )
 
 

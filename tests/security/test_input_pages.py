@@ -150,18 +150,18 @@ def test_a_path_is_a_page_or_none(operator: Visitor, people: World):
 
 @on_sqlite
 def test_headers_and_cookies_are_never_more_than_looked_at(app: Flask, operator: Visitor, people: World):
-    nobody = people.enter(app, "nobody")
+    signed_out = people.enter(app, "signed out")
     for text in NAUGHTY:
         raw = text.encode("utf-8", "surrogatepass").decode("latin-1").translate({10: None, 13: None})
         said = {f"HTTP_{name}": raw for name in HEADERS}
         for visitor, path, status in (
             (operator, "/links", 200),
-            (nobody, "/login", 200),
-            (nobody, "/metrics", 403),
-            (nobody, "/webhooks/whatsapp", 404),
+            (signed_out, "/login", 200),
+            (signed_out, "/metrics", 403),
+            (signed_out, "/webhooks/whatsapp", 404),
         ):
             assert visitor.ask("GET", path, environ_overrides=said).status_code == status, (path, ascii(text))
-        assert nobody.ask("GET", "/static/console.css", environ_overrides=said).status_code in (
+        assert signed_out.ask("GET", "/static/console.css", environ_overrides=said).status_code in (
             200,
             206,
             304,
@@ -175,10 +175,10 @@ def test_headers_and_cookies_are_never_more_than_looked_at(app: Flask, operator:
             ("POST", "/logout", "REFERER"),
             ("POST", "/logout", "SEC_FETCH_SITE"),
         ):
-            answer = nobody.ask(method, path, environ_overrides={**said, f"HTTP_{name}": raw})
+            answer = signed_out.ask(method, path, environ_overrides={**said, f"HTTP_{name}": raw})
             assert answer.status_code in (302, 400, 401, 403), (name, ascii(text))
         cookies = "; ".join(
             f"{name}={raw}" for name in ("session", "session", "__Host-session", "device", raw)
         )
-        answer = nobody.ask("GET", "/links", environ_overrides={"HTTP_COOKIE": cookies})
+        answer = signed_out.ask("GET", "/links", environ_overrides={"HTTP_COOKIE": cookies})
         assert answer.status_code == 302, ascii(text)

@@ -197,13 +197,13 @@ def test_any_message_at_all_is_stored_or_kept(
 
 
 def is_name(text: str) -> bool:
-    """Say whether somebody may be known by a text, and is no phone number, which is shown in groups."""
+    """Say whether a person may be known by a text, and is no phone number, which is shown in groups."""
     (item,) = parse(payload(message(sender=text)))
     return isinstance(item, IncomingMessage) and bool(text.strip()) and normalize_identifier(text) is None
 
 
 def fill(receive: Callable[[bytes], None], account: str, texts: Sequence[str], names: Sequence[str]) -> None:
-    """Let one person say every text in two ways, and then everybody write once under their name."""
+    """Let one person say every text in two ways, and then let each person write once under their name."""
     receive(saying(account, texts, SHOWN))
     receive(
         payload(

@@ -144,5 +144,5 @@ def test_long_addresses_are_answered_alike_on_both_engines(
 
 
 def nothing_is_linked() -> bool:
-    """Say whether nobody has linked anything that still is."""
+    """Say whether nothing is linked."""
     return rows("SELECT count(*) FROM conversations WHERE customer_id IS NOT NULL") == [(0,)]

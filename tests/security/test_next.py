@@ -130,8 +130,8 @@ HOSTILE = sorted(set(hostile()))
 
 
 @pytest.fixture
-def somebody(cli: FlaskCliRunner) -> str:
-    """Return somebody's address."""
+def email(cli: FlaskCliRunner) -> str:
+    """Return a user's e-mail address."""
     return desk(cli).operator.email
 
 
@@ -170,12 +170,12 @@ def is_utf_8(raw: bytes) -> bool:
 
 
 @on_sqlite
-def test_no_value_leads_off_the_site(app: Flask, somebody: str):
+def test_no_value_leads_off_the_site(app: Flask, email: str):
     assert len(HOSTILE) >= 250
     for value in HOSTILE:
         raw = value.encode("utf-8", "surrogatepass")
-        # As the page carries it from its address to its form, and as somebody else's form would say it.
-        answers = [sign_in(app, somebody, f"/login?next={quote(raw)}"), sign_in(app, somebody, next=raw)]
+        # As the page carries it from its address to its form, and as a foreign form would send it.
+        answers = [sign_in(app, email, f"/login?next={quote(raw)}"), sign_in(app, email, next=raw)]
         if not is_utf_8(raw):
             assert answers.pop().status_code == 400, ascii(value)  # no browser sends such a form
         for answer in answers:
@@ -185,13 +185,13 @@ def test_no_value_leads_off_the_site(app: Flask, somebody: str):
 
 
 @on_sqlite
-def test_a_path_of_this_site_is_where_it_leads(app: Flask, somebody: str):
+def test_a_path_of_this_site_is_where_it_leads(app: Flask, email: str):
     for path in ("/", "/links", "/conversations?q=39%20333&before=a", "/links/1/customers?q=//x"):
-        assert sign_in(app, somebody, f"/login?next={quote(path)}").location == path
+        assert sign_in(app, email, f"/login?next={quote(path)}").location == path
 
 
 @on_sqlite
-def test_a_page_that_htmx_names_leads_nowhere_else(app: Flask, somebody: str):
+def test_a_page_that_htmx_names_leads_nowhere_else(app: Flask, email: str):
     for value in HOSTILE:
         if not value.isprintable():
             continue  # no header has it
@@ -201,5 +201,5 @@ def test_a_page_that_htmx_names_leads_nowhere_else(app: Flask, somebody: str):
         )
         assert answer.status_code == 401, ascii(value)
         assert answer.headers["HX-Redirect"].startswith("/login?next="), ascii(value)
-        came_back = sign_in(app, somebody, answer.headers["HX-Redirect"])
+        came_back = sign_in(app, email, answer.headers["HX-Redirect"])
         assert lands_on(came_back.location, f"{HERE}/login") == HERE, ascii(value)

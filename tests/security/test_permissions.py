@@ -24,7 +24,7 @@ from tests.security.visitors import (
 METHODS = ("GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE")
 
 # "It" is the instructor whom the addresses' conversation belongs to. A change is sent with all it needs.
-# The columns after the methods, as in VISITORS: nobody, reads it, reads another, links it, links another,
+# The columns after the methods, as in VISITORS: signed out, reads it, reads another, links it, links another,
 # reads it and links another, disabled (with the session and the form's token from before).
 EXPECTED = """
 /                                                  GET HEAD               302 302 302 302 302 302 302
@@ -125,7 +125,7 @@ def test_every_address_and_method_has_its_line(app: Flask):
 
 
 def answers(app: Flask, cli: FlaskCliRunner, people: World, cells: Cells) -> Cells:
-    """Ask for every cell as everybody; return the statuses, once no outsider was told anything."""
+    """Ask for every cell as each visitor; return the statuses, once no outsider was told anything."""
     visitors = {name: people.enter(app, name) for name in VISITORS}
     shut_out(cli, people)
     found: Cells = {}
@@ -163,7 +163,7 @@ def differences(expected: Cells, found: Cells) -> Iterator[str]:
                 yield f"{method} {rule} by who {name}: {was}, not {should_be}"
 
 
-def test_everybody_gets_what_the_table_says(app: Flask, cli: FlaskCliRunner, people: World):
+def test_every_visitor_gets_what_the_table_says(app: Flask, cli: FlaskCliRunner, people: World):
     expected = read(EXPECTED)
     assert list(differences(expected, answers(app, cli, people, expected))) == []
     insider = people.enter(app, "reads it")

@@ -31,7 +31,7 @@ def anna(cli: FlaskCliRunner) -> Desk:
 
 @pytest.fixture
 def people(cli: FlaskCliRunner) -> World:
-    """Return everybody."""
+    """Return every kind of visitor."""
     return world(cli)
 
 

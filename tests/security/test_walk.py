@@ -2,7 +2,7 @@
 
 `pytest -s tests/security/test_walk.py` prints how many combinations were asked. What is expected follows from
 the table in test_permissions.py, which is about Anna's conversation: for Bruno's, the two tenants change
-places; for an id of nothing and for what is no id, everybody is an outsider.
+places; for an id of nothing and for what is no id, every visitor is an outsider.
 """
 
 import re
@@ -23,8 +23,8 @@ from tests.security.test_permissions import EXPECTED, LAST, METHODS, read
 from tests.security.visitors import VISITORS, Visitor, World, shut_out, token_of
 
 MIN_COMBINATIONS = 3500
-TENANTS = ("Anna's", "Bruno's", "nobody's", "no id")
-# Whose answer somebody gets for Bruno's conversation: that of who stands to Anna as they do to Bruno.
+TENANTS = ("Anna's", "Bruno's", "no instructor's", "no id")
+# Whose answer a visitor gets for Bruno's conversation: that of who stands to Anna as they do to Bruno.
 MIRRORED = {
     "reads it": "reads another",
     "reads another": "reads it",
@@ -51,7 +51,7 @@ def settings(settings: Settings) -> Settings:
 
 
 def stand_in(name: str, tenant: str) -> str:
-    """Return the person of the table whose status somebody gets for a tenant's conversation."""
+    """Return the person of the table whose status a visitor gets for a tenant's conversation."""
     if tenant == "Anna's":
         return name
     if tenant == "Bruno's":
@@ -88,7 +88,7 @@ def test_every_route_method_person_and_tenant(app: Flask, cli: FlaskCliRunner, p
     targets = {
         "Anna's": str(people.conversation_id),
         "Bruno's": str(people.others_conversation_id),
-        "nobody's": str(uuid4()),
+        "no instructor's": str(uuid4()),
         "no id": "no-id-at-all",
     }
     visitors = {name: people.enter(app, name) for name in VISITORS}

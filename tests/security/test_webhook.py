@@ -33,7 +33,7 @@ def whatsapp(app: Flask, cli: FlaskCliRunner) -> Client:
 
 
 def flood(count: int) -> bytes:
-    """Return a payload of messages, each of somebody else."""
+    """Return a payload of messages, each of another sender."""
     return payload(*(message(f"wamid.{number}", str(390_000_000_000 + number)) for number in range(count)))
 
 

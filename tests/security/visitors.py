@@ -13,7 +13,7 @@ from testkit.factories import PASSWORD, Desk, desk, link_state, run, user
 from testkit.pages import Client
 
 VISITORS = (
-    "nobody",
+    "signed out",
     "reads it",
     "reads another",
     "links it",
@@ -28,7 +28,7 @@ ROLES = {
     "reads it, links another": [("anna", "instructor"), ("bruno", "operator")],
     "disabled": [("anna", "operator")],
 }
-OUTSIDERS = ("nobody", "reads another", "links another", "disabled")
+OUTSIDERS = ("signed out", "reads another", "links another", "disabled")
 # What a customer wrote to Anna.
 CONFIDENTIAL = "a word for Anna alone"
 _TOKEN = re.compile(r'name="csrf_token"[^>]*value="([^"]+)"')
@@ -36,9 +36,9 @@ _TOKEN = re.compile(r'name="csrf_token"[^>]*value="([^"]+)"')
 
 @dataclass
 class Visitor:
-    """Somebody at a browser, with the address of a page that has a form.
+    """A visitor at a browser, with the address of a page that has a form.
 
-    `token` and `cookies` are those of somebody who clings to what they got at sign-in.
+    `token` and `cookies` are those of a visitor who keeps using what they got at sign-in.
     """
 
     http: Client
@@ -60,7 +60,7 @@ class Visitor:
 
 @dataclass
 class World:
-    """Anna and Bruno with a conversation and a customer each, and everybody who may or may not see Anna's."""
+    """Anna and Bruno with a conversation and a customer each, and all who may or may not see Anna's."""
 
     anna: Desk
     bruno: Desk
@@ -71,7 +71,7 @@ class World:
     emails: dict[str, str]
 
     def email(self, name: str) -> str:
-        """Return somebody's address, of a new user where nobody asked before."""
+        """Return a visitor's address; the first time, create the user."""
         if name not in self.emails:
             for whose, role in ROLES[name]:
                 instructor_id = getattr(self, whose).instructor_id
@@ -79,11 +79,11 @@ class World:
         return self.emails[name]
 
     def enter(self, app: Flask, name: str) -> Visitor:
-        """Open a browser, and sign in unless it is nobody's."""
+        """Open a browser, and sign in where the visitor has an account."""
         http = Client(app, app.response_class)
         page = http.get("/login")
-        if name == "nobody":
-            return Visitor(http, "nobody@example.org", "/login")
+        if name == "signed out":
+            return Visitor(http, "unknown@example.org", "/login")
         form = {"email": self.email(name), "password": PASSWORD, "csrf_token": token_of(page)}
         assert http.post("/login", data=form).status_code == 303
         visitor = Visitor(http, self.email(name), "/conversations")

@@ -1,4 +1,4 @@
-"""A real gunicorn with the configuration that ships, and somebody at a browser in front of it."""
+"""A real gunicorn with the configuration that ships, and a visitor at a browser in front of it."""
 
 import contextlib
 import os
@@ -57,7 +57,7 @@ class Console:
 
 
 def free_port() -> int:
-    """Return a port that nobody listens on."""
+    """Return a free port."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
@@ -113,7 +113,7 @@ def serve(settings: Settings, directory: Path, **how: Any) -> Iterator[Console]:
 
 
 class Visitor:
-    """Somebody at a browser: keeps cookies, fills in forms."""
+    """A visitor at a browser: keeps cookies, fills in forms."""
 
     def __init__(self, url: str, **session: Any) -> None:
         self.url = url

@@ -184,7 +184,7 @@ def test_connections_that_no_worker_has_accepted_yet_are_answered_before_the_sto
         assert console.process.wait(SECONDS) == 0
 
 
-def test_visitors_who_do_not_hang_up_hold_up_nobody(settings: Settings, tmp_path: Path):
+def test_visitors_who_do_not_hang_up_hold_up_no_other(settings: Settings, tmp_path: Path):
     with serve(settings, tmp_path) as console, contextlib.ExitStack() as connections:
         answered = []
         for _ in range(20):

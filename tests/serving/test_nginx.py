@@ -1,4 +1,4 @@
-"""The console behind nginx, both as they ship: TLS, headers, limits, logs, a restart that nobody notices."""
+"""The console behind nginx, both as they ship: TLS, headers, limits, logs, an unnoticed restart."""
 
 import contextlib
 import itertools
@@ -72,7 +72,7 @@ class Stage:
         self.consoles.enter_context(console)
 
     def visitor(self) -> Visitor:
-        """Return somebody at a browser who knows the certificate."""
+        """Return a visitor at a browser that knows the certificate."""
         return Visitor(self.front.url, verify=self.front.certificate)
 
 
@@ -99,12 +99,12 @@ def stage(anna: Desk, settings: Settings, tmp_path: Path) -> Iterator[Stage]:
 
 @pytest.fixture
 def visitor(stage: Stage) -> Iterator[Visitor]:
-    """Return somebody at a browser."""
+    """Return a visitor at a browser."""
     with stage.visitor() as item:
         yield item
 
 
-def test_somebody_signs_in_links_and_signs_out(visitor: Visitor, anna: Desk):
+def test_a_visitor_signs_in_links_and_signs_out(visitor: Visitor, anna: Desk):
     conversation_id = anna.conversation(NUMBER)
     answer = visitor.sign_in(anna.operator.email, anna.operator.password)
     assert (answer.status_code, answer.headers["Location"]) == (303, "/")
@@ -122,7 +122,7 @@ def test_somebody_signs_in_links_and_signs_out(visitor: Visitor, anna: Desk):
     assert visitor.get("/conversations").status_code == 302
 
 
-def test_without_tls_everybody_is_sent_to_tls(stage: Stage):
+def test_without_tls_every_visitor_is_sent_to_tls(stage: Stage):
     plain = f"http://localhost:{stage.front.plain_port}/conversations?q=39"
     answer = requests.get(plain, allow_redirects=False, timeout=SECONDS)
     assert answer.status_code == 301
@@ -256,7 +256,7 @@ def test_metrics_are_for_another_machine_where_nginx_lets_it_through(
         stage.down()
 
 
-def test_pages_are_compressed_by_the_console_and_by_nobody_else(visitor: Visitor, anna: Desk):
+def test_pages_are_compressed_by_the_console_alone(visitor: Visitor, anna: Desk):
     anna.conversation(NUMBER)
     visitor.sign_in(anna.operator.email, anna.operator.password)
     accepting = {"Accept-Encoding": "gzip"}
@@ -308,7 +308,7 @@ def test_nginx_writes_down_nothing_that_was_asked_for(stage: Stage, visitor: Vis
     assert "zanzibar" not in told.lower()
 
 
-def test_a_restart_is_noticed_by_nobody(stage: Stage, anna: Desk):
+def test_no_visitor_notices_a_restart(stage: Stage, anna: Desk):
     def message() -> tuple[str, bytes, dict[str, str]]:
         body = payload(anna.phone_number_id, NUMBER).encode()
         signature = hmac(SECRET.encode(), body, sha256).hexdigest()

@@ -29,7 +29,7 @@ pytestmark = on_postgresql
 
 UNPACKED = ROOT / "instance" / "pgbouncer" / "usr"
 
-# Two sessions for everybody, so that the next transaction is often another one's session.
+# Two sessions for all, so that the next transaction is often another one's session.
 CONFIGURATION = """
 [databases]
 * = host=127.0.0.1 port={cluster}

@@ -59,7 +59,7 @@ def test_it_is_locked_up(units: Path):
     assert done.returncode == 0, done.stdout
 
 
-def test_it_is_stopped_no_sooner_than_gunicorn_has_answered_everybody():
+def test_it_is_stopped_only_after_gunicorn_has_answered_every_request():
     graceful = re.search(r"^graceful_timeout = (\d+)$", (ROOT / "gunicorn.conf.py").read_text(), re.MULTILINE)
     assert graceful
     (stop,) = setting("TimeoutStopSec")

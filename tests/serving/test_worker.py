@@ -120,7 +120,7 @@ def slowest_answer(console: Console, seconds: float) -> float:
 
 
 @pytest.mark.parametrize("kind", SLOW)
-def test_slow_clients_hold_up_nobody(console: Console, kind: str):
+def test_slow_clients_hold_up_no_other(console: Console, kind: str):
     with slow_clients(console, kind):
         time.sleep(0.5)
         assert slowest_answer(console, seconds=2) < MAX_ANSWER
@@ -128,7 +128,7 @@ def test_slow_clients_hold_up_nobody(console: Console, kind: str):
 
 @pytest.mark.faults
 @pytest.mark.parametrize("kind", SLOW)
-def test_slow_clients_hold_up_nobody_for_two_minutes(
+def test_slow_clients_hold_up_no_other_for_two_minutes(
     console: Console, kind: str, capsys: pytest.CaptureFixture[str]
 ):
     with slow_clients(console, kind):
@@ -211,7 +211,7 @@ def test_who_waits_for_a_word_before_the_body_gets_it(console: Console, anna: De
             answer += connection.recv(65536)
 
 
-def test_a_refused_body_that_nobody_reads_ends_the_connection_in_so_many_words(console: Console):
+def test_a_refused_unread_body_ends_the_connection_and_says_so(console: Console):
     with contextlib.closing(http.client.HTTPConnection("127.0.0.1", console.port, SECONDS)) as connection:
         for size in (60_000, 65_535, 65_536, 65_537, 200_000):
             connection.request("POST", "/webhooks/whatsapp", b" " * size, {"X-Other": "unsigned"})
@@ -221,7 +221,9 @@ def test_a_refused_body_that_nobody_reads_ends_the_connection_in_so_many_words(c
             assert (response.headers["Connection"] == "close") == (size >= 65_536), size
 
 
-def test_more_connections_than_a_worker_keeps_keep_out_nobody(anna: Desk, settings: Settings, tmp_path: Path):
+def test_more_connections_than_a_worker_keeps_keep_no_visitor_out(
+    anna: Desk, settings: Settings, tmp_path: Path
+):
     options = ("--worker-connections", "40")
     with (
         serve(settings, tmp_path, options=options, extra={"WEB_CONCURRENCY": "1"}) as console,

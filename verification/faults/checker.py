@@ -80,7 +80,7 @@ def _match(trail: Sequence[Event], calls: Sequence[Call]) -> Iterator[str]:
         elif not of_it:
             yield f"event {event.sequence} is not what its operation asked for"
         elif all(call.answer in (Answer.STALE, Answer.REUSED, Answer.UNCHANGED) for call in of_it):
-            yield f"event {event.sequence} was done, and everybody told that it was not"
+            yield f"event {event.sequence} was done, and every caller was told that it was not"
     for call in calls:
         if call.answer == Answer.DONE and not any(
             event.operation == call.operation and _is_effect(event, call) for event in trail

@@ -41,9 +41,9 @@ class Assignment:
 
 def operate(port: int, world: World, *, processes: int, calls: int) -> list[Call]:
     """Let all operators of a world make so many calls together; return the calls."""
-    everybody = range(len(world.operator_ids))
+    every_operator = range(len(world.operator_ids))
     assignments = [
-        Assignment(port, world, tuple(everybody[number::processes]), calls // processes, number)
+        Assignment(port, world, tuple(every_operator[number::processes]), calls // processes, number)
         for number in range(processes)
     ]
     with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
@@ -134,7 +134,7 @@ class _Operator(threading.Thread):
         if self.calls and self.calls[-1].answer == Answer.STALE and self.chance.random() < SENDS_AGAIN:
             conversation, late = self.calls[-1].conversation, 0
         else:
-            # A few conversations are everybody's, most are few people's.
+            # A few conversations are worked on by all, most by few.
             place = int(len(self.office.conversations) * self.chance.random() ** 3)
             conversation, late = self.office.conversations[place], self.chance.choice([0, 0, 0, 0, 0, 1, 2])
         return Call(
@@ -186,7 +186,7 @@ class _Operator(threading.Thread):
 
 
 def _session(cookie: str) -> str:
-    """Read a session as anybody can: it is signed, not sealed."""
+    """Read a session as anyone can: it is signed, not sealed."""
     value = cookie.removeprefix("session=")
     payload = value.removeprefix(".").split(".")[0]
     content = base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4))

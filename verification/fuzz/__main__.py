@@ -21,7 +21,7 @@ def main() -> None:
     chosen = [options.target] if options.target else list(_MAX_LENGTH)
     failing = [name for name in chosen if not fuzz(name, options.seconds)]
     if failing:
-        sys.exit(f"What fails is kept in the corpus, and fails in the suite until it is mended: {failing}.")
+        sys.exit(f"What fails is kept in the corpus, and fails in the suite until it is fixed: {failing}.")
 
 
 def fuzz(target: str, seconds: int) -> bool:

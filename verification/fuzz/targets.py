@@ -15,7 +15,7 @@ _USER_ID = re.compile(r"[A-Z]{2}\.(?:ENT\.)?[A-Za-z0-9]{1,128}")
 
 
 def identifiers(data: bytes) -> None:
-    """Normalise a text: one of the two kinds or nobody, as the slow reading says, and the same again."""
+    """Normalise a text: one of the two kinds or not valid, as the slow reading says, and the same again."""
     raw = data.decode("utf-8", "surrogateescape")
     found = normalize_identifier(raw)
     assert found == read_by_character(raw)

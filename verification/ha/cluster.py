@@ -252,7 +252,7 @@ def install_patroni(where: Path) -> None:
 
 
 def shared_python() -> str:
-    """Return a Python that the cluster's user may run: one in somebody's home can be closed to others."""
+    """Return a Python that the cluster's user may run: one in a home directory can be closed to others."""
     for candidate in (os.path.realpath(sys.executable), "/usr/bin/python3"):
         probe = [candidate, "-c", "import sys; sys.exit(sys.version_info < (3, 11))"]
         try:
@@ -290,7 +290,7 @@ def run(*command: str) -> None:
 
 
 def free_ports(count: int) -> list[int]:
-    """Return ports that nobody listens on."""
+    """Return free ports."""
     with contextlib.ExitStack() as open_ones:
         probes = [open_ones.enter_context(socket.socket()) for _ in range(count)]
         for probe in probes:

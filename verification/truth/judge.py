@@ -200,7 +200,7 @@ class Judge(Sentences):
             self.says("creatable", said.creatable, expected)
             if own:
                 self.holds("own customer", shown(own.identifier) in offered, offered, own.identifier)
-        self.choices(said.choices, said.found, said.nobody, thread, term=term)
+        self.choices(said.choices, said.found, said.no_customer, thread, term=term)
         self.history(said, thread)
 
     def statement(self, said: FormSaid, thread: Thread) -> None:
@@ -211,7 +211,7 @@ class Judge(Sentences):
         self.says("statement", said.statement, *true)
 
     def choices(
-        self, choices: Iterable[ChoiceSaid], found: str, nobody: str, thread: Thread, *, term: str = ""
+        self, choices: Iterable[ChoiceSaid], found: str, no_customer: str, thread: Thread, *, term: str = ""
     ) -> None:
         """Judge the customers that are offered, and what is said of how many there are."""
         known = {shown(item.identifier): item for item in thread.instructor.customers.values()}
@@ -228,7 +228,7 @@ class Judge(Sentences):
             for customer_id in thread.instructor.customers
             if is_search and sought(term).lower() in customer_id.lower()
         ]
-        for text in (found, nobody):
+        for text in (found, no_customer):
             if "Type more digits" in text:
                 offered = {choice.id for choice in choices if choice.id}
                 unseen = [row for row in matching if thread.instructor.customers[row].id not in offered]

@@ -362,10 +362,10 @@ LIES: dict[str, Lie] = {
         ("answer", "changes", "linked to", "done", "conflict told", "nothing saved"),
         requested(_over_what_is_there),
     ),
-    "nobody confirmed": Lie(("changes", "linked to", "dialog", "done"), requested(_confirmed)),
+    "unconfirmed writes are done": Lie(("changes", "linked to", "dialog", "done"), requested(_confirmed)),
     "the history names another": Lie(
         ("who linked", "changed by"),
-        altered(linking.labels, lambda labels: replace(labels, users=dict.fromkeys(labels.users, "Nobody"))),
+        altered(linking.labels, lambda labels: replace(labels, users=dict.fromkeys(labels.users, "No one"))),
     ),
     "WhatsApp says nothing beside the link": Lie(
         ("statement",), viewed_work(lambda work: replace(work, statement=None))

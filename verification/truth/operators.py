@@ -124,7 +124,9 @@ class Operators(Visitors):
             self.judge.says("not saved", answer.status_code, 303, 503)
         if answer.status_code == 503:
             _, text, forms = pages.failure(answer.text)
-            self.judge.holds("unsure", "nothing was saved" not in text.lower(), text, "nobody can know")
+            self.judge.holds(
+                "unsure", "nothing was saved" not in text.lower(), text, "the console can not know"
+            )
             again = next((form for form in forms.values() if form["action"] in ("", path)), {})
             kept = all(again.get(name) == value for name, value in post.items() if name != "csrf_token")
             self.judge.holds("kept", kept, again, post)

@@ -197,7 +197,7 @@ def form(html: str) -> FormSaid:
     notice = next((element for element in work.all(".problem") if "hidden" not in element.attributes), None)
     current = work.first(".current")
     found, choices = page.first("#customers-found"), page.first("#choices")
-    nobody = choices.first(".empty") if choices else None
+    no_customer = choices.first(".empty") if choices else None
     history = page.first(".history")
     has_list = history is not None and history.first("ol") is not None
     never = history.first(".empty") if history else None
@@ -211,7 +211,7 @@ def form(html: str) -> FormSaid:
         linked_to=identifier(current.first(".identifier")) if current else None,
         choices=[_choice(element) for element in choices.all("label.choice")] if choices else [],
         found=found.text if found else "",
-        nobody=nobody.text if nobody else "",
+        no_customer=no_customer.text if no_customer else "",
         creatable=_creatable(page),
         events=[_event(line) for line in history.all("li")] if history and (has_list or never) else None,
         older_events=int((re.findall(r"^\d+", older) or ["0"])[0]),

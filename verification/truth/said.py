@@ -128,7 +128,7 @@ class FormSaid:
     linked_to: str | None
     choices: list[ChoiceSaid]
     found: str
-    nobody: str
+    no_customer: str
     creatable: str | None
     events: list[EventSaid] | None
     older_events: int

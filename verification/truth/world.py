@@ -40,7 +40,7 @@ SAYINGS = (
     "<b>Non</b> è grassetto & non lo sarà",
     "Arrivo tra 5 min",
     "Ci vediamo ieri… anzi, domani",
-    "Linked to nobody",
+    "Linked to no customer",
     "You: questo l'ho scritto io",
     "Two lines,\nof one message",
     "العربية من اليمين",
@@ -156,7 +156,7 @@ class World:
         return person
 
     def _number(self) -> str:
-        """Return a number: now and then one that somebody had before, or shares, or a short code."""
+        """Return a number: now and then one that another person had before, or shares, or a short code."""
         luck = self.rng.random()
         if self._free_numbers and luck < 0.3:
             return self._free_numbers.pop(self.rng.randrange(len(self._free_numbers)))

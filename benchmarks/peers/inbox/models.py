@@ -15,7 +15,7 @@ class Id(models.UUIDField):
 
 
 class Customer(models.Model):
-    """Somebody an instructor knows."""
+    """A person whom an instructor knows."""
 
     id = Id(primary_key=True)
     instructor_id = Id()
