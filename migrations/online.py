@@ -1,11 +1,11 @@
-"""How a revision runs on a PostgreSQL that is in use: nobody waits for it, and it can be run again.
+"""How a revision runs on a PostgreSQL that is in use: no session waits for it, and it can be run again.
 
 Revisions are written in Alembic's plain operations. SQLite runs those as they stand, in one transaction.
 For PostgreSQL, `Online` gives each a form that blocks no other session, and each statement a transaction:
 
-- What needs a strong lock gets it within LOCK_WAIT or lets go and tries again, so that whoever queued up
-  behind it goes on. Such a statement changes the catalog only, never rows.
-- What reads every row (indexes, the validation of constraints) runs under locks that let everybody write.
+- What needs a strong lock gets it within LOCK_WAIT or lets go and tries again, so that sessions behind it
+  in the queue go on. Such a statement changes the catalog only, never rows.
+- What reads every row (indexes, the validation of constraints) runs under locks that let all others write.
 - Each statement passes over what is there already: a revision that was stopped half-way is run again.
 """
 
@@ -65,7 +65,7 @@ def take_turn(connection: Connection) -> None:
     """
     deadline = time.monotonic() + MAX_WAIT_FOR_OTHERS_SECONDS
     told = None
-    # Asked for again and again: whoever waits inside a statement holds a snapshot, for the end of
+    # Asked for again and again: a session that waits inside a statement holds a snapshot, for the end of
     # which CREATE INDEX CONCURRENTLY of the migration under way would wait in turn.
     while not connection.exec_driver_sql(f"SELECT pg_try_advisory_lock({ADVISORY_LOCK})").scalar():
         holder = connection.exec_driver_sql(HOLDER).one_or_none()
@@ -186,7 +186,7 @@ class Online(PostgresqlImpl):
         self._patiently(lambda: super(Online, self).create_index(index, **{**kw, "if_not_exists": True}))
 
     def drop_index(self, index: Index, **kw: Any) -> None:
-        """Drop an index once nobody uses it any more."""
+        """Drop an index once it is no longer used."""
         index.dialect_options["postgresql"]["concurrently"] = True
         self._patiently(lambda: super(Online, self).drop_index(index, **{**kw, "if_exists": True}))
 
@@ -241,7 +241,7 @@ class Online(PostgresqlImpl):
         self._patiently(lambda: super(Online, self).execute(text(f"ANALYZE {table}")))
 
     def _briefly(self, change: Callable[[], object]) -> None:
-        """Make a change under a lock that stops others, at a moment when nobody is in the way."""
+        """Make a change under a lock that stops others, at a moment when no other is in the way."""
         pause = FIRST_PAUSE_SECONDS
         for attempt in range(ATTEMPTS):
             try:
