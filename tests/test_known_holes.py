@@ -145,8 +145,7 @@ def test_what_is_known_is_told_and_fails(world: World):
     assert "stranger==1.0: GHSA-hole (fixed in 1.1)" in done.stdout
     assert "stranger==1.0: withdrawn by its author" in done.stdout
     assert "left-pad: lets anyone in as well" in done.stdout
-    assert done.stderr == "Not clear: something is known.
-"
+    assert done.stderr == "Not clear: something is known.\n"
     assert "Nothing is known." not in done.stdout
 
 

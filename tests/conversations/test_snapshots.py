@@ -33,7 +33,9 @@ def taken(app: Flask) -> int:
         return sum(pool.checkedout() for pool in pools)
 
 
-@pytest.mark.parametrize("path", ["/conversations", "/conversations/{conversation_id}", "/badges?id={conversation_id}"])
+@pytest.mark.parametrize(
+    "path", ["/conversations", "/conversations/{conversation_id}", "/badges?id={conversation_id}"]
+)
 def test_a_page_takes_one_transaction_with_its_person(
     app: Flask, client: Browser, cli: FlaskCliRunner, anna: Desk, path: str
 ):
