@@ -11,7 +11,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
-from sqlalchemy import select, text
+from sqlalchemy import text
 
 from console.conversations import badges, display, queries, resolution
 from console.conversations.badges import BadgeState
@@ -24,9 +24,8 @@ from console.ingestion.whatsapp import IncomingMessage
 from console.linking import history, service
 from console.linking import queries as linking
 from console.linking import routes as linking_routes
-from console.models import Conversation
 from console.web import errors
-from testkit.databases import back_door
+from testkit.databases import rows
 from verification.truth.run import Stage
 
 Patch = pytest.MonkeyPatch
@@ -222,9 +221,8 @@ def requested(alter: Callable[[service.LinkRequest], service.LinkRequest]) -> Ca
 
 
 def _over_what_is_there(request: service.LinkRequest) -> service.LinkRequest:
-    of_conversation = select(Conversation.link_version).where(Conversation.id == request.conversation_id)
-    with back_door() as connection:
-        return replace(request, seen_version=connection.execute(of_conversation).scalar_one())
+    ((there,),) = rows(f"SELECT link_version FROM conversations WHERE id = '{request.conversation_id}'")
+    return replace(request, seen_version=there)
 
 
 def _confirmed(request: service.LinkRequest) -> service.LinkRequest:
