@@ -30,6 +30,9 @@ PARTITION = ROOT / "deploy" / "partition.sql"
 PARTITIONED = os.environ.get("CONSOLE_TEST_TABLES") == "partitioned"
 """Whether the tests on PostgreSQL run on partitioned tables: `make test-partitioned`."""
 
+# For what is refused where tables are partitioned: to downgrade their keys.
+downgrading = pytest.mark.parametrize("engine", [SQLITE] if PARTITIONED else ENGINES, indirect=True)
+
 OWNER = "console_migrate"
 AN_EVENT = "INSERT INTO audit_events"
 

@@ -11,6 +11,8 @@ from argon2 import PasswordHasher
 from flask import Flask
 from flask.testing import FlaskCliRunner
 from flask_migrate import upgrade
+from hypothesis import HealthCheck
+from hypothesis import settings as effort
 from jinja2 import FileSystemBytecodeCache
 from sqlalchemy import URL
 
@@ -33,6 +35,11 @@ from testkit.factories import Desk, desk, run
 from testkit.pages import Browser
 
 __all__ = ["settings_for"]
+
+# A busy machine makes examples slow, and all examples of a test share its database: neither is a fault.
+SUPPRESSED = (HealthCheck.too_slow, HealthCheck.function_scoped_fixture)
+effort.register_profile("console", deadline=None, suppress_health_check=SUPPRESSED)
+effort.load_profile("console")
 
 
 @pytest.fixture(scope="session", autouse=True)

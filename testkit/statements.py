@@ -30,3 +30,10 @@ def statements() -> Iterator[list[str]]:
 def without_control(statements: Iterable[str]) -> list[str]:
     """Leave out what only begins a transaction and says for whom."""
     return [statement for statement in statements if not statement.startswith(("BEGIN", "SET LOCAL"))]
+
+
+PARTITIONS = (
+    "SELECT child.relname, parent.relname FROM pg_inherits"
+    " JOIN pg_class child ON child.oid = inhrelid JOIN pg_class parent ON parent.oid = inhparent"
+)
+"""Reads each partition, and each index of a partition, with the table or index that it is a part of."""

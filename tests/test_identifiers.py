@@ -21,8 +21,8 @@ FORMS = [
     )
 ]
 
-some = settings(max_examples=100, deadline=None)
-many = settings(max_examples=700, deadline=None)
+some = settings(max_examples=100)
+many = settings(max_examples=700)
 
 any_text = st.text(st.characters())  # lone surrogates and NUL among them
 phone_numbers = st.integers(10**7, 10**15 - 1).map(str)
@@ -105,7 +105,7 @@ def test_an_identifier_normalises_to_itself(raw: str) -> None:
 
 
 @pytest.mark.shows("CM-1.6", "CM-1.7", "CM-1.8", "T2.2", "Review.T2.1")
-@settings(max_examples=4000, deadline=None)
+@settings(max_examples=4000)
 @given(st.one_of(nasty_text, damaged_forms()))
 @example("+1 (0(0)) 23456789")
 @example("00 (39) 333 1234567")

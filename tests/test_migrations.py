@@ -30,6 +30,7 @@ from testkit.databases import (
     rows,
     settings_for,
 )
+from testkit.statements import PARTITIONS
 
 REVISIONS = [
     "0001_inbox",
@@ -172,7 +173,19 @@ def plain(value: Any) -> Any:
 
 def test_models_equal_head(app: Flask):
     with back_door() as connection:
-        assert compare_metadata(MigrationContext.configure(connection), Base.metadata) == []
+        partitions = set()
+        if connection.dialect.name == "postgresql":
+            # A foreign key to a partitioned table has one of its own to each partition.
+            to_partitions = (
+                "SELECT conname FROM pg_constraint JOIN pg_class ON pg_class.oid = conrelid"
+                " WHERE conparentid <> 0 AND relkind = 'p'"
+            )
+            partitions = {
+                row[0] for asked in (PARTITIONS, to_partitions) for row in connection.execute(text(asked))
+            }
+        options = {"include_name": lambda name, _type, _parents: name not in partitions}
+        context = MigrationContext.configure(connection, opts=options)
+        assert compare_metadata(context, Base.metadata) == []
 
 
 def test_the_revisions_are_one_chain():

@@ -19,6 +19,7 @@ from console.models import AuditCounter, AuditEvent, Conversation, Customer, Mes
 from testkit.databases import back_door, on_postgresql, on_sqlite
 from testkit.factories import Desk, desk
 from testkit.pages import Browser
+from testkit.statements import PARTITIONS
 
 HOT_TABLES = ("conversations", "messages", "customers", "audit_events")
 
@@ -182,19 +183,22 @@ def _explain_postgresql(cursor: Any, statement: Statement, parameters: Any) -> N
     # Tables as small as here are rightly read and joined whole; this is how large ones are.
     for way in ("seqscan", "hashjoin", "mergejoin"):
         cursor.execute(f"SET LOCAL enable_{way} = off")
+    parents = dict(cursor.execute(PARTITIONS).fetchall())
     (answer,) = cursor.execute(f"EXPLAIN (ANALYZE, FORMAT JSON) {statement.sql}", parameters).fetchone()
     plan = (json.loads(answer) if isinstance(answer, str) else answer)[0]["Plan"]
     statement.returned = round(plan["Actual Rows"])
     for node in _nodes(plan):
-        if node.get("Relation Name") not in HOT_TABLES:
+        relation = node.get("Relation Name", "")
+        if parents.get(relation, relation) not in HOT_TABLES:
             continue
         removed = node.get("Rows Removed by Filter", 0) + node.get("Rows Removed by Index Recheck", 0)
         read = (node["Actual Rows"] + removed) * node["Actual Loops"]
         statement.most_read = max(statement.most_read, round(read))
         if "Index Name" in node:
-            statement.indexes.add(NAMES.get(node["Index Name"], node["Index Name"]))
+            index = parents.get(node["Index Name"], node["Index Name"])
+            statement.indexes.add(NAMES.get(index, index))
         else:
-            statement.read_whole.add(node["Relation Name"])
+            statement.read_whole.add(relation)
 
 
 def _nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:

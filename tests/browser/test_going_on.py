@@ -205,12 +205,13 @@ def test_a_list_says_when_it_was_loaded_and_loads_again_when_looked_at_after_a_m
     page.clock.install()
     operator.open("/conversations")
     expect(page.get_by_text(re.compile("Loaded at"))).to_be_visible()
+    expect(page.locator("[data-state]")).to_have_count(50)
     before = len(operator.asked_for("/conversations"))
     page.evaluate("dispatchEvent(new Event('focus'))")
     page.clock.fast_forward(61_000)
     assert len(operator.asked_for("/conversations")) == before
-    page.evaluate("dispatchEvent(new Event('focus'))")
-    page.wait_for_timeout(500)
+    with page.expect_request(re.compile("/conversations\\?")):
+        page.evaluate("dispatchEvent(new Event('focus'))")
     assert len(operator.asked_for("/conversations")) == before + 1
 
 

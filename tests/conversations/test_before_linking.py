@@ -10,12 +10,13 @@ from flask_migrate import downgrade
 from console import create_app
 from console.config import Settings
 from console.database import db
-from testkit.databases import as_owner
+from testkit.databases import as_owner, downgrading
 from testkit.factories import desk, run
 from testkit.pages import Browser
 
 
 @pytest.mark.shows("CM-2.1.4", "Review.Everywhere.4")
+@downgrading
 @pytest.mark.parametrize("revision", ["0001_inbox", "0002_customers"])
 def test_without_links_pages_work_and_every_badge_is_unlinked(
     settings: Settings,

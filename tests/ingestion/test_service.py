@@ -9,7 +9,7 @@ from multiprocessing.queues import Queue
 from multiprocessing.synchronize import Barrier
 
 import pytest
-from hypothesis import HealthCheck, given
+from hypothesis import given
 from hypothesis import settings as example_settings
 from hypothesis import strategies as st
 from sqlalchemy import event
@@ -38,9 +38,7 @@ pytestmark = pytest.mark.usefixtures("accounts")
 LINES = SAMPLES.read_bytes().splitlines()
 UNKNOWN_ACCOUNT = payload(message(), account="100000000000009")
 
-on_one_database = example_settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+on_one_database = example_settings(max_examples=60)
 
 
 def at(seconds: int) -> str:

@@ -27,6 +27,7 @@ from testkit.databases import (
     SQLITE,
     as_owner,
     back_door,
+    downgrading,
     environment,
     fresh_copy,
     hanging_up,
@@ -307,6 +308,7 @@ def test_what_arrives_for_a_demo_account_joins_its_conversation(cli: FlaskCliRun
     assert len(everything()["conversations"]) == before
 
 
+@downgrading
 def test_a_database_that_lacks_a_migration_is_one_clear_line(settings: Settings, cli: FlaskCliRunner):
     with create_app(as_owner(settings)).app_context():
         downgrade(revision="0001_inbox", x_arg=["drop-audit=yes"])

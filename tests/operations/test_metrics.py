@@ -23,6 +23,7 @@ from console.linking import service
 from testkit.databases import back_door, execute, on_postgresql, on_sqlite, settings_for
 from testkit.factories import Desk, desk, link_state, payload, run, user
 from testkit.pages import Browser
+from testkit.statements import PARTITIONS
 
 Samples = dict[tuple[str, ...], float]
 
@@ -70,10 +71,13 @@ def plan_of(app: Flask, part: str) -> str:
         event.remove(engine, "before_cursor_execute", listener)
     ((engine, statement, parameters),) = asked
     with engine.connect() as connection:
-        if connection.dialect.name == "postgresql":
-            connection.execute(text("SET LOCAL enable_seqscan = off"))
-        explain = "EXPLAIN" if connection.dialect.name == "postgresql" else "EXPLAIN QUERY PLAN"
-        return str(connection.exec_driver_sql(f"{explain} {statement}", parameters).all())
+        if connection.dialect.name == "sqlite":
+            return str(connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters).all())
+        connection.execute(text("SET LOCAL enable_seqscan = off"))
+        plan = str(connection.exec_driver_sql(f"EXPLAIN {statement}", parameters).all())
+        for partition, whole in connection.execute(text(f"{PARTITIONS} ORDER BY length(child.relname) DESC")):
+            plan = plan.replace(partition, whole)
+        return plan
 
 
 def test_requests_are_counted_by_the_rule_of_their_route_a_known_method_and_the_status(

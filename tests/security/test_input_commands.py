@@ -8,7 +8,7 @@ import pytest
 from click.testing import Result
 from flask import Flask
 from flask.testing import FlaskCliRunner
-from hypothesis import HealthCheck, given
+from hypothesis import given
 from hypothesis import settings as effort
 
 from console.identifiers import normalize_identifier
@@ -145,7 +145,7 @@ def test_whatever_comes_on_stdin_is_counted_or_refused(cli: FlaskCliRunner, anna
 
 
 @on_sqlite
-@effort(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@effort(max_examples=40)
 @given(text=any_text.map(lambda text: text.replace("\x00", "")))
 def test_any_text_as_an_argument_is_an_end(cli: FlaskCliRunner, anna: Desk, text: str):
     for called in (

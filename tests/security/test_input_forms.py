@@ -12,7 +12,7 @@ import html5lib
 import pytest
 from flask import Flask
 from flask.testing import FlaskCliRunner
-from hypothesis import HealthCheck, given
+from hypothesis import given
 from hypothesis import settings as effort
 from hypothesis import strategies as st
 from werkzeug.test import TestResponse
@@ -309,7 +309,7 @@ def test_the_last_reasons_fit_into_a_cookie(operator: Visitor, send: Send, peopl
         assert all(len(cookie) < MAX_COOKIE for cookie in answer.headers.getlist("Set-Cookie"))
 
 
-@effort(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@effort(max_examples=25)
 @given(text=any_text, field=st.sampled_from(["reason", *UNSEEN]))
 def test_any_text_anywhere_is_an_answer(operator: Visitor, send: Send, people: World, text: str, field: str):
     right = {"create": "", "customer_id": str(people.customer_id), "overwrite": "1", "confirm": "1"}

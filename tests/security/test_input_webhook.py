@@ -11,7 +11,7 @@ from typing import Any
 import html5lib
 import pytest
 from flask import Flask
-from hypothesis import HealthCheck, given
+from hypothesis import given
 from hypothesis import settings as effort
 from hypothesis import strategies as st
 
@@ -180,7 +180,7 @@ json_values = st.recursive(
 )
 
 
-@effort(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@effort(max_examples=60)
 @given(
     fields=st.dictionaries(
         st.sampled_from(["from", "id", "timestamp", "type", "text", "image", "group_id", "x"]), json_values
