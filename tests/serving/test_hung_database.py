@@ -11,11 +11,12 @@ from pathlib import Path
 import pytest
 from flask import Flask
 from flask.testing import FlaskCliRunner
+from sqlalchemy import text
 from sqlalchemy.exc import InternalError, OperationalError
 
 from console.config import Settings
 from console.database import command_scope, db, engines, writing
-from testkit.databases import on_postgresql
+from testkit.databases import back_door, on_postgresql
 from testkit.factories import desk, link_state
 from testkit.pages import Browser
 from testkit.postgres import Cluster
@@ -71,16 +72,33 @@ def test_health_and_metrics_wait_for_no_database_and_pages_come_back_with_it(
             with Visitor(console.url) as another:
                 assert 'console_database_usable{database="write"} 0.0' in another.get("/metrics").text
             begun = time.monotonic()
-            assert {answer.result().status_code for answer in asked} == {503}
+            assert {one.result().status_code for one in asked} == {503}
             # In two rounds, as there are eight threads; the second finds that no connection can be made.
             assert time.monotonic() - begun < 2 * engines.MAX_PING_SECONDS + 15
             waiting = [pool.submit(seconds_for, console.url, "/readyz", 503) for _ in range(4)]
-            assert max(item.result() for item in waiting) < 2
+            assert max(one.result() for one in waiting) < 2
         begun = time.monotonic()
         while visitor.get("/readyz").status_code != 200:
             assert time.monotonic() - begun < engines.MAX_ANSWER_SECONDS + 5
             time.sleep(0.2)
         assert visitor.get("/conversations").status_code == 200
+
+
+def test_many_who_ask_whether_it_is_ready_stop_neither_each_other_nor_the_rest(
+    app: Flask, settings: Settings, tmp_path: Path
+):
+    with (
+        serve(settings, tmp_path, extra={"WEB_CONCURRENCY": "1"}) as console,
+        ThreadPoolExecutor(18) as pool,
+        back_door() as connection,
+    ):
+        connection.execute(text("LOCK TABLE conversations"))
+        waiting = [pool.submit(seconds_for, console.url, "/readyz", 503) for _ in range(18)]
+        time.sleep(0.3)
+        assert seconds_for(console.url, "/healthz", 200) < 1
+        assert seconds_for(console.url, "/metrics", 200) < 1.5
+        # In three rounds, as there are eight threads; only the first waits for as long as it may.
+        assert max(asked.result() for asked in waiting) < 3.5
 
 
 def test_a_write_does_not_wait_long_to_learn_that_its_connection_is_dead(
