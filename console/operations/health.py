@@ -38,9 +38,9 @@ FAILURES = (SQLAlchemyError, sqlite3.Error)
 """What asking a database may raise."""
 
 # /readyz answers within two seconds, /metrics within about one, whatever the databases do.
-_READY_SECONDS = 1.5
+_READY_SECONDS = 1.0
 _METRICS_SECONDS = 0.9
-_LOCK_WAIT_MS = 1000
+_LOCK_WAIT_MS = 500
 
 _REVISION = select(table("alembic_version", column("version_num", String)).c.version_num)
 # Finds nothing, and is refused all the same where a write would be.

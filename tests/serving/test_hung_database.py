@@ -97,8 +97,8 @@ def test_many_who_ask_whether_it_is_ready_stop_neither_each_other_nor_the_rest(
         time.sleep(0.3)
         assert seconds_for(console.url, "/healthz", 200) < 1
         assert seconds_for(console.url, "/metrics", 200) < 1.5
-        # In three rounds, as there are eight threads; only the first waits for as long as it may.
-        assert max(asked.result() for asked in waiting) < 3.5
+        # In three rounds, as there are eight threads: two seconds, and a half for a busy machine.
+        assert max(asked.result() for asked in waiting) < 2.5
 
 
 def test_a_write_does_not_wait_long_to_learn_that_its_connection_is_dead(
