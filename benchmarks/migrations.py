@@ -2,8 +2,9 @@
 
 The first revisions that change a large table go up, down and up again while processes store WhatsApp
 messages through the ingestion service at a steady rate; the next ones go up. Those that change keys do so
-while people link as well, and their second upgrade is killed half-way and run again. Printed for each step: how long it took, how many
-messages came meanwhile, how many failed, the longest that one waited, and what it waited for.
+while people link as well, and their second upgrade is killed half-way and run again. Printed for each step:
+how long it took, how many messages came meanwhile, how many failed, the longest that one waited, and what it
+waited for.
 """
 
 import argparse

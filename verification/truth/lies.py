@@ -230,7 +230,7 @@ def _confirmed(request: service.LinkRequest) -> service.LinkRequest:
 
 
 def _later(original: Any, **by: Any) -> Any:
-    return replace(original, **{name: getattr(original, name) + more for name, more in by.items()})
+    return original._replace(**{name: getattr(original, name) + more for name, more in by.items()})
 
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
