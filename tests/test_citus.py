@@ -1,20 +1,31 @@
 """An instructor moved from one worker of Citus to another while messages come and people link."""
 
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from functools import partial
+from itertools import chain
 from threading import Event
 from uuid import UUID, uuid4
 
 import pytest
 from flask import Flask
 from flask.testing import FlaskCliRunner
+from sqlalchemy import insert
+from sqlalchemy.exc import DBAPIError
 
 from console.config import Settings
+from console.database import new_id
 from console.ingestion.service import NotStored, ingest_payload
-from console.linking import service
+from console.linking.service import LinkChanged, LinkOutcome
+from console.models import Customer
 from testkit.citus import Coordinator
-from testkit.databases import POSTGRESQL, rows
-from testkit.factories import Desk, link_state, payload, run
+from testkit.databases import POSTGRESQL, back_door, rows
+from testkit.factories import Desk, heal, link_state, payload, run
+from verification.faults.checker import check
+from verification.faults.history import Answer, Call
+from verification.faults.test_races import history
 
 pytestmark = pytest.mark.citus
 
@@ -45,10 +56,21 @@ def moved(cluster: Coordinator, settings: Settings, anna: Desk) -> Iterator[Even
         moving.result()
 
 
-def test_nothing_is_lost_and_links_stay_in_order(app: Flask, cli: FlaskCliRunner, anna: Desk, moved: Event):
+def test_nothing_is_lost_and_links_are_linearizable(
+    app: Flask, cli: FlaskCliRunner, anna: Desk, moved: Event
+):
     conversation_ids = [anna.conversation(f"39333{number:07}") for number in range(10)]
-    customer_id = anna.customer("393350000000")
-    there = len(conversation_ids) + 1
+    customer_id = new_id()
+    with back_door() as connection:
+        connection.execute(
+            insert(Customer).values(
+                id=customer_id,
+                instructor_id=anna.instructor_id,
+                channel="whatsapp",
+                normalized_identifier="393350000000",
+                created_at=datetime.now(UTC),
+            )
+        )
 
     def bring(sender: int) -> int:
         stored = 0
@@ -61,25 +83,41 @@ def test_nothing_is_lost_and_links_stay_in_order(app: Flask, cli: FlaskCliRunner
                     continue
         return stored
 
-    def link(conversation_id: UUID) -> int:
-        written = 0
+    def work(conversation_id: UUID) -> list[Call]:
+        calls = []
         with app.app_context():
             while not moved.is_set():
-                version = link_state(conversation_id).link_version
+                seen, operation, start = link_state(conversation_id).link_version, uuid4(), time.monotonic()
+                change = partial(anna.unlink if seen % 2 else anna.link, conversation_id)
+                wanted = {} if seen % 2 else {"customer_id": customer_id}
                 try:
-                    if version % 2:
-                        anna.unlink(conversation_id, seen_version=version)
-                    else:
-                        anna.link(conversation_id, customer_id, seen_version=version)
-                except service.LinkError:
-                    continue
-                written += 1
-        return written
+                    outcome = change(**wanted, seen_version=seen, operation_id=operation, reason="a call")
+                    answer = Answer.UNCHANGED if outcome == LinkOutcome.UNCHANGED else Answer.DONE
+                except LinkChanged:
+                    answer = Answer.STALE
+                except DBAPIError:
+                    answer = Answer.UNAVAILABLE
+                calls.append(
+                    Call(
+                        conversation=str(conversation_id),
+                        operation=str(operation),
+                        actor=str(anna.operator.id),
+                        reason="a call",
+                        wanted=None if seen % 2 else str(customer_id),
+                        seen=seen,
+                        start=start,
+                        end=time.monotonic(),
+                        answer=answer,
+                    )
+                )
+        return calls
 
-    with ThreadPoolExecutor() as pool:
+    with ThreadPoolExecutor(4 + 2 * len(conversation_ids)) as pool:
         brought = pool.map(bring, range(4))
-        written = list(pool.map(link, conversation_ids))
+        calls = list(chain.from_iterable(pool.map(work, 2 * conversation_ids)))
         stored = sum(brought)
-    assert rows("SELECT count(*) FROM messages") == [(stored + there,)]
-    assert [link_state(item).link_version for item in conversation_ids] == written
+    heal()
+    assert rows("SELECT count(*) FROM messages") == [(stored + len(conversation_ids),)]
+    assert check(history(calls)) == []
+    assert {Answer.DONE, Answer.STALE} <= {call.answer for call in calls}
     assert run(cli, "audit", "verify")
