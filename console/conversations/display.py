@@ -261,7 +261,7 @@ def _date(there: datetime) -> str:
 
 
 def _time(there: datetime) -> str:
-    shown = "%02d:%02d" % (there.hour, there.minute)  # noqa: UP031 (a quarter faster than an f-string)
+    shown = f"{there.hour:02}:{there.minute:02}"
     if not _clocks_change(there.tzinfo, there.toordinal()):
         return shown
     if there.utcoffset() == there.replace(fold=1 - there.fold).utcoffset():

@@ -75,7 +75,7 @@ def show_badges() -> ResponseReturnValue:
     if not badge_is_on():
         abort(404)
     try:
-        asked = [id_text(value) for value in _IDS.findall(unquote(request.query_string.decode()))]
+        asked = [id_text(unquote(value)) for value in _IDS.findall(request.query_string.decode())]
     except ValueError:
         abort(400)
     if not 1 <= len(asked) <= MAX_BADGES:

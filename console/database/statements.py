@@ -122,6 +122,6 @@ def json_rows(dialect: str, *types: TypeEngine[Any]) -> tuple[FromClause, Sequen
     if dialect != "postgresql":
         return table, columns
     # Row-level security lets no index be searched for what is yet to be computed, as that might leak.
-    computed = select(*(text.label(f"column_{place}") for place, text in enumerate(columns)))
+    computed = select(*(column.label(f"column_{place}") for place, column in enumerate(columns)))
     given = computed.select_from(table).cte("computed").prefix_with("MATERIALIZED")
     return given, list(given.c)

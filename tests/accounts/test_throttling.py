@@ -6,6 +6,7 @@ import re
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
+from uuid import uuid4
 
 import pytest
 import redis
@@ -80,7 +81,7 @@ def test_after_five_failures_one_waits_a_minute_at_no_cost(
 
 
 def test_an_unknown_account_waits_as_well(client: Browser, verifications: list[str]):
-    unknown = Person(id=None, email="unknown@example.org")  # type: ignore[arg-type]  # there is no such user
+    unknown = Person(id=uuid4(), email="unknown@example.org")
     fail(client, unknown)
     verifications.clear()
     assert tell_to_wait(client.sign_in(unknown.email, "a wrong guess"))

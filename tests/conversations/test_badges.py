@@ -48,6 +48,12 @@ def test_badge_ids_are_read_whatever_else_an_address_holds(reader: Browser, anna
     assert states(answer.text, known, new) == ["known", "new"]
 
 
+def test_an_ampersand_inside_a_value_begins_no_other_id(reader: Browser, anna: Desk):
+    known, new, _ = three(anna)
+    answer = reader.http.get(f"/badges?id={known}&x=1%26id={new}")
+    assert states(answer.text, known) == ["known"]
+
+
 MALFORMED = {
     "not UTF-8": "id=%ff",
     "none": "",
