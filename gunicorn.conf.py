@@ -1,6 +1,5 @@
 """How gunicorn serves the console; an option on its command line goes before a value here."""
 
-import gc
 import json
 import logging
 import os
@@ -144,11 +143,6 @@ def on_reload(server: Any) -> None:
     server.num_workers += len(_replaced)
 
 
-def post_fork(_server: object, _worker: object) -> None:
-    """Load the console without collecting garbage: of what is loaded all is kept."""
-    gc.disable()
-
-
 def post_worker_init(worker: Any) -> None:
     """Say that it is ready, take over from the workers that it replaces, start the work in the background."""
     from gunicorn import systemd
@@ -162,8 +156,6 @@ def post_worker_init(worker: Any) -> None:
         sys.exit(Arbiter.APP_LOAD_ERROR)
     keeper.start(worker.wsgi.app_context)
     metrics.sample_always(worker.wsgi)
-    gc.freeze()
-    gc.enable()
     if NOTIFY_VARIABLE in os.environ:
         os.environ["NOTIFY_SOCKET"] = os.environ[NOTIFY_VARIABLE]
         systemd.sd_notify("READY=1", worker.log, unset_environment=True)

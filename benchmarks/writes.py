@@ -179,6 +179,7 @@ def link(number: int) -> None:
     service.change(
         service.LinkRequest(
             conversation_id=dataset.conversation_id(number),
+            instructor_id=dataset.instructor_id(0),
             customer_id=dataset.customer_id(number),
             actor_id=dataset.operator_id(0),
             reason="the benchmark says so",

@@ -111,6 +111,9 @@ def bootstrap(target: str) -> None:
     dev = target not in ("run", "bench")
     prepare_python(dev=dev)
     prepare_front_end(dev=dev)
+    if target == "run" and (ROOT / "console").is_dir():
+        # A server that may not write would compile the console at every start.
+        run(*(PYTHON, "-m", "compileall", "-q", ROOT / "console"), failure="The console can't be compiled.")
     if target == "test":
         prepare_browser()
         prepare_servers()

@@ -4,7 +4,7 @@ import re
 from uuid import UUID
 
 import structlog
-from flask import Blueprint, abort, current_app, redirect, render_template, request, session, url_for
+from flask import Blueprint, abort, current_app, g, redirect, render_template, request, session, url_for
 from flask.typing import ResponseReturnValue
 from flask_login import LoginManager, current_user
 
@@ -56,7 +56,7 @@ def load_user(user_id: str) -> Actor | None:
     actor = load_actor(scope(), UUID(user_id), epoch) if epoch is not None else None
     if actor:
         scope().instructor_ids = [member.instructor_id for member in actor.memberships]
-        structlog.contextvars.bind_contextvars(user_id=user_id)
+        g.user_id = user_id  # for the log
         # A fragment's answer may be overtaken by its page's; a form's answer is a page (docs/decisions/0007).
         if "HX-Request" not in request.headers or "HX-Boosted" in request.headers:
             sessions.keep_alive()

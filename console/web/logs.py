@@ -82,11 +82,9 @@ def init_app(app: Flask, settings: Settings) -> None:
 
     @app.before_request
     def start() -> None:
-        structlog.contextvars.clear_contextvars()
         asked = request.headers.get("X-Request-Id", "") if settings.trusted_proxies else ""
         g.request_id = asked if _REQUEST_ID.fullmatch(asked) else str(new_id())
         g.started = time.perf_counter()
-        structlog.contextvars.bind_contextvars(request_id=g.request_id)
 
     @app.after_request
     def finish(response: Response) -> Response:
@@ -141,8 +139,17 @@ def _causes(error: BaseException | None) -> list[dict[str, Any]]:
     return causes
 
 
+def _name_request(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    """Add the ids of the request and of the signed-in user, as far as they are known."""
+    if has_request_context():
+        for name in ("user_id", "request_id"):
+            if name in g:
+                event.setdefault(name, g.get(name))
+    return event
+
+
 _SHARED: list[Processor] = [
-    structlog.contextvars.merge_contextvars,
+    _name_request,
     structlog.processors.add_log_level,
     structlog.processors.TimeStamper(fmt="iso", utc=True),
     _describe_exception,
