@@ -71,14 +71,15 @@ def history(
     They are the newest MAX_SHOWN of trail and outbox, and the one that made version `seen`. A tombstone is
     there for an event that was erased.
     """
-    sequences = {*range(max(1, version - MAX_SHOWN + 1), version + 1), seen or version}
+    sequences = {*range(max(1, version - MAX_SHOWN + 1), version + 1)} | ({seen} if seen else set())
     try:
         asked = {
             "conversation_id": conversation_id,
             "instructor_id": instructor_id,
             "sequences": sorted(sequences),
         }
-        events = [read(line) for line in connection.scalars(_HISTORY, asked)]
+        lines = connection.scalars(_HISTORY, asked) if sequences else ()
+        events = [read(line) for line in lines]
         events += [Event.from_dict(fields) for fields in json.loads(outbox or "[]")]
     except (SQLAlchemyError, *UNREADABLE) as error:
         connection.rollback()
