@@ -170,6 +170,12 @@ def anna(cli: FlaskCliRunner) -> Desk:
 
 
 @pytest.fixture
+def bruno(cli: FlaskCliRunner) -> Desk:
+    """Return another instructor's desk."""
+    return desk(cli, "Bruno Pichler")
+
+
+@pytest.fixture
 def marta(client: Browser, anna: Desk) -> Browser:
     """Return Anna's operator at a browser, signed in."""
     client.sign_in(anna.operator.email, anna.operator.password)

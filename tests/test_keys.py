@@ -12,15 +12,9 @@ from sqlalchemy.exc import DBAPIError
 from console.ingestion.service import ingest_payload
 from console.linking import service
 from testkit.databases import SQLITE, back_door, execute, rows
-from testkit.factories import Desk, desk, link_state, payload, trail
+from testkit.factories import Desk, link_state, payload, trail
 
 GROWING = ("conversations", "messages", "customers", "audit_events", "rejected_payloads")
-
-
-@pytest.fixture
-def bruno(cli: FlaskCliRunner) -> Desk:
-    """Return another instructor's desk."""
-    return desk(cli, "Bruno Pichler")
 
 
 @pytest.mark.parametrize("table", GROWING)

@@ -78,12 +78,6 @@ class Statement:
     steps: int = 0
 
 
-@pytest.fixture
-def anna(cli: FlaskCliRunner) -> Desk:
-    """Return an instructor with a number and an operator."""
-    return desk(cli, "Anna Kofler")
-
-
 def fill(instructor_id: UUID, count: int) -> list[UUID]:
     """Give an instructor conversations of one message each.
 

@@ -14,11 +14,11 @@ from sqlalchemy.exc import DBAPIError
 from console.config import Settings
 from console.database import Base, Scope, command_scope, ingesting, reading, writing
 from console.linking import service
-from console.models import AuditEvent, Conversation, Customer, Message
+from console.models import AuditEvent, Conversation, Customer, LinkOperation, Message
 from console.permissions import Permission, public, requires
 from console.web.current import scope
 from testkit.databases import OWNER, POSTGRESQL, execute, rows
-from testkit.factories import Desk, desk, link_state, trail
+from testkit.factories import Desk, link_state, trail
 from testkit.pages import Browser
 from testkit.postgres import Cluster
 
@@ -90,12 +90,6 @@ Access = tuple[str, str, str]
 def engine() -> str:
     """Run on the one engine that has roles."""
     return POSTGRESQL
-
-
-@pytest.fixture
-def bruno(cli: FlaskCliRunner) -> Desk:
-    """Return another instructor's desk."""
-    return desk(cli, "Bruno Pichler")
 
 
 def allowed(role: str) -> set[Access]:
@@ -222,6 +216,7 @@ def test_without_a_where_a_request_reads_its_own_instructors_rows(app: Flask, bo
         assert seen(scope_for(app, *mine)) == all_of(*mine)
 
 
+@pytest.mark.shows("Review.Everywhere.1")
 def test_a_request_reads_nothing_before_it_says_for_whom(app: Flask, both: tuple[Desk, Desk]):
     with app.test_request_context():
         assert seen(scope()) == all_of()
@@ -233,6 +228,13 @@ def test_a_command_reads_everything(app: Flask, both: tuple[Desk, Desk]):
     assert seen(command_scope()) == all_of(*(desk.instructor_id for desk in both))
 
 
+@pytest.mark.shows("CM-1.3")
+def test_without_a_where_a_request_reads_its_own_instructors_operations(app: Flask, both: tuple[Desk, Desk]):
+    for mine in both:
+        with writing(scope_for(app, mine.instructor_id)) as connection:
+            assert set(connection.scalars(select(LinkOperation.instructor_id))) == {mine.instructor_id}
+
+
 def test_without_a_where_a_request_writes_its_own_instructors_rows(app: Flask, both: tuple[Desk, Desk]):
     anna, _bruno = both
     with writing(scope_for(app, anna.instructor_id)) as connection:
@@ -242,6 +244,7 @@ def test_without_a_where_a_request_writes_its_own_instructors_rows(app: Flask, b
     ]
 
 
+@pytest.mark.shows("CM-1.3")
 @pytest.mark.parametrize(
     "statement",
     [

@@ -132,7 +132,8 @@ def test_with_the_flag_off_there_is_no_trace_of_a_badge(settings: Settings, cli:
     ids = three(anna)
     off = Browser(create_app(replace(settings, customer_badge=False)))
     off.sign_in(anna.operator.email, anna.operator.password)
-    for path in ("/conversations", "/conversations/rows", f"/conversations/{ids[0]}"):
+    pages = ("/conversations", "/conversations/rows", f"/conversations/{ids[0]}")
+    for path in (*pages, *(f"{page}?plain" for page in pages)):
         source = off.http.get(path).text.lower()
         assert "badge" not in source
         assert not any(word in source for word in ("known customer", "new customer", "unlinked"))

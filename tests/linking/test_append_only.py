@@ -57,6 +57,7 @@ def test_a_position_that_is_not_the_next_is_refused(anna: Desk):
     assert len(trail()) == 1
 
 
+@pytest.mark.shows("T5.3")
 @on_postgresql
 def test_a_statement_that_names_a_position_gets_the_next(anna: Desk):
     conversation_id = anna.conversation("393331234567")

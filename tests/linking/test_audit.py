@@ -176,6 +176,28 @@ def test_a_refusing_trail_holds_up_no_write_and_loses_no_event(cli: FlaskCliRunn
     holds_up_no_write_and_loses_no_event(cli, anna, *REFUSING[engine])
 
 
+IGNORING = {
+    SQLITE: (
+        ["CREATE TRIGGER ignore BEFORE INSERT ON audit_events BEGIN SELECT RAISE(IGNORE); END"],
+        ["DROP TRIGGER ignore"],
+    ),
+    POSTGRESQL: (
+        [
+            "CREATE FUNCTION ignore() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NULL; END $$",
+            "CREATE TRIGGER ignore BEFORE INSERT ON audit_events FOR EACH ROW EXECUTE FUNCTION ignore()",
+        ],
+        ["DROP TRIGGER ignore ON audit_events"],
+    ),
+}
+
+
+@pytest.mark.shows("CM-2.5.1", "T5.2")
+def test_a_trail_that_ignores_events_holds_up_no_write_and_loses_no_event(
+    cli: FlaskCliRunner, anna: Desk, engine: str
+):
+    holds_up_no_write_and_loses_no_event(cli, anna, *IGNORING[engine])
+
+
 @on_postgresql
 def test_a_forbidden_trail_holds_up_no_write_and_loses_no_event(cli: FlaskCliRunner, anna: Desk):
     holds_up_no_write_and_loses_no_event(cli, anna, *FORBIDDEN)
@@ -375,6 +397,20 @@ def test_one_bad_outbox_holds_back_no_other(cli: FlaskCliRunner, anna: Desk):
     assert "1 conversations keep their events" in result.stderr
     assert len(trail(good)) == 1
     assert not verified(cli)
+
+
+@pytest.mark.shows("CM-2.5.4")
+def test_an_event_of_another_conversation_stays_in_the_outbox(anna: Desk):
+    first, second = anna.conversation("393331234567"), anna.conversation("393330000000")
+    breaks, repairs = BROKEN["missing"]
+    execute(*breaks)
+    anna.link(first)
+    waiting = f"(SELECT audit_outbox FROM conversations WHERE id = '{first}')"
+    execute(*repairs, f"UPDATE conversations SET audit_outbox = {waiting} WHERE id = '{second}'")
+    for _ in range(2):
+        assert audit.drain()[1] == 1
+        assert (len(trail()), link_state(first).outbox) == (1, None)
+        assert link_state(second).outbox
 
 
 @pytest.mark.shows("CM-2.5.4")

@@ -17,12 +17,6 @@ from testkit.statements import statements, without_control
 TYPED = "said <so> & “so”"
 
 
-@pytest.fixture
-def bruno(cli: FlaskCliRunner) -> Desk:
-    """Return another instructor's desk."""
-    return desk(cli, "Bruno Pichler")
-
-
 def send(browser: Browser, conversation_id: UUID, to: str = "", **changes: Any) -> TestResponse:
     """Open the form and send it."""
     path = f"/links/{conversation_id}"
@@ -157,6 +151,7 @@ def test_unlinking_asks_first(marta: Browser, anna: Desk):
     assert link_state(conversation_id).customer_id is None
 
 
+@pytest.mark.shows("CM-2.3.4")
 @pytest.mark.parametrize("to", ["", "/unlink"])
 def test_a_missing_precondition_is_428_and_keeps_what_was_typed(marta: Browser, anna: Desk, to: str):
     conversation_id = anna.conversation("393331234567")
@@ -216,7 +211,7 @@ BAD_FIELDS: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.mark.shows("CM-2.3.3", "T4.3")
+@pytest.mark.shows("CM-2.3.3", "CM-2.3.7", "T4.3")
 @pytest.mark.parametrize("how", BAD_FIELDS)
 def test_a_bad_field_is_422_with_the_form_and_its_error(marta: Browser, anna: Desk, how: str):
     conversation_id = anna.conversation("393331234567")
@@ -277,6 +272,7 @@ def test_0_and_nothing_are_no(marta: Browser, anna: Desk, value: str | None):
     assert send(marta, conversation_id, customer_id=other, create=value, overwrite="1").status_code == 303
 
 
+@pytest.mark.shows("CM-2.3.5")
 @pytest.mark.parametrize("field", ["reason", "customer_id", "operation_id", "seen_version"])
 def test_a_field_with_two_values_writes_nothing(marta: Browser, anna: Desk, field: str):
     conversation_id = anna.conversation("393331234567")
@@ -346,6 +342,7 @@ def test_every_page_under_links_is_403_for_who_is_no_operator(
     assert len(answers) == 1
 
 
+@pytest.mark.shows("CM-2.3.1", "T4.1")
 def test_who_only_reads_this_one_gets_403_and_strangers_404(
     marta: Browser, cli: FlaskCliRunner, anna: Desk, bruno: Desk
 ):

@@ -10,22 +10,16 @@ from uuid import UUID, uuid4
 import pytest
 from flask import Flask
 from flask.testing import FlaskCliRunner
-from sqlalchemy import func, select, text
+from sqlalchemy import event, func, select, text
 from sqlalchemy.exc import IntegrityError
 
 from console.config import Settings, sqlite_path
-from console.database import command_scope, reading
+from console.database import command_scope, db, reading
 from console.linking import service
 from console.linking.service import LinkOutcome
 from console.models import Conversation, Customer
 from testkit.databases import back_door, execute, on_sqlite
-from testkit.factories import Desk, desk, heal, link_state, run, trail, user
-
-
-@pytest.fixture
-def bruno(cli: FlaskCliRunner) -> Desk:
-    """Return another instructor's desk."""
-    return desk(cli, "Bruno Pichler")
+from testkit.factories import Desk, heal, link_state, run, trail, user
 
 
 def customers() -> int:
@@ -145,6 +139,21 @@ def test_there_and_back_again_counts_as_changed(anna: Desk):
     )
 
 
+@pytest.mark.shows("CM-2.3.4", "T4.4")
+def test_a_link_that_changes_between_the_check_and_the_write_is_not_overwritten(anna: Desk):
+    conversation_id = anna.conversation("393331234567")
+
+    def overtake(_connection: object, cursor: Any, statement: str, *_: object) -> None:
+        if statement.startswith("UPDATE conversations SET customer_id"):
+            cursor.connection.execute("UPDATE conversations SET link_version = link_version + 1")
+
+    event.listen(db.engine, "before_cursor_execute", overtake)
+    try:
+        refused(service.LinkChanged, anna.link, conversation_id)
+    finally:
+        event.remove(db.engine, "before_cursor_execute", overtake)
+
+
 @pytest.mark.shows("CM-2.3.6", "T4.6")
 def test_linking_to_the_customer_it_has_is_no_write_and_no_event(anna: Desk):
     conversation_id = anna.conversation("393331234567")
@@ -244,6 +253,13 @@ def test_another_instructors_customer_is_no_customer(anna: Desk, bruno: Desk):
     conversation_id = anna.conversation("393331234567")
     for customer_id in (foreign, uuid4()):
         refused(service.CustomerNotFound, anna.link, conversation_id, customer_id)
+
+
+@pytest.mark.shows("CM-2.3.2")
+def test_a_customer_of_another_channel_is_no_customer(anna: Desk):
+    customer_id, conversation_id = anna.customer("393330000000"), anna.conversation("393331234567")
+    execute(f"UPDATE customers SET channel = 'sms' WHERE id = '{customer_id}'")
+    refused(service.CustomerNotFound, anna.link, conversation_id, customer_id)
 
 
 @pytest.mark.shows("CM-1.3", "Review.T1.5")
@@ -349,9 +365,8 @@ def test_links_survive_a_conversation_that_closes_and_a_new_one_is_not_linked(an
 @pytest.mark.shows("CM-2.3.2", "CM-2.2.19")
 @on_sqlite
 def test_on_sqlite_no_link_leaves_its_instructor_even_without_foreign_keys(
-    cli: FlaskCliRunner, anna: Desk, settings: Settings
+    anna: Desk, bruno: Desk, settings: Settings
 ):
-    bruno = desk(cli, "Bruno Pichler")
     linked, unlinked = anna.conversation("393331234567"), anna.conversation("393337654321")
     anna.link(linked)
     before = link_state(linked), link_state(unlinked)

@@ -177,6 +177,7 @@ def test_events_that_wait_are_moved_and_erased(anna: Desk, cli: FlaskCliRunner, 
     run(cli, "audit", "verify")
 
 
+@pytest.mark.shows("CM-2.5.E5")
 def test_the_trail_is_append_only_again(anna: Desk, person: Person):
     anna.link(anna.conversation(NUMBER))
     assert person("erase", NUMBER, *ERASE).exit_code == 0

@@ -76,6 +76,7 @@ def test_it_is_logged_by_whom_and_why(anna: Desk, person: Person, capfd: pytest.
     assert NUMBER not in json.dumps(line)
 
 
+@pytest.mark.shows("CM-2.5.E5")
 def test_events_that_cannot_be_moved_stop_it(anna: Desk, person: Person):
     conversation_id = anna.conversation(NUMBER)
     anna.link(conversation_id)
@@ -116,7 +117,8 @@ def test_the_consoles_own_roles_erase_nothing(anna: Desk, settings: Settings, ro
     command = ["person", "erase", NUMBER, "--instructor", str(anna.instructor_id), *ERASE]
     refused = theirs.test_cli_runner().invoke(args=command)
     assert refused.exit_code == 1
-    assert len([line for line in refused.stderr.splitlines() if not line.startswith("{")]) == 1
+    (told,) = (line for line in refused.stderr.splitlines() if not line.startswith("{"))
+    assert told.startswith("Error: only the owner of the tables may do this") or role == "console_ingest"
     with theirs.app_context():
         for statement in (
             "ALTER TABLE audit_events DISABLE TRIGGER audit_events_append_only",

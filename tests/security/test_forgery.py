@@ -192,6 +192,7 @@ def forgeries(path: str) -> Iterator[tuple[str, int, Forgery]]:
     yield from ((trick, 200 if has_page else 405, forge) for trick, forge in GETS.items())
 
 
+@pytest.mark.shows("CM-2.3.1")
 def test_no_forged_change_is_carried_out(app: Flask, people: World):
     for path, (name, fields) in changes(people).items():
         visitor = people.enter(app, name)

@@ -21,12 +21,7 @@ def as_a_command() -> AbstractContextManager[Connection]:
     return writing(command_scope())
 
 
-@pytest.fixture
-def anna(cli: FlaskCliRunner) -> Desk:
-    """Return an instructor's desk."""
-    return desk(cli)
-
-
+@pytest.mark.shows("CM-2.3.1")
 @pytest.mark.parametrize("change", ["- 1", "+ 2", f"+ {MAX_EPOCH - 100}", "- session_epoch"])
 def test_a_session_epoch_is_raised_by_one_and_never_set(cli: FlaskCliRunner, anna: Desk, change: str):
     for _ in range(3):
@@ -68,8 +63,8 @@ def test_at_the_last_epoch_a_user_can_be_disabled_and_nothing_says_that_sessions
     )
 
 
-def test_an_event_belongs_to_its_conversations_instructor(cli: FlaskCliRunner, anna: Desk):
-    bruno = desk(cli, "Bruno Pichler")
+@pytest.mark.shows("CM-2.5.1")
+def test_an_event_belongs_to_its_conversations_instructor(anna: Desk, bruno: Desk):
     conversation_id = anna.conversation("393331234567")
     insert = text(
         "INSERT INTO audit_events (event_id, conversation_id, instructor_id, sequence, event)"

@@ -54,6 +54,7 @@ def ask(app: Flask, path: str, host: str | None, **environ: str) -> TestResponse
     return TestResponse(body, status, headers, app.request_class(built))
 
 
+@pytest.mark.shows("CM-2.3.1")
 def test_without_a_public_address_only_this_machine_is_answered(app: Flask):
     assert {host: ask(app, "/login", host).status_code for host in LOOPBACK} == dict.fromkeys(LOOPBACK, 200)
     for host in STRANGE:

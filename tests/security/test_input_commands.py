@@ -27,12 +27,6 @@ def is_odd(text: str) -> bool:
     return not text.isprintable() or not text.strip() or text[0] in "-@%'\"\\/" or len(text) > 99
 
 
-@pytest.fixture
-def anna(cli: FlaskCliRunner) -> Desk:
-    """Return an instructor with an operator."""
-    return desk(cli)
-
-
 def commands(group: click.Group, *above: str) -> Iterator[tuple[tuple[str, ...], click.Command]]:
     """Yield the console's own commands, with the words that call each."""
     for name, command in group.commands.items():

@@ -163,6 +163,7 @@ def differences(expected: Cells, found: Cells) -> Iterator[str]:
                 yield f"{method} {rule} by who {name}: {was}, not {should_be}"
 
 
+@pytest.mark.shows("CM-2.3.1", "T4.1")
 def test_every_visitor_gets_what_the_table_says(app: Flask, cli: FlaskCliRunner, people: World):
     expected = read(EXPECTED)
     assert list(differences(expected, answers(app, cli, people, expected))) == []

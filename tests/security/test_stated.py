@@ -24,12 +24,6 @@ SCRIPT = "".join(path.read_text() for path in sorted((ROOT / "static").glob("*.j
 
 
 @pytest.fixture
-def anna(cli: FlaskCliRunner) -> Desk:
-    """Return an instructor with an operator."""
-    return desk(cli)
-
-
-@pytest.fixture
 def people(cli: FlaskCliRunner) -> World:
     """Return every kind of visitor."""
     return world(cli)

@@ -30,12 +30,6 @@ WITH_WEBHOOK = {"CONSOLE_WHATSAPP_APP_SECRET": SECRET}
 pytestmark = on_sqlite
 
 
-@pytest.fixture
-def anna(app: Flask, cli: FlaskCliRunner) -> Desk:
-    """Return an instructor with a number."""
-    return desk(cli)
-
-
 def message(anna: Desk) -> tuple[str, bytes, dict[str, str]]:
     """Return a new message as WhatsApp sends it."""
     body = payload(anna.phone_number_id, "393331234567", external_id=f"wamid.{uuid4().hex}").encode()

@@ -77,12 +77,6 @@ class Stage:
 
 
 @pytest.fixture
-def anna(app: Flask, cli: FlaskCliRunner) -> Desk:
-    """Return an instructor with a number and an operator."""
-    return desk(cli)
-
-
-@pytest.fixture
 def stage(anna: Desk, settings: Settings, tmp_path: Path) -> Iterator[Stage]:
     """Return a console behind nginx."""
     with (

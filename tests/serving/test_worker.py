@@ -46,12 +46,6 @@ SLOW: dict[str, tuple[bytes, bytes]] = {
 
 
 @pytest.fixture
-def anna(app: Flask, cli: FlaskCliRunner) -> Desk:
-    """Return an instructor with a number."""
-    return desk(cli)
-
-
-@pytest.fixture
 def console(anna: Desk, settings: Settings, tmp_path: Path) -> Iterator[Console]:
     """Run the console with one worker."""
     extra = {"CONSOLE_WHATSAPP_APP_SECRET": SECRET, "WEB_CONCURRENCY": "1"}

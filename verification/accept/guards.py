@@ -1,212 +1,108 @@
-"""The guards that can be removed, each with the rule whose tests have to turn red without it.
+"""The guards that can be removed, each with a test of its rule that has to fail without it.
 
-A guard is removed in a copy of the project: each text of `removed` is replaced by the one beside it.
+guards.toml lists them. A guard is removed in a copy of the project: in the code, where one text takes the
+place of another, or in the database, by a last migration that drops what an engine has.
 """
 
+import os
+import re
 import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+import tomllib
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
+from testkit.postgres import bin_directory
 from verification.accept.rules import ROOT
 
-SERVICE = "console/linking/service.py"
-STATE = "console/linking/state.py"
-ROLES = "console/operations/roles.toml"
-POSITIONS = "migrations/versions/0008_audit_positions.py"
-TENANTS = ("conversations", "messages", "customers", "audit_events", "link_operations")
+_LIST = Path(__file__).with_name("guards.toml")
+_VERSIONS = ROOT / "migrations" / "versions"
+_NOT_COPIED = (".git", ".venv*", "node_modules", "instance", "docs", ".*_cache")
+_MAX_SECONDS = 300
+_FAILED = re.compile(r"^\d+ failed", re.MULTILINE)
+_WHY = re.compile(r"^E +(.+)$", re.MULTILINE)
+_DROPPING = '''"""Review: removes a guard."""
+from alembic import op
+
+revision, down_revision, branch_labels, depends_on = "9999_removal", "{head}", None, None
 
 
-@dataclass(frozen=True)
+def upgrade() -> None:
+    for statement in {statements}.get(op.get_context().dialect.name, ()):
+        op.execute(statement)
+'''
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Guard:
-    """A guard, the rule that needs it, and what takes it out: file, text, replacement."""
+    """A guard, the rule that needs it, the test that shows it, and what removes it.
+
+    Either `text` of `file` gives way to `without`, or the statements for each engine drop it.
+    """
 
     name: str
     rule: str
-    removed: tuple[tuple[str, str, str], ...]
+    test: str
+    file: str = ""
+    text: str = ""
+    without: str = ""
+    sqlite: tuple[str, ...] = ()
+    postgresql: tuple[str, ...] = ()
+
+    @property
+    def function(self) -> str:
+        """Return the test without its case."""
+        return self.test.partition("[")[0]
 
 
-def _guard(name: str, rule: str, *removed: tuple[str, str, str]) -> Guard:
-    return Guard(name, rule, removed)
+class NotRemoved(Exception):
+    """A guard's text is not in its file exactly once, or its test did not run without it."""
 
 
-def _tables(*tables: str) -> str:
-    return f"tenants_tables = [{', '.join(repr(table) for table in tables)}]".replace("'", '"')
+@cache
+def guards() -> tuple[Guard, ...]:
+    """Return every guard."""
+    listed = tomllib.loads(_LIST.read_text())["guard"]
+    return tuple(Guard(**{key: _frozen(value) for key, value in item.items()}) for item in listed)
 
 
-GUARDS = (
-    _guard(
-        "the operator's role",
-        "CM-2.3.1",
-        (SERVICE, "if Permission.LINKS_WRITE not in GRANTS[Role(state.role)]:", "if False:"),
-    ),
-    _guard(
-        "the conversation's ownership",
-        "CM-2.3.1",
-        (
-            STATE,
-            "Membership.instructor_id == Conversation.instructor_id)",
-            "Membership.user_id.is_not(None))",
-        ),
-    ),
-    _guard(
-        "the customer's ownership in the service",
-        "T4.2",
-        (STATE, "            Customer.instructor_id == Conversation.instructor_id,\n", ""),
-        (STATE, "            Customer.channel == Conversation.channel,\n", ""),
-    ),
-    _guard(
-        "the composite foreign key",
-        "CM-2.3.2",
-        (
-            "migrations/versions/0003_conversation_link.py",
-            'FOREIGN_KEY, "customers", ["instructor_id", "customer_id"], ["instructor_id", "id"]',
-            'FOREIGN_KEY, "instructors", ["instructor_id"], ["id"]',
-        ),
-    ),
-    _guard(
-        "SQLite's trigger on links",
-        "CM-2.2.19",
-        ("migrations/versions/0007_link_guard.py", "RAISE(ABORT", "coalesce(1"),
-    ),
-    _guard(
-        "the compare-and-set",
-        "CM-2.3.4",
-        (SERVICE, "if state.link_version != request.seen_version:", "if False:"),
-        (SERVICE, '        Conversation.link_version == bindparam("seen_version"),\n', ""),
-        (SERVICE, '        "seen_version": event.sequence - 1,\n', ""),
-    ),
-    _guard(
-        "the confirmation",
-        "CM-2.3.5",
-        (SERVICE, "if state.customer_id and not request.confirmed:", "if False:"),
-    ),
-    _guard("the reason", "CM-2.3.3", (SERVICE, "if reason_fault(request.reason):", "if False:")),
-    _guard(
-        "the digest of an operation id",
-        "CM-2.3.8",
-        (SERVICE, '{"operation_id": request.operation_id}) != request.digest:', '{"operation_id": None}):'),
-    ),
-    _guard(
-        "the savepoint around the event",
-        "CM-2.5.3",
-        (
-            "console/linking/audit.py",
-            "        with savepoint(connection, wait_ms=MAX_WAIT_MS):\n",
-            "        if connection:\n",
-        ),
-    ),
-    _guard(
-        "the unique key of customers",
-        "Review.T1.2",
-        (
-            "migrations/versions/0002_customers.py",
-            '            "normalized_identifier",\n            name=',
-            '            "normalized_identifier",\n            "id",\n            name=',
-        ),
-    ),
-    _guard(
-        "SQLite's refusal of updates to the trail",
-        "CM-2.5.5",
-        (
-            POSITIONS,
-            "BEFORE UPDATE ON audit_events\n    BEGIN SELECT RAISE(ABORT,",
-            "BEFORE UPDATE ON audit_events\n    BEGIN SELECT coalesce(1,",
-        ),
-    ),
-    _guard(
-        "PostgreSQL's refusal of updates to the trail",
-        "CM-2.5.5",
-        (
-            "migrations/versions/0004_audit_events.py",
-            "BEFORE UPDATE OR DELETE OR TRUNCATE ON",
-            "BEFORE DELETE OR TRUNCATE ON",
-        ),
-    ),
-    _guard(
-        "the trigger that refuses a taken id or sequence",
-        "CM-2.5.4",
-        (
-            POSITIONS,
-            "SELECT FROM audit_events WHERE event_id =",
-            "SELECT FROM audit_events WHERE false AND event_id =",
-        ),
-    ),
-    _guard(
-        "the read-only transactions of PostgreSQL",
-        "CM-2.1.5",
-        ("console/database/engines.py", "REPEATABLE READ READ ONLY", "REPEATABLE READ"),
-    ),
-    _guard(
-        "the read-only connections of SQLite",
-        "CM-2.1.5",
-        ("console/database/engines.py", 'connection.execute("PRAGMA query_only = ON")', "pass"),
-        ("console/config.py", 'query={"mode": mode, "uri": "true"}', 'query={"mode": "rw", "uri": "true"}'),
-    ),
-    _guard(
-        "the instructor in the resolver's lookup",
-        "CM-2.1.2",
-        ("console/conversations/resolution.py", "        Customer.instructor_id == instructor_id,\n", ""),
-    ),
-    _guard(
-        "the instructors whose conversations a reader sees",
-        "Review.Everywhere.1",
-        (
-            "console/conversations/queries.py",
-            "if instructors is None:\n        return found",
-            "if True:\n        return found",
-        ),
-    ),
-    _guard(
-        "the signature of a payload",
-        "CM-2.2.21",
-        ("console/ingestion/routes.py", 'if not _same(signature, f"sha256={expected}"):', "if not expected:"),
-    ),
-    _guard(
-        "the badge's flag",
-        "CM-2.4.5",
-        (
-            "console/conversations/routes.py",
-            "    return settings().customer_badge\n",
-            "    return True\n",
-        ),
-    ),
-    *(
-        _guard(
-            f"the row-security policy of {table}",
-            "CM-1.3",
-            (ROLES, _tables(*TENANTS), _tables(*(other for other in TENANTS if other != table))),
-        )
-        for table in TENANTS
-    ),
-)
+def _frozen(value: str | list[str]) -> str | tuple[str, ...]:
+    return value if isinstance(value, str) else tuple(value)
 
 
-def removal(guard: Guard) -> dict[str, str]:
-    """Return the files without the guard; raises ValueError where a text is not there exactly once."""
-    files: dict[str, str] = {}
-    for path, text, replacement in guard.removed:
-        content = files.get(path) or (ROOT / path).read_text()
-        if content.count(text) != 1:
-            raise ValueError(f"{guard.name}: {path} has {content.count(text)} times {text!r}")
-        files[path] = content.replace(text, replacement)
-    return files
+def removal(guard: Guard) -> tuple[str, str]:
+    """Return the file that removes a guard, and its content. Raises NotRemoved."""
+    if not guard.file:
+        head = max(path.stem for path in _VERSIONS.glob("[0-9]*.py"))
+        statements = {"sqlite": guard.sqlite, "postgresql": guard.postgresql}
+        return "migrations/versions/9999_removal.py", _DROPPING.format(head=head, statements=statements)
+    content = (ROOT / guard.file).read_text()
+    if content.count(guard.text) != 1:
+        raise NotRemoved(f"{guard.name}: {guard.file} has {content.count(guard.text)} times {guard.text!r}")
+    return guard.file, content.replace(guard.text, guard.without)
 
 
-def stays_green(guard: Guard, tests: Sequence[str]) -> bool:
-    """Run tests in a copy of the project without the guard; return whether they pass all the same."""
+def failure_without(guard: Guard) -> str | None:
+    """Run the guard's test in a copy of the project without it; return why it fails, None where it passes.
+
+    Raises NotRemoved where the test could not run.
+    """
+    file, content = removal(guard)
     with tempfile.TemporaryDirectory() as directory:
         copy = Path(directory) / "console"
-        left_out = (".git", ".venv*", "node_modules", "instance", "__pycache__", ".*_cache")
-        ignored = shutil.ignore_patterns(*left_out)
-        shutil.copytree(ROOT, copy, ignore=ignored)
-        for path, content in removal(guard).items():
-            (copy / path).write_text(content)
-        command = (sys.executable, "-m", "pytest", "-q", "-x", "-n", "auto", "--no-header", *tests)
-        done = subprocess.run(command, cwd=copy, capture_output=True, text=True, check=False)
-    if done.returncode not in (0, 1):
-        raise RuntimeError(f"{guard.name}: the tests did not run\n{done.stdout}{done.stderr}")
-    return done.returncode == 0
+        shutil.copytree(ROOT, copy, ignore=shutil.ignore_patterns(*_NOT_COPIED))
+        (copy / file).write_text(content)
+        command = (sys.executable, "-m", "pytest", "-q", "-x", "-n0", "--no-header", guard.test)
+        environment = {**os.environ, "PG_BIN": str(bin_directory())}
+        done = subprocess.run(
+            command, cwd=copy, env=environment, capture_output=True, text=True, check=False, timeout=_MAX_SECONDS
+        )
+    if done.returncode == 0:
+        return None
+    if not _FAILED.search(done.stdout):
+        raise NotRemoved(f"{guard.name}: the test did not run\n{done.stdout}{done.stderr}")
+    why = _WHY.search(done.stdout)
+    return why[1] if why else "failed"
