@@ -13,6 +13,7 @@ from console.web import guard, origins
 MAX_FORM_BYTES = 1024 * 1024
 """Reading a form costs up to a second of processor time per megabyte, signed in or not."""
 MAX_FORM_PARTS = 50
+"""Fields and files of one form."""
 
 
 def create_app(settings: Settings | None = None) -> Flask:

@@ -141,3 +141,4 @@ class _Uuid(click.ParamType[UUID]):
 
 
 UUID_PARAM = _Uuid()
+"""The type of an argument that is an id."""

@@ -13,13 +13,15 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
 ROOT = Path(__file__).resolve().parent.parent
+"""The directory of the project."""
 VERSION = "0.1.0"
+"""The release, as /metrics names it."""
 
 _TRUE, _FALSE = ("true", "1", "on", "yes"), ("false", "0", "off", "no")
 DEFAULT_PORTS = {"http": ":80", "https": ":443"}
 """What a browser leaves out at the end of a host, by scheme."""
 
-MIN_SECRET_KEY = 32
+_MIN_SECRET_KEY = 32
 """How many characters a secret key needs where the console is reached over TLS."""
 
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
@@ -132,10 +134,10 @@ def load(environ: Mapping[str, str] | None = None) -> Settings:
         pool_size=read("POOL_SIZE", _number(1, 100, "how many connections a process keeps of each kind"), 5),
         prepared_statements=read("PREPARED_STATEMENTS", _switch, True),
     )
-    if settings.behind_tls and min(map(len, settings.secret_keys)) < MIN_SECRET_KEY:
-        name = "SECRET_KEY" if len(secret_key) < MIN_SECRET_KEY else "SECRET_KEY_FALLBACKS"
+    if settings.behind_tls and min(map(len, settings.secret_keys)) < _MIN_SECRET_KEY:
+        name = "SECRET_KEY" if len(secret_key) < _MIN_SECRET_KEY else "SECRET_KEY_FALLBACKS"
         raise ConfigurationError(
-            f"CONSOLE_{name} takes at least {MIN_SECRET_KEY} characters where CONSOLE_PUBLIC_URL is https://"
+            f"CONSOLE_{name} takes at least {_MIN_SECRET_KEY} characters where CONSOLE_PUBLIC_URL is https://"
         )
     return settings
 

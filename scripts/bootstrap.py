@@ -34,16 +34,13 @@ DEV_LOCK = ROOT / "requirements-dev.txt"
 BENCH_LOCK = ROOT / "requirements-bench.txt"
 NODE_MODULES = ROOT / "node_modules"
 NODE_LOCKS = (ROOT / "package.json", ROOT / "package-lock.json")
-
 # Each stamp lies in the directory it vouches for, so that it goes when the directory goes.
 NODE_STAMP = NODE_MODULES / ".installed"
 
 # Pages are tested in Hebrew and Arabic, which DejaVu covers, and with emoji.
 CHROMIUM_PACKAGES = ("chromium", "fonts-dejavu-core", "fonts-noto-color-emoji")
-
 # The pictures also show Japanese. The smallest of Debian's fonts that covers Chinese, Japanese and Korean.
 CJK_FONT_PACKAGE = "fonts-wqy-microhei"
-
 # Playwright carries a Node.js of its own, which is linked against libatomic.
 PLAYWRIGHT_PACKAGE = "libatomic1"
 
@@ -57,7 +54,6 @@ UNPACKED = {
     ),
 }
 POSTGRESQL_15 = Path("usr", "lib", "postgresql", "15", "bin")
-
 
 TARGETS = ("run", "check", "test", "access", "live", "screenshots", "bench")
 
@@ -109,7 +105,7 @@ def exclusive() -> Iterator[None]:
 def bootstrap(target: str) -> None:
     """Make the environment for `target`, one of TARGETS."""
     dev = target not in ("run", "bench")
-    prepare_python(dev=dev)
+    prepare_venv(VENV, DEV_LOCK if dev else RUN_LOCK, DEV_LOCK)  # the larger lock holds the other's packages
     prepare_front_end(dev=dev)
     if target == "run" and (ROOT / "console").is_dir():
         # A server that may not write would compile the console at every start.
@@ -137,11 +133,6 @@ def fingerprint(label: str, *files: Path) -> str:
 def stamped(stamp: Path, *accepted: str) -> bool:
     """Return whether the stamp holds one of the accepted fingerprints."""
     return stamp.is_file() and stamp.read_text() in accepted
-
-
-def prepare_python(*, dev: bool) -> None:
-    """Install the locked packages into .venv; the development lock holds everything the other one does."""
-    prepare_venv(VENV, DEV_LOCK if dev else RUN_LOCK, DEV_LOCK)
 
 
 def prepare_venv(venv: Path, lock: Path, *larger: Path) -> None:
@@ -290,14 +281,8 @@ def unpack(server: str, directory_of_program: Path) -> None:
         raise SetupError(f"{need} Install it, and see that it is on PATH.")
     say(f"Unpacking Debian's {server} for the tests.")
     with tempfile.TemporaryDirectory(dir=INSTANCE) as directory:
-        download = (
-            "sh",
-            "-c",
-            'cd "$1" && shift && apt-get download "$@"',
-            "sh",
-            directory,
-            *UNPACKED[server],
-        )
+        script = 'cd "$1" && shift && apt-get download "$@"'
+        download = ("sh", "-c", script, "sh", directory, *UNPACKED[server])
         if attempt(*download).returncode:
             if os.geteuid() == 0:
                 run("apt-get", "update", failure="apt-get can't refresh its lists; its message is above.")

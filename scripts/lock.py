@@ -8,7 +8,18 @@ import tempfile
 import venv
 from pathlib import Path
 
-from bootstrap import BENCH_LOCK, DEV_LOCK, RUN_LOCK, exclusive, npm, plain_failures, prepare_python, run, say
+from bootstrap import (
+    BENCH_LOCK,
+    DEV_LOCK,
+    RUN_LOCK,
+    VENV,
+    exclusive,
+    npm,
+    plain_failures,
+    prepare_venv,
+    run,
+    say,
+)
 
 
 def install_uv(directory: Path) -> Path:
@@ -45,7 +56,7 @@ def main() -> None:
         lock_python(uv, RUN_LOCK, *options)
         lock_python(uv, DEV_LOCK, *options, "--group", "dev", "--constraint", RUN_LOCK.name)
         lock_python(uv, BENCH_LOCK, *options, "--group", "bench", "--constraint", DEV_LOCK.name)
-        prepare_python(dev=True)
+        prepare_venv(VENV, DEV_LOCK)
         say("Locking the front-end packages: package-lock.json.")
         lock_front_end()
 

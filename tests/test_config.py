@@ -1,12 +1,14 @@
 """Settings: read once, checked at the start, one line when they can't be read."""
 
 import os
+import re
 import subprocess
 import sys
+from dataclasses import fields
 
 import pytest
 
-from console.config import ROOT, ConfigurationError, load, sqlite_path
+from console.config import ROOT, ConfigurationError, Oidc, Settings, load, sqlite_path
 
 SECRET = {"CONSOLE_SECRET_KEY": "a key of 32 characters or more, so it is"}
 
@@ -163,3 +165,10 @@ def test_the_start_ends_in_one_line_without_a_traceback():
 def test_an_empty_database_address_is_an_error():
     with pytest.raises(ConfigurationError, match=r"^CONSOLE_DATABASE_URL is empty: it takes sqlite:///"):
         load({"CONSOLE_SECRET_KEY": "k" * 40, "CONSOLE_DATABASE_URL": " "})
+
+
+def test_the_readme_lists_every_setting_and_no_other():
+    rows = [line for line in (ROOT / "README.md").read_text().splitlines() if line.startswith("| `CONSOLE_")]
+    listed = {name for row in rows for name in re.findall(r"`CONSOLE_(\w+)`", row.split("|")[1])}
+    settings = {field.name.upper() for field in fields(Settings)} - {"OIDC"}
+    assert listed == settings | {f"OIDC_{field.name.upper()}" for field in fields(Oidc)}

@@ -16,9 +16,9 @@ from itsdangerous import BadData, URLSafeTimedSerializer
 from console.accounts.signing import Signer
 from console.web.current import settings
 
-KEPT_SECONDS = 365 * 24 * 60 * 60
+_KEPT_SECONDS = 365 * 24 * 60 * 60
 """How long a browser is known after its last sign-in: people come back for the season."""
-MAX_ACCOUNTS = 5
+_MAX_ACCOUNTS = 5
 """How many accounts one browser is known for: a desk may be shared."""
 
 
@@ -40,7 +40,7 @@ def remember(user_id: UUID, epoch: int) -> None:
     browser, accounts = _read()
     masks = _masks(user_id)
     others = [(mask, known) for mask, known in accounts.items() if mask not in masks]
-    newest = dict([*others, (masks[-1], epoch)][-MAX_ACCOUNTS:])
+    newest = dict([*others, (masks[-1], epoch)][-_MAX_ACCOUNTS:])
     g.device = browser or secrets.token_urlsafe(16), newest
 
 
@@ -50,7 +50,7 @@ def save(response: Response) -> None:
         response.set_cookie(
             _name(),
             _serializer().dumps(g.device),
-            max_age=KEPT_SECONDS,
+            max_age=_KEPT_SECONDS,
             secure=current_app.config["SESSION_COOKIE_SECURE"],
             httponly=True,
             samesite="Lax",
@@ -59,7 +59,7 @@ def save(response: Response) -> None:
 
 def _read() -> tuple[str | None, dict[str, int]]:
     try:
-        browser, accounts = _serializer().loads(request.cookies.get(_name(), ""), max_age=KEPT_SECONDS)
+        browser, accounts = _serializer().loads(request.cookies.get(_name(), ""), max_age=_KEPT_SECONDS)
     except BadData:
         return None, {}
     return browser, accounts

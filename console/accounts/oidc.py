@@ -24,7 +24,7 @@ blueprint = Blueprint("oidc", __name__)
 
 MAX_SIGN_IN_SECONDS = 30 * 60
 """How long a person may take at the provider."""
-MAX_DESTINATION = 1000
+_MAX_DESTINATION = 1000
 """The longest address that is kept meanwhile: a session is a cookie, which holds 4 KB."""
 
 _NO_ACCOUNT = "The provider gave no verified e-mail address of an account here, or the account is disabled."
@@ -46,7 +46,7 @@ def start() -> ResponseReturnValue:
         url = begun.pop("url")
         session["oidc"] = {
             **begun,
-            "next": destination if len(destination) <= MAX_DESTINATION else "",
+            "next": destination if len(destination) <= _MAX_DESTINATION else "",
             "at": int(time.time()),
         }
         return redirect(url)

@@ -2,8 +2,8 @@
 
 import unicodedata
 
-MIN_LENGTH, MAX_LENGTH = 12, 128
-MIN_SCORE = 4
+_MIN_LENGTH, _MAX_LENGTH = 12, 128
+_MIN_SCORE = 4
 """Of zxcvbn's 0 to 4: it takes at least ten thousand million guesses."""
 
 _CONSOLE = "Customer Memory"
@@ -17,16 +17,16 @@ def composed(password: str) -> str:
 def fault(password: str, *, email: str, name: str) -> str | None:
     """Say why a password is refused for the user of this address and name; None where it is accepted."""
     length = len(composed(password))
-    if not MIN_LENGTH <= length <= MAX_LENGTH:
-        return f"the password has {length} characters: it takes {MIN_LENGTH} to {MAX_LENGTH}"
+    if not _MIN_LENGTH <= length <= _MAX_LENGTH:
+        return f"the password has {length} characters: it takes {_MIN_LENGTH} to {_MAX_LENGTH}"
     names = [email, email.partition("@")[0], name, _CONSOLE]
     if _bare(password) in map(_bare, names):
         return "the password is a name that others know: it takes one that is hard to guess"
     from zxcvbn import zxcvbn  # slow to import, and no sign-in needs it
 
     words = [*names, *(word for known in names for word in _spaced(known).split())]
-    found = zxcvbn(composed(password), [word.lower() for word in words], max_length=MAX_LENGTH)
-    if found["score"] >= MIN_SCORE:
+    found = zxcvbn(composed(password), [word.lower() for word in words], max_length=_MAX_LENGTH)
+    if found["score"] >= _MIN_SCORE:
         return None
     why = found["feedback"]["warning"] or "It is short for what it is made of."
     return (

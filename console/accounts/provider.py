@@ -16,7 +16,7 @@ from console.config import Oidc
 
 ANSWER_SECONDS = 5
 """How long the provider may take to connect, and to answer."""
-LEEWAY_SECONDS = 60
+_LEEWAY_SECONDS = 60
 """How much the provider's clock may differ from ours."""
 
 _ENDPOINTS = ("authorization_endpoint", "token_endpoint", "jwks_uri")
@@ -104,7 +104,7 @@ class Provider:
 
     def _who(self, token: dict[str, Any], nonce: str) -> dict[str, Any]:
         """Return the claims of the ID token, checked, or the user info where those have no address."""
-        claims = self._client.parse_id_token(token, nonce, claims_options=self._claims, leeway=LEEWAY_SECONDS)
+        claims = self._client.parse_id_token(token, nonce, claims_options=self._claims, leeway=_LEEWAY_SECONDS)
         if claims is None:
             raise ProviderWrong("gives no ID token")
         if "email" in claims:

@@ -15,7 +15,7 @@ from console.database import command_scope, new_id, reading, writing
 from console.models import Instructor, Membership, User
 from console.permissions import Role
 
-COLUMNS = ["email", "name", "instructor", "role", "password"]
+_COLUMNS = ["email", "name", "instructor", "role", "password"]
 
 
 class InvalidRows(AccountError):
@@ -119,14 +119,14 @@ def add_users(lines: Iterable[str]) -> list[dict[str, Any]]:
 def _read(lines: Iterable[str]) -> list[tuple[int, dict[str, str]]]:
     reader = csv.DictReader(lines, strict=True)
     try:
-        if reader.fieldnames != COLUMNS:
-            raise InvalidRows(f"line 1: it takes the columns {','.join(COLUMNS)}")
+        if reader.fieldnames != _COLUMNS:
+            raise InvalidRows(f"line 1: it takes the columns {','.join(_COLUMNS)}")
         rows = [(reader.line_num, row) for row in reader]
     except csv.Error as error:
         raise InvalidRows(f"line {reader.line_num}: {error}") from None
     # A field too many has the key None, one too few the value None.
     if invalid := [number for number, row in rows if None in row or None in row.values()]:
-        raise InvalidRows(*(f"line {number}: it takes {len(COLUMNS)} fields" for number in invalid))
+        raise InvalidRows(*(f"line {number}: it takes {len(_COLUMNS)} fields" for number in invalid))
     return rows
 
 

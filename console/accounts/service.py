@@ -35,7 +35,7 @@ _ACCOUNT_ID = re.compile("[0-9]{1,64}")
 
 hasher = PasswordHasher()
 
-SIGN_OUT_WAIT_MS = 5000
+_SIGN_OUT_WAIT_MS = 5000
 """How long a sign-out waits for a locked database, in milliseconds."""
 MAX_EPOCH = 2**31 - 1
 """The last epoch of sessions: one of its sessions can't be ended any more, only its user be disabled."""
@@ -155,7 +155,7 @@ def end_sessions(scope: Scope, user_id: UUID, epoch: int) -> int | None:
     """
     statement = update(User).where(User.id == user_id, User.session_epoch <= epoch)
     try:
-        with writing(scope, wait_ms=SIGN_OUT_WAIT_MS) as connection:
+        with writing(scope, wait_ms=_SIGN_OUT_WAIT_MS) as connection:
             raised = statement.values(session_epoch=_NEXT_EPOCH).returning(User.session_epoch)
             epoch_now: int | None = connection.execute(raised).scalar_one_or_none()
     except (SQLAlchemyError, sqlite3.Error) as error:

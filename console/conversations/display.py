@@ -17,9 +17,9 @@ from console.database import now
 from console.identifiers import groups, split_country_code
 from console.text import is_visible
 
-MAX_UNCUT = 16
+_MAX_UNCUT = 16
 """Characters of an ungrouped identifier that a list shows whole; of a longer one it may hide the middle."""
-TAIL = 6
+_TAIL = 6
 
 # What is linked in a message: a web address, without the punctuation that ends the sentence around it.
 _ADDRESS = re.compile(r"(https?://[^\s<>\"]*[^\s<>\"'.,:;!?)\]}»”’])", re.IGNORECASE)
@@ -153,8 +153,8 @@ def listed_identifier(identifier: str | None) -> tuple[Sequence[str], bool]:
     if not (identifier or "").strip():
         return (), False
     parts = identifier_groups(str(identifier))
-    if len(parts) == 1 and len(parts[0]) > MAX_UNCUT:
-        return (parts[0][:-TAIL], parts[0][-TAIL:]), True
+    if len(parts) == 1 and len(parts[0]) > _MAX_UNCUT:
+        return (parts[0][:-_TAIL], parts[0][-_TAIL:]), True
     return parts, False
 
 
@@ -168,7 +168,7 @@ def with_links(body: str) -> Markup:
 
 def short_identifier(identifier: str) -> str:
     """Cut a long identifier in the middle, where nothing but text can be shown."""
-    return f"{identifier[:12]}…{identifier[-TAIL:]}" if len(identifier) > 24 else identifier
+    return f"{identifier[:12]}…{identifier[-_TAIL:]}" if len(identifier) > 24 else identifier
 
 
 class Listed(NamedTuple):

@@ -19,7 +19,7 @@ from console.web.guard import actor, membership
 
 blueprint = Blueprint("conversations", __name__)
 
-MAX_BADGES = 100
+_MAX_BADGES = 100
 
 # `request.args` would take as long over a hundred ids as the database does over their badges.
 _IDS = re.compile("(?:^|&)id=([^&]*)")
@@ -78,7 +78,7 @@ def show_badges() -> ResponseReturnValue:
         asked = [id_text(unquote(value)) for value in _IDS.findall(request.query_string.decode())]
     except ValueError:
         abort(400)
-    if not 1 <= len(asked) <= MAX_BADGES:
+    if not 1 <= len(asked) <= _MAX_BADGES:
         abort(400)
     with reading(scope()) as connection:
         visible = actor().instructor_ids(Permission.CONVERSATIONS_READ)

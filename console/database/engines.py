@@ -17,7 +17,8 @@ from console.config import Settings
 from console.database.types import Base
 
 SQLITE_BUSY_SECONDS = 15
-STANDBY_CONNECT_SECONDS = 2
+"""How long a connection waits for a lock of the file."""
+_STANDBY_CONNECT_SECONDS = 2
 # A network that fails is noticed within 25 seconds, whatever the system's own limits are (0024).
 _TCP_LIMITS = {
     "connect_timeout": 5,
@@ -28,11 +29,11 @@ _TCP_LIMITS = {
 }
 # Together these stay below the proxy's 60 seconds: waiting for a pooled connection, asking whether it still
 # works, connecting anew, and beginning a transaction.
-MAX_STATEMENT_SECONDS = 20
+_MAX_STATEMENT_SECONDS = 20
 """How long the server may take for one statement: longer than it may wait for a lock."""
 MAX_ANSWER_SECONDS = 25
 """How long the console waits for a server that doesn't keep to that."""
-MAX_POOL_WAIT_SECONDS = 20
+_MAX_POOL_WAIT_SECONDS = 20
 MAX_PING_SECONDS = 5
 """How long a pooled connection may take to say that it works."""
 
@@ -130,7 +131,7 @@ def _is_elsewhere(read: URL, write: URL) -> bool:
 def _options(settings: Settings, url: URL, *, read_only: bool = False) -> dict[str, Any]:
     if url.get_backend_name() == "sqlite":
         return {"connect_args": {"timeout": SQLITE_BUSY_SECONDS}, "hide_parameters": True}
-    limits = {**_TCP_LIMITS, **({"connect_timeout": STANDBY_CONNECT_SECONDS} if read_only else {})}
+    limits = {**_TCP_LIMITS, **({"connect_timeout": _STANDBY_CONNECT_SECONDS} if read_only else {})}
     arguments: dict[str, Any] = {name: limit for name, limit in limits.items() if name not in url.query}
     if not settings.prepared_statements:
         arguments["prepare_threshold"] = None
@@ -138,7 +139,7 @@ def _options(settings: Settings, url: URL, *, read_only: bool = False) -> dict[s
         "pool_pre_ping": True,
         "pool_size": settings.pool_size,
         "max_overflow": 0,
-        "pool_timeout": MAX_POOL_WAIT_SECONDS,
+        "pool_timeout": _MAX_POOL_WAIT_SECONDS,
         "hide_parameters": True,
         "connect_args": arguments,
     }
@@ -240,7 +241,7 @@ def _prepare_postgresql(engine: Engine, *, read_only: bool, says_for_whom: bool)
         if says_for_whom:
             scope: Scope | None = options.get("scope")
             statements.append(scope.setting if scope else _NO_INSTRUCTOR)
-        limit = MAX_STATEMENT_SECONDS * 1000 if _serves() else 0
+        limit = _MAX_STATEMENT_SECONDS * 1000 if _serves() else 0
         if options.get("wait_ms") is not None:
             limit = options["wait_ms"] // 2
         statements.append(f"SET LOCAL statement_timeout = {limit}")

@@ -11,7 +11,7 @@ from console.database.engines import command_scope, db
 from console.database.transactions import writing
 from console.database.types import Base
 
-MAX_LOCK_WAIT = "10s"
+_MAX_LOCK_WAIT = "10s"
 """How long an owner's transaction waits for a lock, while others wait for those that it holds."""
 
 _OWNS = "SELECT pg_has_role(relowner, 'USAGE') FROM pg_class WHERE oid = 'audit_events'::regclass"
@@ -35,7 +35,7 @@ def owning() -> Iterator[Connection]:
                     "only the owner of the tables may do this: put the address of console_migrate into"
                     " CONSOLE_DATABASE_URL. Nothing was changed"
                 )
-            connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{MAX_LOCK_WAIT}'")
+            connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{_MAX_LOCK_WAIT}'")
         yield connection
 
 

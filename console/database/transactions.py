@@ -16,9 +16,9 @@ from console.database.engines import SQLITE_BUSY_SECONDS, Scope, db
 
 log = structlog.get_logger()
 
-SQLITE_STEPS_BETWEEN_LOOKS = 1000
+_SQLITE_STEPS_BETWEEN_LOOKS = 1000
 """How many steps of its virtual machine SQLite takes, about 50 µs, before it looks at the clock."""
-STANDBY_REST_SECONDS = 5
+_STANDBY_REST_SECONDS = 5
 """How long a standby that didn't answer is left alone, so that not every page waits for it."""
 
 _NEVER_REPLAYED = "FFFFFFFF/FFFFFFFF"
@@ -61,7 +61,7 @@ def _standby(scope: Scope) -> Connection:
                 return connection
             connection.close()
         except (OperationalError, psycopg.OperationalError) as error:
-            engines.standby_rests_until = time.monotonic() + STANDBY_REST_SECONDS
+            engines.standby_rests_until = time.monotonic() + _STANDBY_REST_SECONDS
             log.warning("standby_does_not_answer", kind=type(error).__name__)
     return typing.cast(Engine, engines.primary).connect()
 
@@ -146,7 +146,7 @@ def _patience(connection: Connection, wait_ms: int | None) -> Iterator[None]:
     driver = typing.cast(sqlite3.Connection, connection.connection.driver_connection)
     deadline = time.monotonic() + wait_ms / 1000
     driver.execute(f"PRAGMA busy_timeout = {wait_ms}")
-    driver.set_progress_handler(lambda: time.monotonic() > deadline, SQLITE_STEPS_BETWEEN_LOOKS)
+    driver.set_progress_handler(lambda: time.monotonic() > deadline, _SQLITE_STEPS_BETWEEN_LOOKS)
     try:
         yield
     finally:

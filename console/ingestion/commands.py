@@ -12,7 +12,7 @@ from console.commands import UUID_PARAM, BadUsage, Command, Failure, Group, prin
 from console.ingestion import rejected
 from console.ingestion.service import Counts, NotStored, ingest_payload, retry_rejected
 
-PROGRESS_EVERY = 1000
+_PROGRESS_EVERY = 1000
 
 
 def _user() -> str:
@@ -48,7 +48,7 @@ def _lines(file: str) -> Iterator[Counts]:
             for number, line in enumerate(lines, 1):
                 if line.strip():
                     yield _line(number, line.rstrip(b"\r\n"))
-                if number % PROGRESS_EVERY == 0:
+                if number % _PROGRESS_EVERY == 0:
                     click.echo(f"{number} lines", err=True)
     except OSError as error:
         raise BadUsage(f"{click.format_filename(file)} can't be read: {error.strerror}") from None

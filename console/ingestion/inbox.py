@@ -31,6 +31,7 @@ from console.ingestion.whatsapp import IncomingMessage
 from console.models import ChannelAccount, Conversation, Message
 
 CHANNEL = "whatsapp"
+"""The channel of every account."""
 
 
 class Existing(NamedTuple):

@@ -12,7 +12,7 @@ from console.text import MAX_NAME, is_name, reason_fault
 
 PayloadRow = Row[*tuple[Any, ...]]
 
-PAGE_SIZE = 500
+_PAGE_SIZE = 500
 
 _KEPT = (
     RejectedPayload.id,
@@ -34,11 +34,11 @@ def listed(*, dismissed: bool) -> Iterator[PayloadRow]:
     statement = select(*_KEPT).where(moment.is_not(None) if dismissed else moment.is_(None))
     after = UUID(int=0)
     while True:
-        page = statement.where(RejectedPayload.id > after).order_by(RejectedPayload.id).limit(PAGE_SIZE)
+        page = statement.where(RejectedPayload.id > after).order_by(RejectedPayload.id).limit(_PAGE_SIZE)
         with ingesting() as connection:
             rows = connection.execute(page).all()
         yield from rows
-        if len(rows) < PAGE_SIZE:
+        if len(rows) < _PAGE_SIZE:
             return
         after = rows[-1].id
 

@@ -14,6 +14,7 @@ from console.web.current import settings
 blueprint = Blueprint("ingestion", __name__, url_prefix="/webhooks")
 
 MAX_PAYLOAD_BYTES = 3 * 1024 * 1024
+"""What WhatsApp sends at most."""
 
 log = structlog.get_logger()
 

@@ -19,9 +19,11 @@ from console.ingestion.whatsapp import NOT_JSON, Ignored, IncomingMessage, Item,
 from console.models import RejectedPayload
 
 UNKNOWN_ACCOUNT = "unknown account"
+"""Why a message of an account without an instructor is rejected."""
 
 _ATTEMPTS = 100
 MAX_COUNTED = 1000
+"""How many payloads are counted: the answer has to be quick, however many wait."""
 
 _items = Counter(
     "console_ingested", "Messages and other items of payloads, by what became of them.", ["result"]

@@ -8,7 +8,7 @@ from itertools import islice
 
 from console.linking.events import line_digest
 
-DIGEST_CHARACTERS = 64
+_DIGEST_CHARACTERS = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +67,6 @@ def _read(line: str) -> Checkpoint:
         position, sha256 = fields["position"], bytes.fromhex(fields["sha256"]).hex()
     except (KeyError, TypeError, ValueError, RecursionError):
         raise ValueError("a line is no checkpoint: it takes what `flask audit checkpoint` prints") from None
-    if type(position) is not int or position < 0 or len(sha256) != DIGEST_CHARACTERS:
+    if type(position) is not int or position < 0 or len(sha256) != _DIGEST_CHARACTERS:
         raise ValueError("a checkpoint takes a position of 0 or more and 64 hex digits")
     return Checkpoint(position, sha256)

@@ -12,6 +12,7 @@ from console.linking import audit, history
 log = structlog.get_logger()
 
 THREAD = "audit-keeper"
+"""The name of the thread."""
 PAUSE_SECONDS = (30.0, 60.0)
 """Between looks; at random, so that workers don't look at the same moment."""
 

@@ -34,9 +34,9 @@ from console.web.guard import actor, membership
 
 blueprint = Blueprint("linking", __name__)
 
-MAX_REASONS = 5
+_MAX_REASONS = 5
 
-MAX_PAGES = 20
+_MAX_PAGES = 20
 """How many pages of the queue are passed over in one request where none of their rows can be linked."""
 
 # What of the desk's address goes with a conversation, so that the queue keeps its place.
@@ -109,7 +109,7 @@ def next_conversation() -> ResponseReturnValue:
         chosen = membership(Permission.LINKS_READ, view.instructor_id) if view else None
         instructor = chosen or chosen_instructor(Permission.LINKS_READ) or abort(403)
         queue = _page(connection, instructor.instructor_id, place.get("find", ""), cursor())
-        for _ in range(MAX_PAGES):  # here, as a browser follows only some twenty redirects
+        for _ in range(_MAX_PAGES):  # here, as a browser follows only some twenty redirects
             if any(map(_linkable, _below(queue, view))) or not queue.next:
                 break
             view, place["before"] = None, queue.next
@@ -337,4 +337,4 @@ def _own_reasons(events: Iterable[Any]) -> list[str]:
 
     They are read from the trail each time, so an erased reason is not offered (docs/decisions/0007).
     """
-    return list(dict.fromkeys(event.reason for event in events if event.actor_id == actor().id))[:MAX_REASONS]
+    return list(dict.fromkeys(event.reason for event in events if event.actor_id == actor().id))[:_MAX_REASONS]

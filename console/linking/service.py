@@ -77,7 +77,7 @@ class _Unchanged(Exception):
 
 _writes = Counter("console_link_writes", "Requests to change a link, and why refused.", ["outcome", "why"])
 # Counters start at zero for every outcome, so that the first one shows as a rise.
-for _counted_as in ("linked", "relinked", "unlinked", "unchanged", "repeated"):
+for _counted_as in (*(name.change for name in EventName), "unchanged", "repeated"):
     _writes.labels(_counted_as, "")
 for _refusal in LinkError.__subclasses__():
     _writes.labels("refused", _refusal.__name__)

@@ -15,7 +15,7 @@ from sqlalchemy import Connection, inspect
 from console.commands import BadUsage, Failure, Group
 from console.database import ALL_INSTRUCTORS, Base, db
 
-READ, LINK, INGEST, OWNER = "console_read", "console_link", "console_ingest", "console_migrate"
+_READ, _LINK, _INGEST, _OWNER = "console_read", "console_link", "console_ingest", "console_migrate"
 
 _DATA = tomllib.loads(Path(__file__).with_name("roles.toml").read_text("utf-8"))
 GRANTS: dict[str, dict[str, dict[str, str]]] = _DATA["grants"]
@@ -28,9 +28,9 @@ _IS_THEIRS = (
     f"(SELECT {_SETTING} = '{ALL_INSTRUCTORS}') OR instructor_id = ANY"
     f" ((SELECT string_to_array(nullif({_SETTING}, '{ALL_INSTRUCTORS}'), ',')::uuid[])::uuid[])"
 )
-POLICIES = {
-    "people": (f"{READ}, {LINK}", _IS_THEIRS, _DATA["tenants_tables"]),
-    "ingestion": (INGEST, "true", ("conversations", "messages")),
+_POLICIES = {
+    "people": (f"{_READ}, {_LINK}", _IS_THEIRS, _DATA["tenants_tables"]),
+    "ingestion": (_INGEST, "true", ("conversations", "messages")),
 }
 
 database = Group("database", help="The database server's side of the console.")
@@ -81,19 +81,19 @@ def _roles(connection: Connection) -> Iterator[str]:
         role: set(limits or ())
         for role, limits in connection.exec_driver_sql("SELECT rolname, rolconfig FROM pg_roles")
     }
-    for role in (OWNER, *GRANTS):
+    for role in (_OWNER, *GRANTS):
         if role not in there:
             yield f"CREATE ROLE {role} LOGIN"
         for name, limit in _DATA["limits"].get(role, {}).items():
             if f"{name}={limit}" not in there.get(role, ()):
                 yield f"ALTER ROLE {role} SET {name} = '{limit}'"
     name = connection.exec_driver_sql("SELECT quote_ident(current_database())").scalar_one()
-    everyone = ", ".join((OWNER, *GRANTS))
+    everyone = ", ".join((_OWNER, *GRANTS))
     yield f"REVOKE ALL ON DATABASE {name} FROM PUBLIC"
     yield f"GRANT CONNECT ON DATABASE {name} TO {everyone}"
     yield "REVOKE ALL ON SCHEMA public FROM PUBLIC"
     yield f"GRANT USAGE ON SCHEMA public TO {everyone}"
-    yield f"GRANT CREATE ON SCHEMA public TO {OWNER}"
+    yield f"GRANT CREATE ON SCHEMA public TO {_OWNER}"
 
 
 def _ownership(connection: Connection, columns: Mapping[str, set[str]]) -> Iterator[str]:
@@ -101,17 +101,17 @@ def _ownership(connection: Connection, columns: Mapping[str, set[str]]) -> Itera
     tables = connection.exec_driver_sql(
         "SELECT relname FROM pg_class WHERE relname = ANY (%s) AND relnamespace = 'public'::regnamespace"
         " AND relowner IS DISTINCT FROM to_regrole(%s)::oid ORDER BY relname",
-        (list(columns), OWNER),
+        (list(columns), _OWNER),
     )
-    yield from (f"ALTER TABLE {table} OWNER TO {OWNER}" for table in tables.scalars())
+    yield from (f"ALTER TABLE {table} _OWNER TO {_OWNER}" for table in tables.scalars())
     functions = connection.exec_driver_sql(
         "SELECT proname FROM pg_proc WHERE proname = ANY (%s) AND pronamespace = 'public'::regnamespace"
         " AND proowner IS DISTINCT FROM to_regrole(%s)::oid",
-        (_DATA["functions"], OWNER),
+        (_DATA["functions"], _OWNER),
     )
-    yield from (f"ALTER FUNCTION {function}() OWNER TO {OWNER}" for function in functions.scalars())
+    yield from (f"ALTER FUNCTION {function}() _OWNER TO {_OWNER}" for function in functions.scalars())
     yield "REVOKE EXECUTE ON ALL FUNCTIONS IN SCHEMA public FROM PUBLIC"
-    yield f"ALTER DEFAULT PRIVILEGES FOR ROLE {OWNER} REVOKE EXECUTE ON FUNCTIONS FROM PUBLIC"
+    yield f"ALTER DEFAULT PRIVILEGES FOR ROLE {_OWNER} REVOKE EXECUTE ON FUNCTIONS FROM PUBLIC"
 
 
 def _large_objects(connection: Connection) -> Iterator[str]:
@@ -155,7 +155,7 @@ def _row_security(connection: Connection, columns: Mapping[str, set[str]]) -> It
 
 def _policies(columns: Mapping[str, set[str]]) -> Iterator[tuple[tuple[str, str], str]]:
     """Give each policy's table and name, which changes with the definition, and the definition."""
-    for kind, (roles, condition, tables) in POLICIES.items():
+    for kind, (roles, condition, tables) in _POLICIES.items():
         definition = f"TO {roles} USING ({condition}) WITH CHECK ({condition})"
         name = f"{kind}_{hashlib.sha256(definition.encode()).hexdigest()[:8]}"
         for table in tables:

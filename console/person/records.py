@@ -21,6 +21,7 @@ from console.person.identity import Person
 from console.person.payloads import take_apart
 
 CUSTOMER_FIELDS = ("previous_customer_id", "new_customer_id")
+"""The fields of an event that name a customer."""
 
 _AT_A_TIME = 500
 

@@ -2,13 +2,24 @@
 
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any, Literal
 
 import pytest
 from argon2 import PasswordHasher
 
+from console.config import Settings
 from testkit.factories import Desk, Person
 from tests.accounts.provider import Provider, provider
+
+
+@pytest.fixture
+def settings(settings: Settings, request: pytest.FixtureRequest) -> Settings:
+    """Return the settings of a console, with the provider where the test has one."""
+    if "idp" not in request.fixturenames:
+        return settings
+    idp: Provider = request.getfixturevalue("idp")
+    return replace(settings, oidc=idp.settings)
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ from typing import Any
 from urllib.parse import parse_qs, urlencode, urlsplit, urlunsplit
 
 import flask
+import pytest
 import requests
 from joserfc import jwt
 from joserfc.jwk import RSAKey
@@ -20,6 +21,11 @@ from testkit.pages import Browser
 
 BACK = "/login/oidc/callback"
 TOKEN, DESCRIPTION = "/oauth2/token", "/.well-known/openid-configuration"
+# Authlib, with which the provider is made, uses parts of its own that it has deprecated.
+IGNORED_WARNINGS = [
+    pytest.mark.filterwarnings("ignore::DeprecationWarning:authlib"),
+    pytest.mark.filterwarnings("ignore::authlib.deprecate.AuthlibDeprecationWarning"),
+]
 
 Json = dict[str, Any]
 

@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -21,21 +20,9 @@ from testkit.databases import execute, rows
 from testkit.factories import Person, run
 from testkit.pages import Browser
 from tests.accounts.conftest import Clock
-from tests.accounts.provider import BACK, DESCRIPTION, TOKEN, Provider, begin, come_back
+from tests.accounts.provider import BACK, DESCRIPTION, IGNORED_WARNINGS, TOKEN, Provider, begin, come_back
 
-# The provider's own library is of two minds about its past.
-pytestmark = [
-    pytest.mark.filterwarnings("ignore::DeprecationWarning:authlib"),
-    pytest.mark.filterwarnings("ignore::authlib.deprecate.AuthlibDeprecationWarning"),
-]
-
-
-@pytest.fixture
-def app(settings: Settings, idp: Provider) -> Iterator[Flask]:
-    """Return a console with that provider."""
-    app = create_app(replace(settings, oidc=idp.settings))
-    with app.app_context():
-        yield app
+pytestmark = IGNORED_WARNINGS
 
 
 def refused(browser: Browser, answer: TestResponse, status: int) -> str:
@@ -96,7 +83,7 @@ def test_what_is_asked_of_the_provider(client: Browser, idp: Provider):
 
 def test_the_way_back_is_the_public_address(settings: Settings, idp: Provider, marta: Person):
     public = "https://console.example.org"
-    http = Browser(create_app(replace(settings, oidc=idp.settings, public_url=public))).http
+    http = Browser(create_app(replace(settings, public_url=public))).http
     idp.know(marta.email)
     behind = "http://console.example.org"  # as a proxy asks that speaks TLS outside
     there = http.get("/login/oidc", base_url=behind).location

@@ -1,32 +1,19 @@
 """Signing in through a provider that is down, in trouble, or talks nonsense."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from flask import Flask, Response
+from flask import Response
 
 from console import create_app
 from console.config import Oidc, Settings
 from testkit.factories import Person
 from testkit.pages import Browser
-from tests.accounts.provider import BACK, DESCRIPTION, TOKEN, Provider, begin, come_back
+from tests.accounts.provider import BACK, DESCRIPTION, IGNORED_WARNINGS, TOKEN, Provider, begin, come_back
 
-# The provider's own library is of two minds about its past.
-pytestmark = [
-    pytest.mark.filterwarnings("ignore::DeprecationWarning:authlib"),
-    pytest.mark.filterwarnings("ignore::authlib.deprecate.AuthlibDeprecationWarning"),
-]
-
-
-@pytest.fixture
-def app(settings: Settings, idp: Provider) -> Iterator[Flask]:
-    """Return a console with that provider."""
-    app = create_app(replace(settings, oidc=idp.settings))
-    with app.app_context():
-        yield app
+pytestmark = IGNORED_WARNINGS
 
 
 def test_what_else_the_provider_reports_is_its_own_fault(client: Browser, idp: Provider):
@@ -68,7 +55,7 @@ def test_nonsense_from_the_provider_is_a_page(
 ):
     idp.know(marta.email)
     for nonsense in NONSENSE[path]:
-        browser = Browser(create_app(replace(settings, oidc=idp.settings)))
+        browser = Browser(create_app(settings))
         idp.answer_with(path, nonsense)
         if path == DESCRIPTION:
             page = browser.get_page("/login/oidc", 502)
@@ -92,7 +79,7 @@ def test_a_provider_that_calls_itself_something_else_is_not_used(client: Browser
 @pytest.mark.parametrize("path", [DESCRIPTION, TOKEN, "/jwks"])
 def test_a_provider_in_trouble_is_a_page(settings: Settings, idp: Provider, marta: Person, path: str):
     idp.know(marta.email)
-    browser = Browser(create_app(replace(settings, oidc=idp.settings)))
+    browser = Browser(create_app(settings))
     idp.answer_with(path, Response("<h1>Bad gateway</h1>", 502))
     if path == DESCRIPTION:
         page = browser.get_page("/login/oidc", 503)

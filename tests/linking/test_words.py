@@ -4,18 +4,13 @@ from uuid import UUID
 
 import pytest
 
+from console.config import ROOT
+from console.linking.events import EventName
 from testkit.databases import execute
 from testkit.factories import Desk
 from testkit.pages import Browser
 
 CHANGED = "User Rosa Example changed from 393331234567 to 393339999999"
-
-
-@pytest.fixture
-def marta(client: Browser, anna: Desk) -> Browser:
-    """Return Anna's operator at a browser."""
-    client.sign_in(anna.operator.email, anna.operator.password)
-    return client
 
 
 def said(browser: Browser, path: str, selector: str) -> list[str]:
@@ -111,3 +106,8 @@ def test_a_change_that_the_trail_lacks_is_not_said_never_to_have_happened(marta:
     assert "No one has linked this conversation." in said(marta, path, ".history p")
     execute("UPDATE conversations SET link_version = 1")
     assert said(marta, path, ".history p") == ["What was changed is missing from the audit trail."]
+
+
+def test_every_event_has_a_sentence_of_its_own():
+    history = (ROOT / "templates" / "linking" / "_history.html").read_text()
+    assert [name for name in EventName if f'event.event_name == "{name}"' not in history] == []
