@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
-from urllib.parse import quote, unquote, urlsplit
+from urllib.parse import SplitResult, quote, unquote, urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from dotenv import dotenv_values
@@ -205,9 +205,9 @@ def _log_level(raw: str) -> str:
 def _origin(raw: str) -> str:
     """Parse what comes before the path in every address of the console, into the form browsers write."""
     takes = "takes https://name or https://name:port, http:// without TLS"
-    if not _is_http(raw) or urlsplit(raw).path.strip("/"):
+    parts = _http(raw)
+    if parts is None or parts.path.strip("/"):
         raise ValueError(takes)
-    parts = urlsplit(raw)
     try:
         host = parts.netloc.encode("idna").decode().lower()
     except UnicodeError:
@@ -216,20 +216,26 @@ def _origin(raw: str) -> str:
 
 
 def _issuer(raw: str) -> str:
-    parts = urlsplit(raw) if _is_http(raw) else None
+    parts = _http(raw)
     if parts is None or (parts.scheme == "http" and parts.hostname not in _LOOPBACK):
         raise ValueError("takes the provider's https:// address (http:// of this machine alone)")
     return raw
 
 
-def _is_http(raw: str) -> bool:
+def _http(raw: str) -> SplitResult | None:
+    parts = _split(raw)
+    if parts is None or parts.scheme not in ("http", "https") or not parts.hostname or not raw.isprintable():
+        return None
+    return None if parts.query or parts.fragment or parts.username or parts.password else parts
+
+
+def _split(raw: str) -> SplitResult | None:
     try:
         parts = urlsplit(raw)
         _ = parts.port  # raises for an invalid port
     except ValueError:
-        return False
-    extra = parts.query or parts.fragment or parts.username or parts.password
-    return parts.scheme in ("http", "https") and bool(parts.hostname) and not extra and raw.isprintable()
+        return None
+    return parts
 
 
 def _number(first: int, last: int, what: str) -> Callable[[str], int]:
@@ -244,16 +250,12 @@ def _number(first: int, last: int, what: str) -> Callable[[str], int]:
 def _throttle_url(raw: str) -> str:
     if raw == "memory://":
         return raw
-    takes = "takes memory:// or redis://host:port/number"
-    try:
-        parts = urlsplit(raw)
-        _ = parts.port  # raises for an invalid port
-    except ValueError:
-        raise ValueError(takes) from None
-    number = parts.path.strip("/")
-    if parts.scheme not in ("redis", "rediss") or not parts.hostname or (number and not number.isdecimal()):
-        raise ValueError(takes)
-    return raw
+    parts = _split(raw)
+    if parts and parts.scheme in ("redis", "rediss") and parts.hostname:
+        number = parts.path.strip("/")
+        if not number or number.isdecimal():
+            return raw
+    raise ValueError("takes memory:// or redis://host:port/number")
 
 
 def _oidc(issuer: str, client_id: str, client_secret: str) -> Oidc | None:

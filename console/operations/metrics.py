@@ -7,7 +7,7 @@ import hmac
 import os
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from ipaddress import ip_address
 from pathlib import Path
 
@@ -84,26 +84,22 @@ class _Databases(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """Ask them; what can't be had in time is left out."""
-        version = GaugeMetricFamily("console_version", "The version that runs.", labels=["version"])
-        version.add_metric([VERSION], 1)
-        yield version
+        yield _by("console_version", "The version that runs.", "version", {VERSION: 1})
         found = health.look_for_metrics({"outbox": _outbox, "payloads": _payloads})
-        usable = GaugeMetricFamily(
-            "console_database_usable", "Whether a database answers as it should.", labels=["database"]
-        )
-        for check in found.checks:
-            usable.add_metric([check.database], not check.problem)
-        yield usable
-        last_message = GaugeMetricFamily(
-            "console_last_message_timestamp_seconds",
-            "When the newest message of a channel was sent.",
-            labels=["channel"],
-        )
-        for channel, moment in found.last_messages.items():
-            last_message.add_metric([channel], moment.timestamp())
-        yield last_message
-        yield from found.answers.get("outbox", ())
-        yield from found.answers.get("payloads", ())
+        usable = {check.database: not check.problem for check in found.checks}
+        yield _by("console_database_usable", "Whether a database answers as it should.", "database", usable)
+        last = {channel: moment.timestamp() for channel, moment in found.last_messages.items()}
+        text = "When the newest message of a channel was sent."
+        yield _by("console_last_message_timestamp_seconds", text, "channel", last)
+        for name in ("outbox", "payloads"):
+            yield from found.answers.get(name, ())
+
+
+def _by(name: str, text: str, label: str, values: Mapping[str, float]) -> Metric:
+    gauge = GaugeMetricFamily(name, text, labels=[label])
+    for value_of, value in values.items():
+        gauge.add_metric([value_of], value)
+    return gauge
 
 
 def _outbox() -> list[Metric]:
@@ -112,33 +108,23 @@ def _outbox() -> list[Metric]:
     except health.FAILURES as error:
         log.error("outbox_not_counted", kind=type(error).__name__)
         return []
+    age = (now() - oldest).total_seconds() if oldest else 0
+    text = f"Conversations with audit events that wait to be moved, {history.MAX_COUNTED} at most."
     return [
+        GaugeMetricFamily("console_audit_outbox_conversations", text, waiting),
         GaugeMetricFamily(
-            "console_audit_outbox_conversations",
-            f"Conversations with audit events that wait to be moved, {history.MAX_COUNTED} at most.",
-            waiting,
-        ),
-        GaugeMetricFamily(
-            "console_audit_outbox_oldest_seconds",
-            "How long the oldest of those events has waited.",
-            (now() - oldest).total_seconds() if oldest else 0,
+            "console_audit_outbox_oldest_seconds", "How long the oldest of those events has waited.", age
         ),
     ]
 
 
 def _payloads() -> list[Metric]:
+    text = f"Rejected payloads that are kept to be tried again, {ingestion.MAX_COUNTED} at most."
     try:
-        waiting = ingestion.waiting_payloads()
+        return [GaugeMetricFamily("console_waiting_payloads", text, ingestion.waiting_payloads())]
     except health.FAILURES as error:
         log.error("payloads_not_counted", kind=type(error).__name__)
         return []
-    return [
-        GaugeMetricFamily(
-            "console_waiting_payloads",
-            f"Rejected payloads that are kept to be tried again, {ingestion.MAX_COUNTED} at most.",
-            waiting,
-        )
-    ]
 
 
 def _from_this_machine() -> bool:
