@@ -2,9 +2,9 @@
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 from urllib.parse import SplitResult, quote, unquote, urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -25,7 +25,6 @@ _MIN_SECRET_KEY = 32
 """How many characters a secret key needs where the console is reached over TLS."""
 
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
-_UTC = ZoneInfo("UTC")
 _TAKES_DATABASE = "takes sqlite:///path/to/file.db or postgresql+psycopg://user:password@host/name"
 _LOG_LEVELS = ("debug", "info", "warning", "error", "critical")
 T = TypeVar("T")
@@ -42,138 +41,6 @@ class Oidc:
     issuer: str
     client_id: str
     client_secret: str = field(repr=False)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
-    """All settings. Secrets are left out of the repr."""
-
-    database_url: URL
-    read_database_url: URL
-    ingest_database_url: URL
-    secret_key: str = field(repr=False)
-    secret_key_fallbacks: tuple[str, ...] = field(default=(), repr=False)
-    customer_badge: bool = False
-    whatsapp_app_secret: str | None = field(default=None, repr=False)
-    whatsapp_verify_token: str | None = field(default=None, repr=False)
-    metrics_token: str | None = field(default=None, repr=False)
-    time_zone: ZoneInfo = _UTC
-    log_level: str = "info"
-    public_url: str | None = None
-    trusted_proxies: int = 0
-    throttle_url: str = field(default="memory://", repr=False)
-    oidc: Oidc | None = None
-    password_sign_in: bool = True
-    pool_size: int = 5
-    prepared_statements: bool = True
-
-    @property
-    def secret_keys(self) -> list[str]:
-        """Return every key whose signatures are accepted; the last one signs."""
-        return [*self.secret_key_fallbacks, self.secret_key]
-
-    @property
-    def behind_tls(self) -> bool:
-        """Say whether people reach the console over TLS."""
-        return self.public_url is not None and self.public_url.startswith("https://")
-
-
-def load(environ: Mapping[str, str] | None = None) -> Settings:
-    """Read the settings from `environ`: by default the environment, and `.env` for what that leaves out.
-
-    Raises ConfigurationError for the first invalid value.
-    """
-    if environ is None:
-        file = {name: value for name, value in dotenv_values(ROOT / ".env").items() if value is not None}
-        environ = {**file, **os.environ}
-
-    def read(name: str, parse: Callable[[str], T], default: T) -> T:
-        raw = environ.get(f"CONSOLE_{name}", "").strip()
-        if not raw:
-            return default
-        try:
-            return parse(raw)
-        except ValueError as error:
-            raise ConfigurationError(f"CONSOLE_{name} {error}") from None
-
-    secret_key = read("SECRET_KEY", str, "")
-    if not secret_key:
-        raise ConfigurationError(
-            "CONSOLE_SECRET_KEY is not set: it takes a long random text that signs sessions"
-        )
-    if not environ.get("CONSOLE_DATABASE_URL", "unset").strip():
-        raise ConfigurationError(f"CONSOLE_DATABASE_URL is empty: it {_TAKES_DATABASE}")
-    database = read(
-        "DATABASE_URL", database_url, database_url(f"sqlite:///{ROOT / 'instance' / 'console.db'}")
-    )
-    oidc = _oidc(
-        read("OIDC_ISSUER", _issuer, ""), read("OIDC_CLIENT_ID", str, ""), read("OIDC_CLIENT_SECRET", str, "")
-    )
-    password_sign_in = read("PASSWORD_SIGN_IN", _switch, True)
-    if not password_sign_in and oidc is None:
-        raise ConfigurationError("CONSOLE_PASSWORD_SIGN_IN takes false only where CONSOLE_OIDC_ISSUER is set")
-    settings = Settings(
-        database_url=database,
-        read_database_url=read_only(read("READ_DATABASE_URL", database_url, database)),
-        ingest_database_url=read("INGEST_DATABASE_URL", database_url, database),
-        secret_key=secret_key,
-        secret_key_fallbacks=read("SECRET_KEY_FALLBACKS", _keys, ()),
-        customer_badge=read("CUSTOMER_BADGE", _switch, False),
-        whatsapp_app_secret=read("WHATSAPP_APP_SECRET", str, None),
-        whatsapp_verify_token=read("WHATSAPP_VERIFY_TOKEN", str, None),
-        metrics_token=read("METRICS_TOKEN", str, None),
-        time_zone=read("TIME_ZONE", _time_zone, _UTC),
-        log_level=read("LOG_LEVEL", _log_level, "info"),
-        public_url=read("PUBLIC_URL", _origin, None),
-        trusted_proxies=read(
-            "TRUSTED_PROXIES", _number(0, 9, "how many proxies stand before the console"), 0
-        ),
-        throttle_url=read("THROTTLE_URL", _throttle_url, "memory://"),
-        oidc=oidc,
-        password_sign_in=password_sign_in,
-        pool_size=read("POOL_SIZE", _number(1, 100, "how many connections a process keeps of each kind"), 5),
-        prepared_statements=read("PREPARED_STATEMENTS", _switch, True),
-    )
-    if settings.behind_tls and min(map(len, settings.secret_keys)) < _MIN_SECRET_KEY:
-        name = "SECRET_KEY" if len(secret_key) < _MIN_SECRET_KEY else "SECRET_KEY_FALLBACKS"
-        raise ConfigurationError(
-            f"CONSOLE_{name} takes at least {_MIN_SECRET_KEY} characters where CONSOLE_PUBLIC_URL is https://"
-        )
-    return settings
-
-
-def database_url(raw: str) -> URL:
-    """Parse a database address; ValueError says what it takes.
-
-    An SQLite file is opened with `mode=rw`: only the migrations may bring a database file into being.
-    """
-    try:
-        url = make_url(raw)
-    except ArgumentError:
-        raise ValueError(_TAKES_DATABASE) from None
-    if url.drivername == "postgresql+psycopg":
-        return url
-    path = sqlite_path(url)
-    if path is None or url.database in ("", ":memory:"):
-        raise ValueError(_TAKES_DATABASE)
-    return _sqlite_url(path.absolute(), "rw")
-
-
-def read_only(url: URL) -> URL:
-    """Return `url` so that SQLite itself refuses to write through it (PostgreSQL's is set per connection)."""
-    path = sqlite_path(url)
-    return url if path is None else _sqlite_url(path, "ro")
-
-
-def sqlite_path(url: URL) -> Path | None:
-    """Return the file behind an SQLite address, None for another engine."""
-    if url.drivername != "sqlite" or url.database is None:
-        return None
-    return Path(unquote(url.database.removeprefix("file:")))
-
-
-def _sqlite_url(path: Path, mode: str) -> URL:
-    return URL.create("sqlite", database=f"file:{quote(str(path))}", query={"mode": mode, "uri": "true"})
 
 
 def _switch(raw: str) -> bool:
@@ -256,6 +123,134 @@ def _throttle_url(raw: str) -> str:
         if not number or number.isdecimal():
             return raw
     raise ValueError("takes memory:// or redis://host:port/number")
+
+
+def _setting(parse: Callable[[str], T], default: T, *, secret: bool = False) -> T:
+    """Declare a setting that `load` reads from the variable of its name."""
+    declared: T = field(default=default, repr=not secret, metadata={"parse": parse})
+    return declared
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """All settings. Secrets are left out of the repr."""
+
+    database_url: URL
+    read_database_url: URL
+    ingest_database_url: URL
+    secret_key: str = field(repr=False)
+    secret_key_fallbacks: tuple[str, ...] = _setting(_keys, (), secret=True)
+    customer_badge: bool = _setting(_switch, False)
+    whatsapp_app_secret: str | None = _setting(str, None, secret=True)
+    whatsapp_verify_token: str | None = _setting(str, None, secret=True)
+    metrics_token: str | None = _setting(str, None, secret=True)
+    time_zone: ZoneInfo = _setting(_time_zone, ZoneInfo("UTC"))
+    log_level: str = _setting(_log_level, "info")
+    public_url: str | None = _setting(_origin, None)
+    trusted_proxies: int = _setting(_number(0, 9, "how many proxies stand before the console"), 0)
+    throttle_url: str = _setting(_throttle_url, "memory://", secret=True)
+    oidc: Oidc | None = None
+    password_sign_in: bool = _setting(_switch, True)
+    pool_size: int = _setting(_number(1, 100, "how many connections a process keeps of each kind"), 5)
+    prepared_statements: bool = _setting(_switch, True)
+
+    @property
+    def secret_keys(self) -> list[str]:
+        """Return every key whose signatures are accepted; the last one signs."""
+        return [*self.secret_key_fallbacks, self.secret_key]
+
+    @property
+    def behind_tls(self) -> bool:
+        """Say whether people reach the console over TLS."""
+        return self.public_url is not None and self.public_url.startswith("https://")
+
+
+def load(environ: Mapping[str, str] | None = None) -> Settings:
+    """Read the settings from `environ`: by default the environment, and `.env` for what that leaves out.
+
+    Raises ConfigurationError for the first invalid value.
+    """
+    if environ is None:
+        file = {name: value for name, value in dotenv_values(ROOT / ".env").items() if value is not None}
+        environ = {**file, **os.environ}
+
+    def read(name: str, parse: Callable[[str], T], default: T) -> T:
+        raw = environ.get(f"CONSOLE_{name}", "").strip()
+        if not raw:
+            return default
+        try:
+            return parse(raw)
+        except ValueError as error:
+            raise ConfigurationError(f"CONSOLE_{name} {error}") from None
+
+    secret_key = read("SECRET_KEY", str, "")
+    if not secret_key:
+        raise ConfigurationError(
+            "CONSOLE_SECRET_KEY is not set: it takes a long random text that signs sessions"
+        )
+    if not environ.get("CONSOLE_DATABASE_URL", "unset").strip():
+        raise ConfigurationError(f"CONSOLE_DATABASE_URL is empty: it {_TAKES_DATABASE}")
+    database = read(
+        "DATABASE_URL", database_url, database_url(f"sqlite:///{ROOT / 'instance' / 'console.db'}")
+    )
+    oidc = _oidc(
+        read("OIDC_ISSUER", _issuer, ""), read("OIDC_CLIENT_ID", str, ""), read("OIDC_CLIENT_SECRET", str, "")
+    )
+    others: dict[str, Any] = {
+        setting.name: read(setting.name.upper(), setting.metadata["parse"], setting.default)
+        for setting in fields(Settings)
+        if setting.metadata
+    }
+    settings = Settings(
+        database_url=database,
+        read_database_url=read_only(read("READ_DATABASE_URL", database_url, database)),
+        ingest_database_url=read("INGEST_DATABASE_URL", database_url, database),
+        secret_key=secret_key,
+        oidc=oidc,
+        **others,
+    )
+    if not settings.password_sign_in and oidc is None:
+        raise ConfigurationError("CONSOLE_PASSWORD_SIGN_IN takes false only where CONSOLE_OIDC_ISSUER is set")
+    if settings.behind_tls and min(map(len, settings.secret_keys)) < _MIN_SECRET_KEY:
+        name = "SECRET_KEY" if len(secret_key) < _MIN_SECRET_KEY else "SECRET_KEY_FALLBACKS"
+        raise ConfigurationError(
+            f"CONSOLE_{name} takes at least {_MIN_SECRET_KEY} characters where CONSOLE_PUBLIC_URL is https://"
+        )
+    return settings
+
+
+def database_url(raw: str) -> URL:
+    """Parse a database address; ValueError says what it takes.
+
+    An SQLite file is opened with `mode=rw`: only the migrations may bring a database file into being.
+    """
+    try:
+        url = make_url(raw)
+    except ArgumentError:
+        raise ValueError(_TAKES_DATABASE) from None
+    if url.drivername == "postgresql+psycopg":
+        return url
+    path = sqlite_path(url)
+    if path is None or url.database in ("", ":memory:"):
+        raise ValueError(_TAKES_DATABASE)
+    return _sqlite_url(path.absolute(), "rw")
+
+
+def read_only(url: URL) -> URL:
+    """Return `url` so that SQLite itself refuses to write through it (PostgreSQL's is set per connection)."""
+    path = sqlite_path(url)
+    return url if path is None else _sqlite_url(path, "ro")
+
+
+def sqlite_path(url: URL) -> Path | None:
+    """Return the file behind an SQLite address, None for another engine."""
+    if url.drivername != "sqlite" or url.database is None:
+        return None
+    return Path(unquote(url.database.removeprefix("file:")))
+
+
+def _sqlite_url(path: Path, mode: str) -> URL:
+    return URL.create("sqlite", database=f"file:{quote(str(path))}", query={"mode": mode, "uri": "true"})
 
 
 def _oidc(issuer: str, client_id: str, client_secret: str) -> Oidc | None:
