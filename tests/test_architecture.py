@@ -86,7 +86,9 @@ def test_a_view_that_states_no_permission_is_closed_to_all(app: Flask, client: B
 
 @pytest.mark.shows("Review.Before.3")
 def test_no_source_has_a_note_to_do_something_later():
-    sources = [path for top in ("console", "migrations", "templates", "static") for path in (ROOT / top).rglob("*")]
+    sources = [
+        path for top in ("console", "migrations", "templates", "static") for path in (ROOT / top).rglob("*")
+    ]
     for path in sources:
         if path.suffix in (".py", ".html", ".css", ".js", ".toml") and "vendor" not in path.parts:
             assert not re.search(r"\b(TODO|FIXME|XXX|HACK)\b", path.read_text()), path

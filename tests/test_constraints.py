@@ -3,12 +3,12 @@
 from uuid import UUID, uuid4
 
 import pytest
-from sqlalchemy import CheckConstraint, ForeignKeyConstraint, PrimaryKeyConstraint, UniqueConstraint, text
+from sqlalchemy import CheckConstraint, ForeignKeyConstraint, PrimaryKeyConstraint, UniqueConstraint
 from sqlalchemy.exc import IntegrityError
 
 from console.database import Base
 from console.linking import service
-from testkit.databases import POSTGRESQL, SQLITE, back_door, execute, rows
+from testkit.databases import POSTGRESQL, SQLITE, execute, rows
 from testkit.factories import Desk, payload, trail
 
 # Statements by the constraint that refuses them. {new} is an id of nothing, {anna} and {bruno} instructors.
@@ -18,7 +18,8 @@ CUSTOMERS = {
         " FROM customers"
     ),
     "fk_customers_instructor_id_instructors": (
-        "INSERT INTO customers SELECT '{new}', '{new}', channel, normalized_identifier, created_at FROM customers"
+        "INSERT INTO customers SELECT '{new}', '{new}', channel, normalized_identifier, created_at"
+        " FROM customers"
     ),
 }
 PEOPLE = {
@@ -70,7 +71,9 @@ MESSAGES = {
 }
 OPERATIONS = {
     "pk_link_operations": "INSERT INTO link_operations SELECT * FROM link_operations",
-    "uq_conversations_link_operation_id_instructor_id": "UPDATE conversations SET link_operation_id = '{new}'",
+    "uq_conversations_link_operation_id_instructor_id": (
+        "UPDATE conversations SET link_operation_id = '{new}'"
+    ),
 }
 EVENT = "INSERT INTO audit_events (position, event_id, conversation_id, instructor_id, sequence, event)"
 TRAIL = {
@@ -125,10 +128,9 @@ def world(anna: Desk, bruno: Desk) -> dict[str, str]:
 
 def refuses(engine: str, world: dict[str, str], name: str, statement: str) -> None:
     """Expect a constraint to refuse a statement."""
-    with pytest.raises(IntegrityError) as caught, back_door() as connection:
-        if first := FIRST[engine].get(name):
-            connection.execute(text(first))
-        connection.execute(text(statement.format(**world)))
+    first = FIRST[engine].get(name, "SELECT 1")
+    with pytest.raises(IntegrityError) as caught:
+        execute(first, statement.format(**world))
     told = getattr(caught.value.orig, "sqlstate", None) or str(caught.value.orig)
     assert KINDS[engine][name[:2]] in told
 

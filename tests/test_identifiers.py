@@ -140,7 +140,7 @@ def test_a_digit_of_another_script_is_no_digit(digits: str, data: st.DataObject)
 
 @pytest.mark.shows("CM-1.6", "T2.4")
 @pytest.mark.parametrize("raw", [None, 393331234567, 3.9, b"393331234567", True, [], {}], ids=repr)
-def test_a_value_that_is_no_text_is_not_valid(raw: object) -> None:
+def test_a_value_that_is_not_text_is_not_valid(raw: object) -> None:
     assert normalize_identifier(raw) is None
 
 
@@ -289,7 +289,7 @@ def test_the_groups_of_a_phone_number_are_its_digits_and_end_in_three_or_four(di
 
 @many
 @given(st.one_of(any_text, nasty_text, user_ids))
-def test_whatever_is_no_phone_number_is_shown_as_it_came(raw: str) -> None:
+def test_an_identifier_that_is_not_a_phone_number_is_shown_unchanged(raw: str) -> None:
     identifier = normalize_identifier(raw)
     if identifier is None or identifier[0] not in ASCII_DIGITS:
         assert groups(raw) == (raw,)

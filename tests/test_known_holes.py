@@ -129,14 +129,14 @@ def world(tmp_path: Path) -> Iterator[World]:
         thread.join()
 
 
-def test_where_all_answer_and_nothing_is_known_it_is_clear(world: World):
+def test_an_audit_without_findings_passes(world: World):
     done = world.audit()
     assert done.returncode == 0, done.stdout
     assert done.stdout.count("Nothing is known.") == 3
     assert "No answer" not in done.stdout
 
 
-def test_what_is_known_is_told_and_fails(world: World):
+def test_known_vulnerabilities_are_named_and_fail_the_audit(world: World):
     world.holes = [HOLE]
     world.yanked = True
     world.npm = {"left-pad": [NPM_HOLE]}
@@ -149,14 +149,14 @@ def test_what_is_known_is_told_and_fails(world: World):
     assert "Nothing is known." not in done.stdout
 
 
-def test_one_hole_is_enough(world: World):
+def test_one_vulnerability_fails_the_audit(world: World):
     world.npm = {"left-pad": [NPM_HOLE]}
     done = world.audit()
     assert done.returncode == 1
     assert done.stdout.count("Nothing is known.") == 2
 
 
-def test_silence_is_no_all_clear(world: World):
+def test_a_service_that_does_not_answer_fails_the_audit(world: World):
     world.address = "http://127.0.0.1:9"
     done = world.audit()
     assert done.returncode == 1

@@ -1,4 +1,4 @@
-"""Each query names the instructor: no row of another instructor changes an answer, not even under the same ids.
+"""Each query names the instructor: rows of another instructor change no answer, not even under the same ids.
 
 An id is unique for its instructor (docs/decisions/0026), so that a query by the id alone may find two rows.
 """
@@ -102,7 +102,9 @@ def repeat_for(bruno: Desk, conversation_id: UUID) -> None:
 
 @pytest.mark.shows("CM-1.3", "Review.Everywhere.1", "Review.T4.2")
 @pytest.mark.parametrize("name", QUERIES)
-def test_rows_of_another_instructor_change_no_answer(anna: Desk, bruno: Desk, conversation_id: UUID, name: str):
+def test_rows_of_another_instructor_change_no_answer(
+    anna: Desk, bruno: Desk, conversation_id: UUID, name: str
+):
     ask, customer_id = QUERIES[name], link_state(conversation_id).customer_id
     assert customer_id
     with reading(command_scope()) as connection:  # which row security shows all rows

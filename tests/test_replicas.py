@@ -159,7 +159,7 @@ def test_pages_are_read_from_the_standby(app: Flask, anna: Desk, marta: Browser,
     assert counts == {"read": 3, "primary": 0}
 
 
-def test_who_wrote_reads_it_from_the_primary_while_the_standby_lags(
+def test_a_writer_reads_from_the_primary_while_the_standby_lags(
     app: Flask, anna: Desk, marta: Browser, pair: Pair
 ):
     conversation_id = anna.conversation("393331234567")
@@ -193,7 +193,7 @@ def test_a_page_made_from_a_lagging_standby_overwrites_nothing(
     other.check(other.submit(stale, path, reason="so it is", create="1"), 409)
 
 
-def test_who_signed_out_signs_in_again_while_the_standby_lags(anna: Desk, marta: Browser, pair: Pair):
+def test_a_user_signs_in_again_while_the_standby_lags(anna: Desk, marta: Browser, pair: Pair):
     pair.pause()
     marta.submit(marta.get_page("/conversations"), "/logout")
     assert marta.sign_in(anna.operator.email, anna.operator.password).status_code == 303

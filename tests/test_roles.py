@@ -7,7 +7,6 @@ from uuid import UUID, uuid4
 import psycopg
 import pytest
 from flask import Flask
-from flask.testing import FlaskCliRunner
 from sqlalchemy import select, text
 from sqlalchemy.exc import DBAPIError
 

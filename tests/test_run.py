@@ -27,7 +27,7 @@ def test_the_machines_zone_is_the_one_that_tz_names(
 
 
 @pytest.mark.parametrize("name", ["", "CET-1CEST", "/nowhere"])
-def test_where_tz_names_none_the_zone_is_still_one_that_the_console_takes(
+def test_an_invalid_tz_still_gives_a_zone_that_the_console_accepts(
     machine_zone: MachineZone, monkeypatch: pytest.MonkeyPatch, name: str
 ):
     monkeypatch.setenv("TZ", name)

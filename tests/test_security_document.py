@@ -98,7 +98,7 @@ def test_every_test_that_is_named_is_there():
     assert [f"{path}::{test}" for path, test in named if test not in functions(path)] == []
 
 
-def test_what_is_not_met_is_said_at_the_start():
+def test_every_control_that_is_not_met_is_listed_at_the_start():
     listed = [row[0] for row in tables("What is not met") if re.fullmatch(r"[\d.]+", row[0])]
     assert listed == [row[0] for row in controls() if row[2] in ("in part", "not done")]
 

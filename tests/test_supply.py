@@ -85,7 +85,7 @@ def test_a_lock_holds_what_pyproject_names_and_for_no_other_reason(lock: str, gr
         assert reasons[group] == declared_names(GROUPS[group])
 
 
-def test_what_is_locked_fits_what_pyproject_asks_for():
+def test_locked_versions_satisfy_pyproject():
     def release(version: str) -> tuple[int, ...]:
         return tuple(map(int, re.findall(r"\d+", version)))
 
@@ -145,7 +145,7 @@ def sha256(path: Path) -> str:
         ("none", False, "--require-hashes mode"),
     ],
 )
-def test_what_is_not_hashed_is_not_installed(hashed: str, installed: bool, says: str, tmp_path: Path):
+def test_a_package_without_a_hash_is_not_installed(hashed: str, installed: bool, says: str, tmp_path: Path):
     package = wheel(tmp_path, "stranger")
     digest = {"right": sha256(package), "wrong": "0" * 64}.get(hashed)
     lock = tmp_path / "lock.txt"
@@ -221,7 +221,7 @@ def faults(directory: Path, *command: str) -> set[tuple[str, str]]:
     return set(re.findall(r"(DEP\d+) '([\w-]+)'", re.sub(r"\x1b\[[\d;]*m", "", done.stderr)))
 
 
-def test_what_nothing_imports_is_used_all_the_same():
+def test_packages_that_are_not_imported_are_used_elsewhere():
     excepted = set(PROJECT["tool"]["deptry"]["per_rule_ignores"]["DEP002"])
     checks = [it for name, it in script("check").CHECKS.items() if name.startswith("dependencies of")]
     found = {

@@ -104,7 +104,9 @@ class Provider:
 
     def _who(self, token: dict[str, Any], nonce: str) -> dict[str, Any]:
         """Return the claims of the ID token, checked, or the user info where those have no address."""
-        claims = self._client.parse_id_token(token, nonce, claims_options=self._claims, leeway=_LEEWAY_SECONDS)
+        claims = self._client.parse_id_token(
+            token, nonce, claims_options=self._claims, leeway=_LEEWAY_SECONDS
+        )
         if claims is None:
             raise ProviderWrong("gives no ID token")
         if "email" in claims:

@@ -77,7 +77,9 @@ def _rejected() -> Iterator[Counts]:
         raise Failure(f"stopped half-way: {error}. What was tried before is done; run this again") from None
 
 
-rejected_payloads = Group("rejected", help="Payloads that could not be stored.")
+rejected_payloads = Group(
+    "rejected", help="Payloads that could not be stored.", refusals=(rejected.NotDismissed,)
+)
 
 
 @rejected_payloads.command("list")
@@ -108,10 +110,7 @@ def show_rejected(payload_id: UUID) -> None:
 @click.option("--by", default=_user, help="Who decided; by default this machine's user.")
 def dismiss(payload_ids: tuple[UUID, ...], reason: str, by: str) -> None:
     """Keep payloads from being tried again: all of those named, or none."""
-    try:
-        rejected.dismiss(payload_ids, by=by, reason=reason)
-    except rejected.NotDismissed as error:
-        raise Failure(str(error)) from None
+    rejected.dismiss(payload_ids, by=by, reason=reason)
     click.echo(f"dismissed {len(set(payload_ids))}")
 
 

@@ -2,9 +2,11 @@
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Sequence
+import sys
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
+from operator import attrgetter
 
 from console.linking.events import line_digest
 
@@ -19,38 +21,32 @@ class Checkpoint:
     sha256: str
 
 
-class _Trail:
-    """Lines that are read one after the other, and their digest so far."""
-
-    def __init__(self, lines: Iterable[str]) -> None:
-        self._lines = iter(lines)
-        self._position = 0
-        self._digest = hashlib.sha256()
-
-    def read(self, until: int | None = None) -> Checkpoint:
-        """Read up to a position, or to the end, and return the checkpoint there."""
-        for line in islice(self._lines, None if until is None else until - self._position):
-            self._digest.update(f"{line_digest(line)}\n".encode())
-            self._position += 1
-        return Checkpoint(self._position, self._digest.hexdigest())
-
-
 def take(lines: Iterable[str]) -> Checkpoint:
     """Return the checkpoint of a trail that consists of these lines."""
-    return _Trail(lines).read()
+    return next(_checkpoints(lines, [sys.maxsize]))
 
 
-def problems(lines: Iterable[str], checkpoints: Sequence[Checkpoint]) -> Iterator[str]:
+def problems(lines: Iterable[str], checkpoints: Iterable[Checkpoint]) -> Iterator[str]:
     """Give what is wrong for each checkpoint that the trail's lines don't agree with."""
-    trail = _Trail(lines)
-    for checkpoint in sorted(checkpoints, key=lambda checkpoint: checkpoint.position):
-        found = trail.read(checkpoint.position)
+    kept = sorted(checkpoints, key=attrgetter("position"))
+    there = _checkpoints(lines, [checkpoint.position for checkpoint in kept])
+    for checkpoint, found in zip(kept, there, strict=True):
         if found.position < checkpoint.position:
             yield f"checkpoint {checkpoint.position}: the trail has only {found.position} events"
         elif found != checkpoint:
             yield (
                 f"checkpoint {checkpoint.position}: an event up to it was changed, removed, inserted or moved"
             )
+
+
+def _checkpoints(lines: Iterable[str], positions: Iterable[int]) -> Iterator[Checkpoint]:
+    """Give the checkpoint at each of these rising positions, or at the end where that comes first."""
+    rest, position, digest = iter(lines), 0, hashlib.sha256()
+    for until in positions:
+        for line in islice(rest, until - position):
+            digest.update(f"{line_digest(line)}\n".encode())
+            position += 1
+        yield Checkpoint(position, digest.hexdigest())
 
 
 def read(text: str) -> list[Checkpoint]:

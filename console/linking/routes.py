@@ -337,4 +337,6 @@ def _own_reasons(events: Iterable[Any]) -> list[str]:
 
     They are read from the trail each time, so an erased reason is not offered (docs/decisions/0007).
     """
-    return list(dict.fromkeys(event.reason for event in events if event.actor_id == actor().id))[:_MAX_REASONS]
+    return list(dict.fromkeys(event.reason for event in events if event.actor_id == actor().id))[
+        :_MAX_REASONS
+    ]

@@ -78,7 +78,7 @@ def test_one_password_is_hashed_at_a_time_and_a_few_wait(app: Flask, marta: Pers
     assert browsers[place].submit(page, password=marta.password).status_code == 303
 
 
-def test_who_waits_too_long_for_a_turn_is_told_to_come_again(
+def test_a_sign_in_that_waits_too_long_is_a_429(
     app: Flask, marta: Person, hashing: Hashing, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr("console.accounts.service.MAX_HASH_WAIT_SECONDS", 0.05)

@@ -213,7 +213,7 @@ def test_a_changed_password_is_the_only_one(cli: FlaskCliRunner, client: Browser
     assert client.sign_in(marta.email, "quite another one").status_code == 303
 
 
-def test_who_is_enabled_again_signs_in(cli: FlaskCliRunner, client: Browser, marta: Person):
+def test_an_enabled_user_can_sign_in_again(cli: FlaskCliRunner, client: Browser, marta: Person):
     run(cli, "user", "disable", marta.email)
     client.check(client.sign_in(marta.email, marta.password), 422)
     assert run(cli, "user", "enable", marta.email) == str(marta.id)

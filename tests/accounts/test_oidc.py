@@ -51,7 +51,7 @@ def test_without_a_provider_its_library_is_not_even_read(settings: Settings):
     assert done.stdout == "[]\n"
 
 
-def test_who_has_an_account_signs_in_and_goes_where_they_wanted_to(
+def test_a_person_with_an_account_signs_in_and_goes_on_to_the_page_they_wanted(
     client: Browser, idp: Provider, marta: Person
 ):
     idp.know(marta.email)
@@ -67,7 +67,7 @@ def test_who_has_an_account_signs_in_and_goes_where_they_wanted_to(
     assert client.http.get_cookie("device")
 
 
-def test_what_is_asked_of_the_provider(client: Browser, idp: Provider):
+def test_a_sign_in_sends_the_provider_state_nonce_and_challenge(client: Browser, idp: Provider):
     asked = {name: item for name, (item,) in parse_qs(urlsplit(begin(client)).query).items()}
     assert asked["response_type"] == "code"
     assert asked["client_id"] == "console"
@@ -120,12 +120,12 @@ def test_a_letter_that_only_looks_the_same_is_another(client: Browser, idp: Prov
 @pytest.mark.parametrize(
     "email", ["a\0@example.org", "\0", "a\x1b@example.org", "no-at-sign", "a" * 300 + "@b"], ids=ascii
 )
-def test_what_is_no_address_is_refused(client: Browser, idp: Provider, marta: Person, email: str):
+def test_an_invalid_email_address_is_refused(client: Browser, idp: Provider, marta: Person, email: str):
     idp.know(marta.email, email=email)
     refused(client, come_back(client, idp, marta.email), 400)
 
 
-def test_who_has_no_account_gets_none_and_cannot_tell_why(
+def test_a_person_without_an_account_is_refused_without_a_cause(
     client: Browser, cli: FlaskCliRunner, idp: Provider, marta: Person
 ):
     said = set()
@@ -249,7 +249,9 @@ def test_an_address_may_come_with_the_user_info(client: Browser, idp: Provider, 
     assert client.http.get("/conversations").status_code == 302
 
 
-def test_who_says_no_at_the_provider_is_back_at_the_door(client: Browser, idp: Provider, marta: Person):
+def test_refusing_at_the_provider_leads_back_to_the_sign_in_page(
+    client: Browser, idp: Provider, marta: Person
+):
     back = idp.deny(begin(client))
     assert "error=access_denied" in back
     assert refused(client, client.http.get(back), 403) == "The provider did not sign you in."

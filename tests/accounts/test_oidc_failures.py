@@ -16,7 +16,7 @@ from tests.accounts.provider import BACK, DESCRIPTION, IGNORED_WARNINGS, TOKEN, 
 pytestmark = IGNORED_WARNINGS
 
 
-def test_what_else_the_provider_reports_is_its_own_fault(client: Browser, idp: Provider):
+def test_another_error_of_the_provider_is_a_502(client: Browser, idp: Provider):
     state = parse_qs(urlsplit(begin(client)).query)["state"][0]
     page = client.get_page(f"{BACK}?state={state}&error=<b>invalid_scope</b>", 502)
     assert "invalid_scope" not in page.text

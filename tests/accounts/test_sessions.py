@@ -102,7 +102,7 @@ def test_signing_out_twice_is_signing_out_once(app: Flask, marta: Person):
 
 
 @pytest.mark.parametrize("command", ["password", "disable", "sign-out"])
-def test_what_ends_a_users_sessions_does_so_at_the_next_request(
+def test_ended_sessions_end_at_the_next_request(
     app: Flask, cli: FlaskCliRunner, marta: Person, anna: Desk, command: str
 ):
     sessions = [signed_in(app, marta), signed_in(app, marta)]
@@ -193,7 +193,7 @@ def expect_signed_out_here_only(browser: Browser, elsewhere: Browser) -> None:
     assert is_in(elsewhere)
 
 
-def test_without_the_database_one_signs_out_here_and_is_told_of_elsewhere(
+def test_signing_out_without_the_database_ends_this_session_and_says_so(
     app: Flask, settings: Settings, marta: Person, capfd: pytest.CaptureFixture[str]
 ):
     elsewhere = signed_in(app, marta)
@@ -202,7 +202,7 @@ def test_without_the_database_one_signs_out_here_and_is_told_of_elsewhere(
 
 
 @on_sqlite
-def test_from_a_read_only_file_one_signs_out_here_and_is_told_of_elsewhere(
+def test_signing_out_with_a_read_only_file_ends_this_session_and_says_so(
     app: Flask, settings: Settings, marta: Person
 ):
     unwritable = create_app(replace(settings, database_url=read_only(settings.database_url)))
@@ -210,7 +210,7 @@ def test_from_a_read_only_file_one_signs_out_here_and_is_told_of_elsewhere(
 
 
 @on_postgresql
-def test_from_a_read_only_server_one_signs_out_here_and_is_told_of_elsewhere(
+def test_signing_out_with_a_read_only_server_ends_this_session_and_says_so(
     app: Flask, settings: Settings, marta: Person, cluster: Cluster
 ):
     name = settings.database_url.database
@@ -271,9 +271,7 @@ def test_another_key_ends_no_session_and_loses_no_form_while_the_one_before_is_a
     assert ended.http.get("/conversations").status_code == 302
 
 
-def test_what_is_signed_after_a_change_of_keys_is_signed_by_the_new_one(
-    settings: Settings, app: Flask, marta: Person
-):
+def test_after_a_change_of_keys_the_new_key_signs(settings: Settings, app: Flask, marta: Person):
     new = replace(settings, secret_key="the key after" * 4)
     after = Browser(create_app(replace(new, secret_key_fallbacks=(settings.secret_key,))))
     after.sign_in(marta.email, marta.password)

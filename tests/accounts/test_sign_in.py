@@ -58,7 +58,7 @@ def test_a_right_password_costs_what_a_wrong_one_does(
     assert len(verifications) == 1
 
 
-def test_who_belongs_to_no_instructor_signs_in_and_is_told(client: Browser, marta: Person):
+def test_a_user_without_an_instructor_signs_in_and_is_told(client: Browser, marta: Person):
     execute("DELETE FROM memberships")
     assert client.sign_in(marta.email, marta.password).status_code == 303
     client.get_page("/conversations")
@@ -103,7 +103,7 @@ def test_signing_out_ends_the_session(client: Browser, marta: Person):
 @pytest.mark.parametrize(
     "path", ["/", "/conversations?q=39%20333", "/links", "/badges?id=1", "/links/1/customers"]
 )
-def test_without_a_session_one_is_asked_to_sign_in_and_comes_back(client: Browser, marta: Person, path: str):
+def test_without_a_session_a_visitor_signs_in_and_comes_back(client: Browser, marta: Person, path: str):
     answer = client.http.get(path)
     assert answer.status_code == 302
     assert answer.location.startswith("/login?next=%2F")
@@ -155,7 +155,7 @@ def test_a_session_of_another_key_or_of_no_user_is_invalid(app: Flask, client: B
     assert client.http.get("/conversations").status_code == 302
 
 
-def test_where_only_a_provider_signs_people_in_no_password_does(settings: Settings, marta: Person):
+def test_with_passwords_turned_off_no_password_signs_in(settings: Settings, marta: Person):
     oidc = Oidc(issuer="https://id.example.org", client_id="console", client_secret="hush")
     client = Browser(create_app(replace(settings, oidc=oidc, password_sign_in=False)))
     page = client.get_page("/login?next=/links")

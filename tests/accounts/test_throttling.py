@@ -60,7 +60,7 @@ def come_from(browser: Browser, client: str) -> Browser:
     return browser
 
 
-def test_after_five_failures_one_waits_a_minute_at_no_cost(
+def test_after_five_failures_a_sign_in_waits_a_minute_without_hashing(
     client: Browser, marta: Person, clock: Clock, verifications: list[str]
 ):
     fail(client, marta)
@@ -88,7 +88,7 @@ def test_an_unknown_account_waits_as_well(client: Browser, verifications: list[s
     assert verifications == []
 
 
-def test_who_signs_in_rightly_never_waits(app: Flask, marta: Person):
+def test_the_right_password_never_waits(app: Flask, marta: Person):
     for _ in range(12):
         assert is_in(Browser(app).sign_in(marta.email, marta.password))
 
@@ -129,7 +129,7 @@ def test_a_browser_that_is_known_waits_for_its_own_failures(app: Flask, marta: P
     assert is_in(Browser(app).sign_in(marta.email, marta.password))
 
 
-def test_a_browser_is_known_for_those_who_signed_in_on_it(app: Flask, marta: Person, bruno: Person):
+def test_a_browser_is_known_for_the_users_who_signed_in_on_it(app: Flask, marta: Person, bruno: Person):
     shared, stranger = Browser(app), Browser(app)
     for person in (marta, bruno):
         assert is_in(shared.sign_in(person.email, person.password))
@@ -354,7 +354,7 @@ def test_redis_keeps_no_address_and_nothing_for_good(settings: Settings, store: 
     assert not [key for key in keys if marta.email in key or "example" in key or "192.0" in key]
 
 
-def test_without_redis_one_signs_in_and_failures_are_counted_all_the_same(
+def test_without_redis_sign_in_works_and_failures_are_counted(
     settings: Settings,
     store: Server,
     marta: Person,

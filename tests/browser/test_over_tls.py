@@ -47,7 +47,9 @@ def page(chromium: Chromium, url: str) -> Iterator[Page]:
     context.close()
 
 
-def test_one_signs_in_and_links_but_no_other_site_does(page: Page, url: str, seeded: tuple[object, World]):
+def test_over_tls_a_person_can_link_and_another_site_cannot(
+    page: Page, url: str, seeded: tuple[object, World]
+):
     world = seeded[1]
     page.goto("/links")
     page.get_by_label("E-mail").fill(world.operator.email)

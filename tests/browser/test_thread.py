@@ -46,7 +46,7 @@ def test_every_day_is_named_once_however_the_messages_came_in(operator: Visit):
     assert len(days) == 7
 
 
-def test_what_is_no_text_is_named_for_what_it_is(operator: Visit):
+def test_a_message_that_is_not_text_shows_its_kind(operator: Visit):
     page = operator.open_conversation(THREAD)
     last_two = page.locator(".messages li").all()[-2:]
     expect(last_two[0].locator(".kind")).to_have_text("Photo")

@@ -96,14 +96,14 @@ def test_rows_are_dense_at_a_desk(visitor: Visitor, site: Site):
     assert max(page.evaluate(heights)) <= 40
 
 
-def test_who_asks_for_more_contrast_gets_it(visitor: Visitor, site: Site):
+def test_more_contrast_is_given_where_it_is_preferred(visitor: Visitor, site: Site):
     page = open_view(visitor, site, VIEWS["conversations"]).page
     page.emulate_media(contrast="more")
     color = "(element) => getComputedStyle(element).color"
     assert page.locator(".last").first.evaluate(color) == page.locator("body").evaluate(color)
 
 
-def test_who_asks_for_less_motion_gets_none(visitor: Visitor, site: Site):
+def test_reduced_motion_stops_every_animation(visitor: Visitor, site: Site):
     page = open_view(visitor, site, VIEWS["confirm-replacing"]).page
     page.emulate_media(reduced_motion="reduce")
     page.locator("#choices").evaluate("(element) => element.classList.add('htmx-request')")

@@ -92,7 +92,7 @@ def test_a_list_that_does_not_load_again_says_so_and_stays(operator: Visit):
     expect(page.locator("[data-state]")).to_have_count(50)
 
 
-def test_what_takes_longer_than_300_ms_is_seen_to_be_on_its_way(visitor: Visitor, site: Site):
+def test_an_answer_after_300_ms_shows_that_it_is_under_way(visitor: Visitor, site: Site):
     visit = visitor()
     # A page that is left takes what it said along.
     visit.page.add_init_script(

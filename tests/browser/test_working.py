@@ -70,7 +70,7 @@ def test_a_search_for_a_customer_that_fails_is_tried_again_and_loses_no_draft(op
     expect(reason(page)).to_have_value(TYPED)
 
 
-def test_what_takes_longer_than_a_moment_says_that_it_is_on_its_way(operator: Visit):
+def test_a_slow_answer_shows_that_it_is_under_way(operator: Visit):
     page = operator.open_conversation(NEW, "links")
     busy = page.locator("#busy")
     type_everything(page)
@@ -238,7 +238,7 @@ def test_ctrl_enter_on_a_link_beside_the_form_opens_a_tab_and_saves_nothing(oper
     expect(saved(page)).to_have_count(0)
 
 
-def test_what_was_typed_waits_for_its_person_alone(operator: Visit, site: Site):
+def test_a_draft_is_shown_only_to_the_person_who_typed_it(operator: Visit, site: Site):
     page = operator.open_conversation(NEW, "links")
     type_everything(page)
     page.get_by_role("button", name="Sign out").click()

@@ -85,7 +85,7 @@ def test_rows_and_badges_keep_their_order_and_belong_to_their_conversation():
     ]
 
 
-def test_what_was_written_is_escaped():
+def test_text_is_escaped():
     drawn = rows(ROW._replace(body="<script>alert(1)</script>", customer_identifier='"><b>'))
     assert "<script>" not in drawn
     assert '"><b>' not in drawn

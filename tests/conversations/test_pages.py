@@ -90,7 +90,9 @@ def test_a_user_without_an_instructor_gets_a_page_that_says_so(
     assert "no instructor" in client.get_page("/conversations").text
 
 
-def test_one_instructor_at_a_time_and_only_ones_own(client: Browser, cli: FlaskCliRunner, anna: Desk):
+def test_a_reader_sees_one_instructor_at_a_time_and_only_their_own(
+    client: Browser, cli: FlaskCliRunner, anna: Desk
+):
     bruno, clara = desk(cli, "Bruno Pichler"), desk(cli, "Clara Rossi")
     user(cli, bruno.instructor_id, "instructor", anna.operator.email)
     theirs = {item.instructor_id: item.conversation("393331234567") for item in (anna, bruno, clara)}
@@ -130,7 +132,7 @@ def test_a_conversation_shows_who_where_and_the_newest_fifty_messages(reader: Br
     assert [body.text for body in older.select(".messages .body")] == [f"message {n:02}" for n in range(10)]
 
 
-def test_what_customers_write_is_text_and_nothing_else(reader: Browser, anna: Desk):
+def test_messages_of_customers_are_shown_as_text(reader: Browser, anna: Desk):
     nasty = "<script>alert(1)</script> ' \" & {{ 7*7 }} \x01 \u202e end"
     conversation_id = anna.conversation("<b>393331234567</b>", text=nasty)
     for path in ("/conversations", f"/conversations/{conversation_id}"):
@@ -193,7 +195,7 @@ def test_the_zone_decides_what_day_it_is_and_pages_name_it_once(
     assert [time.text for time in thread.select(".messages time")] == ["00:15"]
 
 
-def test_what_whatsapp_says_is_shown_as_its_own_words(reader: Browser, anna: Desk):
+def test_statements_of_whatsapp_are_shown_in_its_words(reader: Browser, anna: Desk):
     conversation_id = anna.conversation("393331234567")
     said = "User Anna changed from 393331234567 to 393339999999"
     execute(
@@ -207,7 +209,7 @@ def test_what_whatsapp_says_is_shown_as_its_own_words(reader: Browser, anna: Des
     assert preview.text == f"WhatsApp: {said}"
 
 
-def test_what_the_instructor_wrote_is_named_as_theirs_for_every_reader(
+def test_messages_of_the_instructor_bear_their_name_for_every_reader(
     client: Browser, cli: FlaskCliRunner, anna: Desk
 ):
     conversation_id = anna.conversation("393331234567")
@@ -226,7 +228,7 @@ def test_what_the_instructor_wrote_is_named_as_theirs_for_every_reader(
 
 
 @pytest.mark.parametrize("q", ["+", "-", "00", "( )", " ", "%00"])
-def test_a_search_for_nothing_is_no_search(reader: Browser, anna: Desk, q: str):
+def test_a_search_without_a_term_lists_everything(reader: Browser, anna: Desk, q: str):
     anna.conversation("393331234567")
     page = reader.get_page(f"/conversations?q={quote(unquote(q))}")
     assert len(page.select(".rows li")) == 1
@@ -235,7 +237,7 @@ def test_a_search_for_nothing_is_no_search(reader: Browser, anna: Desk, q: str):
     assert str(page.title.string).startswith("Conversations")  # type: ignore[union-attr]  # it is there
 
 
-def test_what_was_found_is_counted_exactly_or_said_to_be_more(reader: Browser, anna: Desk):
+def test_a_search_shows_an_exact_count_or_says_that_there_are_more(reader: Browser, anna: Desk):
     def found(path: str) -> str:
         page = reader.get_page(path)
         return " ".join(page.select_one("#found").text.split())  # type: ignore[union-attr]  # it is there

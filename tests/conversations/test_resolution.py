@@ -224,7 +224,7 @@ SERVER_WRITES = ("TRUNCATE audit_events", "SELECT id FROM conversations FOR UPDA
 
 
 @pytest.mark.shows("CM-2.1.5")
-def test_it_does_so_for_every_reader(settings: Settings, engine: str):
+def test_the_read_engine_refuses_writes_of_every_role(settings: Settings, engine: str):
     app = create_app(replace(settings, read_database_url=as_owner(settings).database_url))
     with app.app_context():
         for statement in WRITES + (SERVER_WRITES if engine == POSTGRESQL else ()):

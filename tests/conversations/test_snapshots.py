@@ -64,7 +64,7 @@ def test_a_snapshot_that_no_page_reads_ends_with_its_request(
     assert taken(app) == 0
 
 
-def test_who_reads_after_a_write_sees_what_was_written(app: Flask, person: UUID):
+def test_a_reader_after_a_write_sees_it(app: Flask, person: UUID):
     scope = command_scope()
     assert load_actor(scope, person, 0)
     end_sessions(scope, person, 0)

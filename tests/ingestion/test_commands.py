@@ -54,7 +54,7 @@ def test_stdin_is_read_and_silence_means_that_all_is_stored(cli):
     assert (result.exit_code, result.stdout, result.stderr) == (0, counts(stored=2), "")
 
 
-def test_nothing_in_is_nothing_stored(cli):
+def test_an_empty_input_stores_nothing(cli):
     assert ingest(cli, os.devnull).stdout == counts()
 
 

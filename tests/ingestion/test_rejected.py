@@ -48,7 +48,7 @@ def test_a_payload_is_shown_as_kept_and_controls_no_terminal(cli: FlaskCliRunner
     assert run(cli, "rejected", "show", ids(cli)[1]) == "\\x1b[2J\\x07\\u202e\\r\\x9b\nnext \xe9"
 
 
-def test_what_is_dismissed_is_kept_but_neither_tried_again_nor_waits(cli: FlaskCliRunner):
+def test_a_dismissed_payload_is_kept_and_not_tried_again(cli: FlaskCliRunner):
     ingest_payload(UNKNOWN_ACCOUNT)
     ingest_payload(b"{")
     first, second = ids(cli)

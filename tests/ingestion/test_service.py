@@ -177,7 +177,7 @@ def test_a_payload_that_stays_rejected_says_why_it_is_now():
     assert [row[3] for row in messages()] == ["2"]
 
 
-def test_what_was_spelled_out_is_never_taken_for_what_was_sent():
+def test_a_payload_that_was_spelled_out_is_not_parsed_as_sent():
     # The bytes are no JSON; spelled out, the backslash before the stray byte would make them some.
     ingest_payload(payload(message(text={"body": "?"})).replace(b"?", b"\\\xff"))
     assert [counts.reason for _, counts in retry_rejected()] == ["not JSON"]

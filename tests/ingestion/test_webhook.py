@@ -79,7 +79,7 @@ def test_a_wrongly_signed_payload_is_refused(sender, signature):
 
 
 @pytest.mark.parametrize("raw", [*SAMPLES.read_bytes().splitlines(), b"", b"{}", b"[]", b"\xff"])
-def test_whatever_is_well_signed_is_acknowledged(sender, raw):
+def test_any_signed_payload_is_acknowledged(sender, raw):
     assert sender.post(URL, data=raw, headers=sign(raw)).status_code == 200
 
 
@@ -155,7 +155,7 @@ def test_the_log_counts_and_quotes_nothing(sender, capsys):
         ({}, 403, None),
     ],
 )
-def test_the_challenge_is_given_back_to_who_knows_the_verify_token(sender, query, status, answer):
+def test_the_challenge_is_returned_for_the_verify_token(sender, query, status, answer):
     response = sender.get(URL, query_string=query)
     assert response.status_code == status
     assert response.mimetype == "text/plain"

@@ -313,7 +313,7 @@ def test_a_message_of_another_shape_is_rejected(fields, reason):
         (b'{"entry": [{"changes": [], "messaging": [1]}]}', "unexpected part of a payload"),
     ],
 )
-def test_what_is_not_understood_is_rejected(raw, reason):
+def test_an_unknown_payload_is_rejected(raw, reason):
     assert parse(raw) == [Rejection(reason)]
 
 
@@ -332,7 +332,7 @@ def test_what_is_not_understood_is_rejected(raw, reason):
         change("standby", {"standby": {"statuses": [{"status": "read"}]}}),
     ],
 )
-def test_what_is_no_message_is_ignored(raw):
+def test_changes_that_are_not_messages_are_ignored(raw):
     assert parse(raw) == [Ignored()]
 
 

@@ -97,7 +97,7 @@ def test_a_terminal_shows_how_far_a_command_has_come(
 
 
 @pytest.mark.parametrize("said", ["", "x", "[]", '{"position": 1}', '{"position": -1, "sha256": "00"}'])
-def test_what_is_no_checkpoint_is_refused_in_one_line(cli: FlaskCliRunner, tmp_path: Path, said: str):
+def test_an_invalid_checkpoint_is_refused_in_one_line(cli: FlaskCliRunner, tmp_path: Path, said: str):
     path = tmp_path / "said"
     path.write_text(said)
     result = cli.invoke(args=["audit", "verify", "--checkpoint", str(path)])

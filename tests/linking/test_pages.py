@@ -245,7 +245,7 @@ NOT_YES = [
 @pytest.mark.shows("CM-2.3.5")
 @pytest.mark.parametrize("value", NOT_YES, ids=ascii)
 @pytest.mark.parametrize("field", ["create", "overwrite", "confirm"])
-def test_only_1_is_yes_and_what_is_neither_yes_nor_no_writes_nothing(
+def test_only_1_is_yes_and_any_other_word_writes_nothing(
     marta: Browser, anna: Desk, field: str, value: str | list[str]
 ):
     conversation_id = anna.conversation("393331234567")
@@ -343,9 +343,7 @@ def test_every_page_under_links_is_403_for_who_is_no_operator(
 
 
 @pytest.mark.shows("CM-2.3.1", "T4.1")
-def test_who_only_reads_this_one_gets_403_and_strangers_404(
-    marta: Browser, cli: FlaskCliRunner, anna: Desk, bruno: Desk
-):
+def test_readers_get_403_and_strangers_404(marta: Browser, cli: FlaskCliRunner, anna: Desk, bruno: Desk):
     clara = desk(cli, "Clara Rossi")
     user(cli, bruno.instructor_id, "instructor", anna.operator.email)
     read, foreign = bruno.conversation("393331234567"), clara.conversation("393331234567")

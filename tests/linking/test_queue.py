@@ -58,9 +58,7 @@ def test_the_history_reads_as_sentences_newest_first(marta: Browser, anna: Desk)
         assert reason in line
 
 
-def test_of_a_long_history_the_newest_are_shown_and_what_was_seen_long_ago_is_still_told(
-    marta: Browser, anna: Desk
-):
+def test_a_long_history_shows_the_newest_events_and_the_one_that_was_seen(marta: Browser, anna: Desk):
     conversation_id = anna.conversation("393331234567")
     others = [anna.customer("447000001"), anna.customer("447000002")]
     anna.link(conversation_id, others[0], reason="the first")

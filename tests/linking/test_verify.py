@@ -136,7 +136,7 @@ def test_verify_notices_a_link_without_any_event(cli: FlaskCliRunner, anna: Desk
     assert not verified(cli)
 
 
-def test_verify_of_nothing_holds(cli: FlaskCliRunner):
+def test_verify_accepts_an_empty_trail(cli: FlaskCliRunner):
     assert run(cli, "audit", "verify") == "verified 0 conversations: their events explain every link"
 
 

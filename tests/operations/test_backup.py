@@ -101,7 +101,7 @@ def test_what_was_revoked_stays_revoked_after_a_restore_on_a_new_server(
 
 
 @pytest.mark.parametrize("address", ["postgresql:///console", "sqlite:////nowhere/console.db"])
-def test_what_can_not_be_backed_up_fails_in_one_line(address: str, tmp_path: Path):
+def test_a_failing_backup_is_one_line(address: str, tmp_path: Path):
     command = [sys.executable, str(ROOT / "deploy" / "backup.py"), address, str(tmp_path / "away")]
     environ = {"PATH": "/nowhere"}
     done = subprocess.run(command, env=environ, capture_output=True, text=True, check=False)

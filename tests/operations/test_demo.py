@@ -165,7 +165,7 @@ def test_a_second_run_changes_nothing_and_prints_the_same(
     assert everything() == before
 
 
-def test_what_is_missing_comes_back_as_it_was(cli: FlaskCliRunner):
+def test_a_further_run_restores_what_is_missing(cli: FlaskCliRunner):
     before = everything()
     gone = "(SELECT id FROM conversations WHERE customer_identifier = '40404')"
     with back_door() as connection:
@@ -294,7 +294,7 @@ def test_lists_and_threads_are_long_enough_to_have_pages(client: Browser, passwo
     client.get_page(str(older["href"]))
 
 
-def test_what_arrives_for_a_demo_account_joins_its_conversation(cli: FlaskCliRunner, tmp_path: Path):
+def test_a_message_to_a_demo_account_joins_its_conversation(cli: FlaskCliRunner, tmp_path: Path):
     before = len(everything()["conversations"])
     value = {
         "metadata": {"phone_number_id": "100000000000002"},

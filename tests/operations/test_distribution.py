@@ -58,7 +58,7 @@ def test_a_database_without_citus_is_taken(app: Flask):
         ("DELETE FROM citus_tables WHERE table_name::text = 'customers'", "its keys"),
     ],
 )
-def test_what_would_be_lost_in_silence_is_told_in_one_line(
+def test_a_lost_guarantee_is_named_in_one_line(
     app: Flask, client: Browser, citus: None, change: str, said: str
 ):
     execute(change)

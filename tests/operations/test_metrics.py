@@ -178,7 +178,7 @@ def test_link_writes_are_counted_by_what_came_of_them(app: Flask, cli: FlaskCliR
     assert rise == {**refusals, **done, (name, "linked", ""): 2}
 
 
-def test_what_is_ingested_is_counted_by_result_and_rejections_by_reason(app: Flask, anna: Desk):
+def test_ingested_items_are_counted_by_result_and_rejections_by_reason(app: Flask, anna: Desk):
     raw = payload(anna.phone_number_id, "393331234567").encode()
     with counted(app, "console_ingested_total", "console_rejected_payloads_total") as rise:
         ingest_payload(raw)
@@ -264,7 +264,9 @@ def test_the_outboxes_are_found_by_their_index(app: Flask, anna: Desk):
     assert "Seq Scan" not in plan
 
 
-def test_without_its_tables_the_rest_is_still_told(app: Flask, anna: Desk, capfd: pytest.CaptureFixture[str]):
+def test_without_the_tables_the_other_metrics_are_there(
+    app: Flask, anna: Desk, capfd: pytest.CaptureFixture[str]
+):
     execute("ALTER TABLE conversations RENAME TO away")
     told = samples(app)
     assert told["console_database_usable", "write"] == 0
@@ -275,7 +277,7 @@ def test_without_its_tables_the_rest_is_still_told(app: Flask, anna: Desk, capfd
 
 
 @on_sqlite
-def test_without_its_database_the_rest_is_still_told(settings: Settings):
+def test_without_the_database_file_the_other_metrics_are_there(settings: Settings):
     path = sqlite_path(settings.database_url)
     assert path
     path.unlink()
@@ -285,7 +287,7 @@ def test_without_its_database_the_rest_is_still_told(settings: Settings):
 
 
 @on_postgresql
-def test_without_its_server_the_rest_is_still_told(settings: Settings):
+def test_without_the_server_the_other_metrics_are_there(settings: Settings):
     told = samples(create_app(settings_for(settings.database_url.set(port=1))))
     assert {told["console_database_usable", which] for which in ("write", "read", "ingest")} == {0}
     assert WAITING not in told

@@ -81,7 +81,7 @@ def test_erasing_again_changes_nothing(anna: Desk, person: Person):
     assert lines() == before
 
 
-def test_what_was_erased_before_keeps_its_digest_and_its_moment(anna: Desk, person: Person):
+def test_an_earlier_tombstone_keeps_its_digest_and_its_moment(anna: Desk, person: Person):
     conversation_id = anna.conversation(NUMBER)
     anna.link(conversation_id, anna.customer(OTHER))
     anna.unlink(conversation_id)
@@ -154,7 +154,7 @@ def test_why_a_kept_payload_was_dismissed_is_erased_with_its_part(cli: FlaskCliR
     assert (reason, bool(who)) == ("erased", True)
 
 
-def test_what_is_left_of_a_kept_payload_is_not_kept_twice(person: Person):
+def test_the_rest_of_a_kept_payload_is_not_kept_twice(person: Person):
     line = payload("404", OTHER, external_id="w.1")
     mixed = json.loads(line)
     messages = mixed["entry"][0]["changes"][0]["value"]["messages"]
@@ -259,7 +259,7 @@ def test_pages_say_that_a_change_was_erased(anna: Desk, client: Browser, person:
     assert "Can’t be read now" in stale.text
 
 
-def test_what_was_erased_is_gone_for_the_operator_who_had_it_open(
+def test_an_erased_conversation_is_gone_for_an_operator_who_had_it_open(
     anna: Desk, client: Browser, person: Person
 ):
     conversation_id = anna.conversation(NUMBER)

@@ -65,7 +65,7 @@ THEIRS = {
 
 
 @pytest.mark.parametrize("what", THEIRS)
-def test_what_is_one_persons_goes_whole(what: str):
+def test_a_part_about_one_person_is_taken_whole(what: str):
     theirs, rest = parts(THEIRS[what])
     assert theirs
     assert rest is None
@@ -74,7 +74,7 @@ def test_what_is_one_persons_goes_whole(what: str):
 @pytest.mark.parametrize(
     "written", ["{", f"{{{NUMBER}", f'{{"from": "+39 333-123.4567", {OTHER}', "[" * 100_000]
 )
-def test_what_cannot_be_read_is_theirs_as_a_whole_where_it_names_them(written: str):
+def test_an_invalid_payload_that_names_the_person_is_taken_whole(written: str):
     names = "333" in written
     assert take_apart(written, Person(NUMBER), ()) == (([None], None) if names else ([], written))
 
@@ -99,7 +99,7 @@ def test_others_messages_stay_as_they_are(of_others: dict[str, Any]):
     assert rest == json.loads(payload(of_others, contacts=[contact(wa_id=OTHER)]))
 
 
-def test_what_came_for_another_instructor_is_not_theirs():
+def test_a_payload_for_another_instructor_is_not_the_persons():
     for written in (payload(message(NUMBER)), payload(statement={"wa_id": NUMBER}, field="unknown")):
         assert parts(written)[1] is None
         assert take_apart(written, Person(NUMBER), {ACCOUNT}) == ([], written)

@@ -216,7 +216,7 @@ def test_what_was_typed_comes_back_but_not_to_another_site(app: Flask, people: W
     assert "typed" not in Browser(app).check(foreign, 403).text
 
 
-def test_ones_own_forms_are_carried_out(app: Flask, people: World):
+def test_the_consoles_own_forms_are_carried_out(app: Flask, people: World):
     operator = people.enter(app, "links it")
     path = f"/links/{people.conversation_id}"
     choice = {"create": "", "customer_id": str(people.customer_id)}
@@ -230,7 +230,7 @@ def test_ones_own_forms_are_carried_out(app: Flask, people: World):
 
 @on_sqlite
 @pytest.mark.parametrize("proxies", [0, 1])
-def test_over_tls_ones_own_pages_are_those_of_the_public_address(
+def test_over_tls_only_pages_of_the_public_address_may_send_forms(
     settings: Settings, people: World, proxies: int
 ):
     app = create_app(replace(settings, public_url="https://console.example.org", trusted_proxies=proxies))

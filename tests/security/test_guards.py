@@ -12,7 +12,7 @@ from sqlalchemy.exc import DBAPIError
 from console.accounts.service import MAX_EPOCH
 from console.database import command_scope, writing
 from testkit.databases import POSTGRESQL, back_door, execute, rows
-from testkit.factories import Desk, desk, run, user
+from testkit.factories import Desk, run, user
 from testkit.pages import Browser
 from tests.accounts.test_commands import failed
 

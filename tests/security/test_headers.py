@@ -152,7 +152,7 @@ def test_every_answer_is_guarded(console: Flask, people: World, settings: Settin
     assert seen == STATUSES | {206}
 
 
-def test_whether_one_is_signed_in_decides_what_is_answered_and_is_said(console: Flask, people: World):
+def test_answers_vary_by_cookie(console: Flask, people: World):
     signed_out = people.enter(console, "signed out")
     assert {"Cookie", "HX-Request"} <= set(signed_out.ask("GET", "/conversations").vary)
     assert "Cookie" in people.enter(console, "links it").ask("GET", "/conversations").vary

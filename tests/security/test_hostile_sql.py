@@ -238,7 +238,7 @@ OPEN_TO_ALL = [
 
 
 @pytest.mark.parametrize("role", ROLES)
-def test_what_is_still_open_is_known(
+def test_the_statements_that_are_still_open_are_listed(
     cluster: Cluster, found: dict[str, str], server: "psycopg.Connection[Any]", role: str
 ):
     for statement in OPEN[role] + OPEN_TO_ALL:

@@ -63,7 +63,7 @@ def test_without_a_public_address_only_this_machine_is_answered(app: Flask):
         assert not host.strip() or len(host) < 6 or host not in page.text
 
 
-def test_with_one_it_is_answered_alone(settings: Settings):
+def test_with_a_public_address_only_that_is_answered(settings: Settings):
     app = create_app(replace(settings, public_url=PUBLIC))
     assert {host: ask(app, "/login", host).status_code for host in AS_PUBLIC} == dict.fromkeys(AS_PUBLIC, 200)
     for host in NOT_PUBLIC:
@@ -78,9 +78,7 @@ def test_a_public_address_may_have_a_port_and_go_without_tls(settings: Settings)
 
 
 @pytest.mark.parametrize("public_url", [None, PUBLIC])
-def test_what_is_asked_from_inside_or_signed_is_answered_under_any_name(
-    settings: Settings, public_url: str | None
-):
+def test_internal_and_signed_requests_are_answered_under_any_host(settings: Settings, public_url: str | None):
     app = create_app(replace(settings, public_url=public_url))
     for path, status in EXEMPT.items():
         for host in (*STRANGE, *LOOPBACK):
@@ -132,19 +130,19 @@ FORWARDED = {
 DIRECTLY = {"client": "127.0.0.1", "scheme": "http", "host": "localhost", "root": ""}
 
 
-def test_without_proxies_nothing_that_is_said_of_them_counts(told: Callable[..., TestResponse]):
+def test_without_proxies_forwarded_headers_are_ignored(told: Callable[..., TestResponse]):
     assert told(0, **FORWARDED, X_Forwarded_Port="9").json == DIRECTLY
 
 
 @pytest.mark.parametrize(("proxies", "client", "port"), [(1, "192.0.2.3", 3), (2, "192.0.2.2", 2)])
-def test_of_what_proxies_say_only_the_last_words_count(
+def test_only_the_headers_of_trusted_proxies_count(
     told: Callable[..., TestResponse], proxies: int, client: str, port: int
 ):
     expected = {"client": client, "scheme": "https", "host": f"localhost:{port}", "root": ""}
     assert told(proxies, **FORWARDED).json == expected
 
 
-def test_what_fewer_proxies_said_than_there_are_counts_for_nothing(told: Callable[..., TestResponse]):
+def test_headers_of_fewer_proxies_than_configured_are_ignored(told: Callable[..., TestResponse]):
     assert told(4, **FORWARDED).json == DIRECTLY
     assert told(1, X_Forwarded_Port="8080").json == {**DIRECTLY, "host": "localhost:8080"}
 
@@ -156,14 +154,14 @@ def test_a_forwarded_host_is_checked_like_any_other(settings: Settings):
 
 
 @pytest.mark.parametrize("said", ["", "unknown", "192.0.2.1, ", "[::1]:80", "<script>", "\xff", "a" * 9000])
-def test_whatever_a_proxy_says_of_the_client_is_an_answer(settings: Settings, said: str):
+def test_any_forwarded_header_gets_an_answer(settings: Settings, said: str):
     app = create_app(replace(settings, trusted_proxies=1))
     for path, expected in {"/login": 200, "/conversations": 302, "/metrics": 403}.items():
         assert ask(app, path, "localhost", HTTP_X_FORWARDED_FOR=said).status_code == expected
 
 
 @pytest.mark.parametrize("proxies", [0, 1])
-def test_metrics_are_for_this_machine_and_not_for_who_says_so(settings: Settings, proxies: int):
+def test_metrics_ignore_a_forwarded_loopback_address(settings: Settings, proxies: int):
     app = create_app(replace(settings, trusted_proxies=proxies))
     here, there = {"REMOTE_ADDR": "127.0.0.1"}, {"REMOTE_ADDR": "192.0.2.1"}
     assert ask(app, "/metrics", "localhost", **here).status_code == 200

@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import click
-import pytest
 from click.testing import Result
 from flask import Flask
 from flask.testing import FlaskCliRunner
@@ -14,7 +13,7 @@ from hypothesis import settings as effort
 from console.identifiers import normalize_identifier
 from console.text import is_name
 from testkit.databases import on_sqlite, rows
-from testkit.factories import Desk, desk, run
+from testkit.factories import Desk, run
 from tests.security.naughty import NAUGHTY, any_text
 
 # No argument of a process has a NUL in it. What is no UTF-8 comes as lone surrogates of the second half.
@@ -89,7 +88,7 @@ def test_every_argument_of_every_command_may_be_anything(
                 checked(cli.invoke(args=called, input="\n"), called)
 
 
-def test_what_reaches_a_database_is_stored_as_given_or_refused(cli: FlaskCliRunner, anna: Desk):
+def test_arguments_are_stored_as_given_or_refused(cli: FlaskCliRunner, anna: Desk):
     stored = set()
     for text in ARGUMENTS:
         called = ["instructor", "add", "--", text]
@@ -118,7 +117,7 @@ def test_identifiers_are_normalised_one_a_line(cli: FlaskCliRunner):
 
 
 @on_sqlite
-def test_whatever_comes_on_stdin_is_counted_or_refused(cli: FlaskCliRunner, anna: Desk, tmp_path: Path):
+def test_any_input_on_stdin_is_counted_or_refused(cli: FlaskCliRunner, anna: Desk, tmp_path: Path):
     lines = [text.encode("utf-8", "surrogatepass").replace(b"\n", b" ") for text in NAUGHTY]
     file = tmp_path / "payloads"
     file.write_bytes(b"\n".join([*lines, b"\xff\xfe", b"{}"]))

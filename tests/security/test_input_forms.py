@@ -144,7 +144,7 @@ def test_a_reason_that_comes_back_is_only_text(send: Send, linked: UUID):
 
 
 @on_sqlite
-def test_what_a_form_carries_unseen_is_what_it_was_or_refused(send: Send, people: World, linked: UUID):
+def test_a_changed_hidden_field_is_refused(send: Send, people: World, linked: UUID):
     before = link_state(people.conversation_id)
     for text in NAUGHTY:
         together = dict.fromkeys(UNSEEN, text)
@@ -173,7 +173,7 @@ def test_each_field_alone_is_checked(send: Send, people: World, linked: UUID):
     assert link_state(people.conversation_id) == before
 
 
-def test_whatever_is_typed_to_sign_in_is_a_page(app: Flask, people: World):
+def test_any_sign_in_is_answered_with_a_page(app: Flask, people: World):
     signed_out = people.enter(app, "signed out")
     token = signed_out.current_token()
     plain = {
@@ -192,7 +192,7 @@ def test_whatever_is_typed_to_sign_in_is_a_page(app: Flask, people: World):
         )
 
 
-def test_a_sign_in_with_whatever_is_a_page_or_a_wait(app: Flask, people: World):
+def test_any_text_in_a_sign_in_gets_a_page_or_a_wait(app: Flask, people: World):
     texts = ("\x00", "a\x00@b", "\ud800@example.org", "'--@x", "\uffff@\u202e", "%@%", "\U0010ffff" * 200)
     for number, text in enumerate(texts):
         stranger = Visitor(Client(app, app.response_class), "", "/login")

@@ -76,14 +76,14 @@ def says(answer: TestResponse, text: str) -> bool:
     return shown(text) in said or text in unquote_plus(said)
 
 
-def test_whatever_is_searched_for_is_a_page(operator: Visitor, people: World):
+def test_any_search_is_answered_with_a_page(operator: Visitor, people: World):
     for address in SEARCHES:
         for text in TEXTS:
             assert get(operator, people, address, text).status_code == 200, (address, ascii(text))
 
 
 @on_sqlite
-def test_what_pages_are_asked_for_is_only_text_in_them(operator: Visitor, people: World):
+def test_query_parameters_are_shown_as_text(operator: Visitor, people: World):
     for address in PAGES:
         plain = [get(operator, people, address, text) for text in PLAIN]
         shapes = [shape(answer.text) for answer in plain]
@@ -109,7 +109,7 @@ def test_the_first_and_last_moments_there_are_can_be_asked_for(operator: Visitor
 
 
 @on_sqlite
-def test_what_can_only_be_an_id_or_a_cursor_is_refused_where_it_is_none(operator: Visitor, people: World):
+def test_an_invalid_id_or_cursor_is_refused(operator: Visitor, people: World):
     bad, missing = (operator.ask("GET", path).text for path in ("/badges?id=x", "/nothing"))
     for text in (*NAUGHTY, *CURSORS):
         for address, status, page in (
@@ -127,7 +127,7 @@ def test_what_can_only_be_an_id_or_a_cursor_is_refused_where_it_is_none(operator
 
 
 @on_sqlite
-def test_a_path_is_a_page_or_none(operator: Visitor, people: World):
+def test_any_path_is_answered_with_a_page(operator: Visitor, people: World):
     missing = operator.ask("GET", "/nothing").text
     paths = (
         "/{}",

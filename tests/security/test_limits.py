@@ -29,7 +29,9 @@ def path(people: World) -> str:
 
 
 @on_sqlite
-def test_what_is_no_form_is_refused_with_a_page(app: Flask, operator: Visitor, people: World, path: str):
+def test_a_request_that_is_not_a_form_is_refused_with_a_page(
+    app: Flask, operator: Visitor, people: World, path: str
+):
     body = urlencode(people.link_form(csrf_token=operator.current_token()))
     for content_type in NO_FORMS:
         answer = operator.ask("POST", path, data=body, content_type=content_type)
@@ -72,7 +74,7 @@ def test_a_long_reason_comes_back_and_a_huge_one_is_refused(
 
 
 @on_sqlite
-def test_a_stream_is_no_form(app: Flask, operator: Visitor, people: World, path: str):
+def test_a_streamed_form_is_refused(app: Flask, operator: Visitor, people: World, path: str):
     chunked = {"wsgi.input_terminated": True, "HTTP_TRANSFER_ENCODING": "chunked"}
     body = urlencode(people.link_form(csrf_token=operator.current_token())).encode()
     for stream in (io.BytesIO(body), io.BytesIO(body + b"&x=" + b"x" * MAX_FORM_BYTES)):

@@ -96,7 +96,7 @@ def status_of(server: Console, text: str) -> int:
     return int(status)
 
 
-def test_whatever_arrives_is_answered(server: Console):
+def test_any_bytes_are_answered(server: Console):
     for what, (request, expected) in RAW.items():
         assert status_of(server, request) == expected, what
         assert status_of(server, "GET /healthz HTTP/1.1|Host: 10.0.0.1||") == 200, what
@@ -115,7 +115,7 @@ def test_a_payload_is_signed_over_its_bytes_however_it_comes(server: Console, cl
             assert rows("SELECT count(*) FROM messages") == [(1,)]
 
 
-def test_what_is_too_large_is_refused_whether_or_not_it_says_so(server: Console):
+def test_a_body_that_is_too_large_is_refused_with_and_without_a_length(server: Console):
     huge = b" " * (MAX_PAYLOAD_BYTES + 1)
     form = {"Content-Type": "application/x-www-form-urlencoded"}
     assert post(server, WEBHOOK, huge[1:], sign(huge[1:])) == 200

@@ -171,7 +171,7 @@ def test_every_visitor_gets_what_the_table_says(app: Flask, cli: FlaskCliRunner,
     assert CONFIDENTIAL in insider.ask("GET", f"/conversations/{people.conversation_id}").text
 
 
-def test_so_they_do_where_the_badge_and_the_webhook_are_off(
+def test_every_visitor_gets_it_without_the_badge_and_the_webhook(
     settings: Settings, cli: FlaskCliRunner, people: World
 ):
     bare = create_app(

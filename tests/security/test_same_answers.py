@@ -45,7 +45,7 @@ def answer(visitor: Visitor, asked: str, form: dict[str, Any] | None) -> tuple[A
     return came.status_code, headers, _OWN.sub(r"\1", came.text), seen
 
 
-def test_an_id_of_others_is_an_id_of_nothing(app: Flask, people: World):
+def test_another_instructors_id_is_answered_like_an_unknown_one(app: Flask, people: World):
     operator = people.enter(app, "links it")
     of_others = {
         "conversation": people.others_conversation_id,

@@ -85,7 +85,7 @@ def test_a_password_is_kept_as_argon2id_and_has_no_date(client: Browser, setting
     assert client.sign_in(email, PASSWORD).status_code == 303
 
 
-def test_of_a_repeated_parameter_the_first_counts_and_a_repeated_field_is_refused(
+def test_the_first_of_repeated_parameters_counts_and_a_repeated_field_is_refused(
     client: Browser, cli: FlaskCliRunner, anna: Desk
 ):
     other = desk(cli, "Bruno Pichler")

@@ -15,12 +15,10 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
-from flask import Flask
-from flask.testing import FlaskCliRunner
 
 from console.config import Settings
 from testkit.databases import locked, on_sqlite, rows
-from testkit.factories import Desk, desk, payload
+from testkit.factories import Desk, payload
 from tests.serving.crowd import crowd
 from tests.serving.server import SECONDS, Console, Visitor, serve, start
 

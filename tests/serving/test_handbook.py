@@ -32,6 +32,6 @@ def test_the_sample_settings_have_every_word_that_the_installation_replaces():
 
 
 @pytest.mark.parametrize("fault", faults.FAULTS, ids=lambda fault: fault.name)
-def test_what_breaks_and_heals_the_installation_is_valid_shell(fault: faults.Fault):
+def test_the_commands_that_break_and_repair_are_valid_shell(fault: faults.Fault):
     for script in (fault.breaks, fault.heals):
         assert subprocess.run(["bash", "-n"], input=script, text=True, check=False).returncode == 0

@@ -84,7 +84,7 @@ def test_health_and_metrics_wait_for_no_database_and_pages_come_back_with_it(
         assert visitor.get("/conversations").status_code == 200
 
 
-def test_many_who_ask_whether_it_is_ready_stop_neither_each_other_nor_the_rest(
+def test_many_readiness_requests_block_neither_each_other_nor_pages(
     app: Flask, settings: Settings, tmp_path: Path
 ):
     with (

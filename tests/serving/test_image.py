@@ -78,7 +78,7 @@ def test_no_setting_no_data_and_no_history_reaches_it(secret: str):
     assert not any(fnmatch.fnmatch(secret, rule) or secret.startswith(f"{rule}/") for rule in allowed)
 
 
-def test_it_holds_no_secret_and_no_setting():
+def test_the_image_holds_no_secret_and_no_setting():
     assert "CONSOLE_" not in RECIPE.read_text()
     assert {entry.partition("=")[0] for rest in given("ENV") for entry in rest.split()} == {
         "PATH",
@@ -88,7 +88,7 @@ def test_it_holds_no_secret_and_no_setting():
 
 
 @on_postgresql
-def test_the_console_works_where_it_may_write_nothing_but_memory(
+def test_the_console_works_on_a_read_only_file_system(
     app: Flask, cli: FlaskCliRunner, settings: Settings, tmp_path: Path
 ):
     if subprocess.run([*LOCKED_UP, "true"], capture_output=True, check=False).returncode:

@@ -17,12 +17,10 @@ from uuid import uuid4
 
 import pytest
 import requests
-from flask import Flask
-from flask.testing import FlaskCliRunner
 
 from console.config import Settings
 from testkit.databases import on_sqlite, rows
-from testkit.factories import Desk, desk, link_state, payload
+from testkit.factories import Desk, link_state, payload
 from tests.serving.crowd import crowd
 from tests.serving.nginx import Front, in_front_of
 from tests.serving.server import SECONDS, Visitor, free_port, serve
@@ -147,7 +145,7 @@ def test_old_versions_of_tls_are_refused(stage: Stage):
         context.wrap_socket(connection, server_hostname="localhost")
 
 
-def test_nothing_that_a_visitor_says_of_themselves_is_believed(stage: Stage, visitor: Visitor):
+def test_forwarded_headers_of_a_visitor_are_ignored(stage: Stage, visitor: Visitor):
     lies = {
         "X-Forwarded-For": "192.0.2.1, 127.0.0.1",
         "X-Forwarded-Host": "evil.example.org",

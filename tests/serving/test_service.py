@@ -82,7 +82,7 @@ def test_a_bad_setting_ends_in_a_failure_and_not_in_restarts_without_end():
     assert (int(burst), int(interval)) == (5, 60)
 
 
-def test_what_would_not_start_is_not_loaded_anew(tmp_path: Path):
+def test_a_reload_with_an_invalid_setting_is_refused(tmp_path: Path):
     check, signal = setting("ExecReload")
     assert "kill -HUP $MAINPID" in signal  # a minimal system has no /bin/kill
     arguments = check.removeprefix(f"{HOME}/.venv/bin/python -c ").strip('"')

@@ -14,13 +14,11 @@ from hmac import new as hmac
 from pathlib import Path
 
 import pytest
-from flask import Flask
-from flask.testing import FlaskCliRunner
 
 from console.config import Settings
 from gunicorn_worker import MAX_REQUEST_SECONDS
 from testkit.databases import locked, on_sqlite, rows
-from testkit.factories import Desk, desk, payload
+from testkit.factories import Desk, payload
 from tests.serving.server import SECONDS, Console, Visitor, serve
 
 SECRET = "of the tests alone"
@@ -192,7 +190,7 @@ def test_requests_sent_at_once_are_answered_in_their_order(console: Console):
     assert statuses == [b"200", b"400"] * 3 + [b"200"]
 
 
-def test_who_waits_for_a_word_before_the_body_gets_it(console: Console, anna: Desk):
+def test_a_client_that_expects_100_continue_gets_it(console: Console, anna: Desk):
     body, headers = signed(anna)
     lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
     head = f"POST /webhooks/whatsapp HTTP/1.1\r\nHost: localhost\r\nExpect: 100-continue\r\n{lines}"

@@ -221,7 +221,7 @@ def test_static_files_are_kept_for_good_under_an_address_of_their_content(client
 @pytest.mark.skipif(
     os.environ.get("PROMETHEUS_MULTIPROC_DIR") is not None, reason="metrics of this process alone"
 )
-def test_metrics_are_for_this_machine_and_for_who_has_the_token(settings: Settings):
+def test_metrics_are_for_this_machine_and_for_holders_of_the_token(settings: Settings):
     closed, opened = (
         Browser(create_app(replace(settings, metrics_token=token))) for token in (None, "token")
     )

@@ -123,9 +123,7 @@ def test_the_level_is_the_settings(
     assert len(lines(capfd.readouterr().err)) == told
 
 
-def test_an_exception_is_told_by_kind_and_place_and_what_it_came_of(
-    app: Flask, capfd: pytest.CaptureFixture[str]
-):
+def test_an_exception_is_logged_by_kind_place_and_cause(app: Flask, capfd: pytest.CaptureFixture[str]):
     def fail() -> str:
         try:
             return str(int(NUMBER + "x"))
@@ -144,7 +142,7 @@ def test_an_exception_is_told_by_kind_and_place_and_what_it_came_of(
     assert WORDS not in told
 
 
-def test_an_exception_that_came_of_itself_is_told_once_in_a_while(
+def test_an_exception_that_is_its_own_cause_is_logged_a_limited_number_of_times(
     app: Flask, capfd: pytest.CaptureFixture[str]
 ):
     def fail() -> str:
@@ -156,7 +154,7 @@ def test_an_exception_that_came_of_itself_is_told_once_in_a_while(
     assert len(lines(capfd.readouterr().err)[0]["exceptions"]) == 10
 
 
-def test_a_broken_constraint_is_told_by_its_code_and_not_by_the_row(
+def test_a_broken_constraint_is_logged_by_its_code_and_not_by_the_row(
     settings: Settings, capfd: pytest.CaptureFixture[str]
 ):
     app = create_app(replace(settings, log_level="debug"))
@@ -186,7 +184,7 @@ def test_no_database_error_carries_parameters(app: Flask):
         assert NUMBER not in str(failed.value)
 
 
-def test_of_a_librarys_line_the_template_is_kept(app: Flask, capfd: pytest.CaptureFixture[str]):
+def test_a_librarys_log_line_keeps_its_template_only(app: Flask, capfd: pytest.CaptureFixture[str]):
     logging.getLogger("urllib3.connectionpool").warning("Retrying %s after %r", f"/?q={NUMBER}", WORDS)
     try:
         raise ValueError(WORDS)
@@ -224,7 +222,7 @@ def test_our_own_lines_tell_exceptions_the_same_way(app: Flask, capfd: pytest.Ca
     assert NUMBER not in json.dumps(told)
 
 
-def test_what_answers_before_a_view_is_logged_and_has_an_id(
+def test_an_answer_before_any_view_is_logged_and_has_an_id(
     app: Flask, client: Browser, capfd: pytest.CaptureFixture[str]
 ):
     @app.before_request

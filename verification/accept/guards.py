@@ -98,7 +98,13 @@ def failure_without(guard: Guard) -> str | None:
         command = (sys.executable, "-m", "pytest", "-q", "-x", "-n0", "--no-header", guard.test)
         environment = {**os.environ, "PG_BIN": str(bin_directory())}
         done = subprocess.run(
-            command, cwd=copy, env=environment, capture_output=True, text=True, check=False, timeout=_MAX_SECONDS
+            command,
+            cwd=copy,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=_MAX_SECONDS,
         )
     if done.returncode == 0:
         return None

@@ -8,14 +8,14 @@ from verification.fuzz.targets import TARGETS
 
 
 @pytest.mark.parametrize("target", TARGETS)
-def test_what_the_fuzzer_kept_holds(target):
+def test_every_input_of_the_corpus_holds(target):
     inputs = corpus.read(corpus.path(target))
     assert len(inputs) > 20
     for raw in inputs:
         TARGETS[target](raw)
 
 
-def test_what_is_kept_comes_back_to_the_byte(tmp_path):
+def test_the_corpus_keeps_every_byte(tmp_path):
     everything = [b"", bytes(range(256)), b'{"a": "\\u0000"}', b"\xed\xa0\x80"]
     corpus.keep(tmp_path / "any", [*everything, *everything])
     assert corpus.read(tmp_path / "any") == sorted(everything, key=len)

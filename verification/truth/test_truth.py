@@ -12,7 +12,7 @@ from verification.truth.world import Size
 SMALL = Size(people=14, messages=260, instructors=3)
 
 
-def test_a_small_world_hears_nothing_false(settings: Settings):
+def test_no_sentence_about_a_small_world_is_false(settings: Settings):
     with staged(settings, seed=11, size=SMALL) as stage:
         stage.live(visits_every=6)
         figures = stage.figures
