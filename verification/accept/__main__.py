@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from testkit.postgres import bin_directory
 from verification.accept.guards import Guard, NotRemoved, failure_without, guards
 from verification.accept.rules import ROOT, evidence, rules
 
@@ -82,6 +83,7 @@ def _check_rules() -> list[str]:
 def _check_guards(chosen: list[Guard]) -> list[str]:
     """Remove each guard by itself, and print whether its rule's line turned red; return those that didn't."""
     red, started = [], time.monotonic()
+    bin_directory()  # found once for all
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         for guard, (state, why) in zip(chosen, pool.map(_without, chosen), strict=True):
             print(f"{state:8} {guard.rule:20} without {guard.name}: {why}", flush=True)

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 import tomllib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -49,8 +50,8 @@ class Guard:
     file: str = ""
     text: str = ""
     without: str = ""
-    sqlite: tuple[str, ...] = ()
-    postgresql: tuple[str, ...] = ()
+    sqlite: Sequence[str] = ()
+    postgresql: Sequence[str] = ()
 
     @property
     def function(self) -> str:
@@ -65,12 +66,7 @@ class NotRemoved(Exception):
 @cache
 def guards() -> tuple[Guard, ...]:
     """Return every guard."""
-    listed = tomllib.loads(_LIST.read_text())["guard"]
-    return tuple(Guard(**{key: _frozen(value) for key, value in item.items()}) for item in listed)
-
-
-def _frozen(value: str | list[str]) -> str | tuple[str, ...]:
-    return value if isinstance(value, str) else tuple(value)
+    return tuple(Guard(**item) for item in tomllib.loads(_LIST.read_text())["guard"])
 
 
 def removal(guard: Guard) -> tuple[str, str]:

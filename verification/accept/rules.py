@@ -79,7 +79,9 @@ def _claims(path: Path) -> Iterator[tuple[str, str]]:
     tree = ast.parse(path.read_text())
     unread = sum(map(_is_claim, ast.walk(tree)))
     for node in tree.body:
-        for mark in node.decorator_list if isinstance(node, ast.FunctionDef) else ():
+        if not isinstance(node, ast.FunctionDef):
+            continue
+        for mark in node.decorator_list:
             if isinstance(mark, ast.Call) and _is_claim(mark.func) and mark.args:
                 unread -= 1
                 yield from ((node.name, str(ast.literal_eval(argument))) for argument in mark.args)
