@@ -34,7 +34,7 @@ def test_each_that_waits_is_a_line_with_id_moment_and_reason(cli: FlaskCliRunner
 
 
 def test_more_than_a_page_is_listed(cli: FlaskCliRunner, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("console.ingestion.rejected.PAGE_SIZE", 2)
+    monkeypatch.setattr("console.ingestion.rejected._PAGE_SIZE", 2)
     for number in range(5):
         ingest_payload(b"{" * (number + 1))
     assert len(set(ids(cli))) == 5
