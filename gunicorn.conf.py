@@ -44,6 +44,8 @@ bind = "127.0.0.1:8000"
 
 # Requests wait for the database, not for the processor.
 workers = int(os.environ.get("WEB_CONCURRENCY", "2"))
+if workers < 1:
+    sys.exit("WEB_CONCURRENCY takes a number of workers, 1 or more")
 threads = 8
 
 timeout = 60
@@ -130,7 +132,20 @@ def when_ready(_server: object) -> None:
     directory = _metrics_directory()
     # One of ours, at this moment, is that of the master which this one replaces (SIGUSR2).
     if directory is None or directory.name.startswith(METRICS_PREFIX):
+        remove_leftovers(Path(MEMORY or tempfile.gettempdir()))
         os.environ[METRICS_VARIABLE] = tempfile.mkdtemp(prefix=f"{METRICS_PREFIX}{os.getpid()}-", dir=MEMORY)
+
+
+def remove_leftovers(parent: Path) -> None:
+    """Remove the counters of masters that were killed, and so could not do it."""
+    for directory in parent.glob(f"{METRICS_PREFIX}*"):
+        pid = directory.name.removeprefix(METRICS_PREFIX).partition("-")[0]
+        try:
+            os.kill(int(pid), 0)
+        except ProcessLookupError:
+            shutil.rmtree(directory, ignore_errors=True)
+        except (ValueError, OverflowError, PermissionError):
+            continue  # not made here, or another user's master that runs
 
 
 # The workers that a reload replaces. gunicorn would end them before their successors have loaded the console.

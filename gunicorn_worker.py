@@ -19,11 +19,13 @@ import termios
 import time
 from bisect import insort
 from collections import deque
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from operator import attrgetter
 from pathlib import Path
 from selectors import EVENT_READ, DefaultSelector
+from threading import Event, Thread
 from typing import Any
 
 from gunicorn import http
@@ -50,6 +52,8 @@ SEND_BUFFER = 256 * 1024
 # These never wait for a database, so they need no place in the queue of those that do.
 RESERVED = re.compile(rb"(?:GET|HEAD) /(?:healthz|metrics)[ ?]")
 RESERVED_THREADS = 4
+# All that a worker can answer before it has loaded the console.
+HEALTH = re.compile(rb"GET /healthz[ ?]")
 
 _LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*([0-9]{1,12})[ \t]*\r\n", re.IGNORECASE)
 _CHUNKED = re.compile(rb"\r\ntransfer-encoding:[ \t]*chunked[ \t]*\r\n", re.IGNORECASE)
@@ -107,6 +111,14 @@ class Inbox:
         return len(self.data) - self.chunk_at > SMALL_BYTES or b"\r\n" in self.data[self.chunk_at :]
 
 
+def say_up(_environ: object, start_response: Callable[[str, list[tuple[str, str]]], object]) -> list[bytes]:
+    """Answer /healthz for a console that isn't loaded yet: the process is up."""
+    headers = {"Content-Type": "text/plain", "Content-Length": "3"}
+    headers |= {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
+    start_response("200 OK", list(headers.items()))
+    return [b"Up\n"]
+
+
 def not_taken(client: socket.socket) -> int:
     """Return how many bytes of earlier answers a client has left untaken."""
     (count,) = struct.unpack("i", fcntl.ioctl(client, termios.TIOCOUTQ, bytes(4)))
@@ -120,7 +132,8 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn states no types
 
     def init_process(self) -> None:
         """Make the threads that are kept for RESERVED, and begin."""
-        self.reserve = ThreadPoolExecutor(RESERVED_THREADS, "reserve")
+        self.reserve, self.reserved = ThreadPoolExecutor(RESERVED_THREADS, "reserve"), RESERVED
+        self.loaded, self.loading = Event(), Thread(target=self.answer_while_loading, daemon=True)
         super().init_process()
 
     def enqueue_req(self, connection: TConn) -> None:
@@ -141,7 +154,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn states no types
         if not arrived:
             self.wait_for_more(connection)
         elif connection.inbox.data and not_taken(connection.sock) < SMALL_BYTES:
-            pool = self.reserve if RESERVED.match(connection.inbox.data) else self.tpool
+            pool = self.reserve if self.reserved.match(connection.inbox.data) else self.tpool
             future = pool.submit(self.handle, connection)
             future.add_done_callback(
                 lambda done: self.method_queue.defer(self.finish_request, connection, done)
@@ -228,12 +241,12 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn states no types
 
     def set_accept_enabled(self, enabled: bool) -> None:
         """Accept connections or no more; the last time, accept those that wait, then refuse."""
-        stopping = not (enabled or self.alive)
-        listeners = [listener for listener in self.sockets if listener.fileno() != -1]
+        stopping = not self.alive
+        listeners = [listener for listener in self.sockets if listener.sock]
         if stopping:
             for listener in listeners:
                 self.accept_waiting(listener)
-        super().set_accept_enabled(enabled)
+        super().set_accept_enabled(enabled and not stopping)
         if stopping:
             for listener in listeners:
                 listener.close()
@@ -253,10 +266,18 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn states no types
     def load_wsgi(self) -> None:
         """Load the console; where it refuses to start, end the server, not one worker after the other.
 
-        Workers load by turns, so that the first one answers while the others still load. One that is told to
-        stop meanwhile has nothing to finish.
+        Workers load by turns, so that the first one answers while the others still load. The first one
+        answers HEALTH even before that, as there is no other. The others then have nothing to finish.
         """
-        usual = signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
+        # A server that replaces another one (SIGUSR2) leaves visitors to it for so long.
+        if self.age == 1 and "GUNICORN_PID" not in os.environ:
+            self.wsgi, self.reserved = say_up, HEALTH
+            for _ in range(self.cfg.threads):
+                self.tpool.submit(self.loaded.wait)
+            self.poller.register(self.method_queue.fileno(), EVENT_READ, self.method_queue.run_callbacks)
+            self.loading.start()
+        else:
+            signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
         try:
             with Path(__file__).open("rb") as turn:
                 fcntl.flock(turn, fcntl.LOCK_EX)
@@ -269,4 +290,25 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn states no types
             # what is wrong may be put right meanwhile.
             time.sleep(RETRY_SECONDS)
             raise
-        signal.signal(signal.SIGTERM, usual)
+        signal.signal(signal.SIGTERM, self.handle_exit)
+
+    def answer_while_loading(self) -> None:
+        """Accept connections, answer HEALTH, and keep all other requests until the console is loaded.
+
+        A worker that is told to stop ends here, unless it has accepted something that it must answer.
+        """
+        while not self.loaded.is_set():
+            self.set_accept_enabled(self.nr_conns < self.worker_connections)
+            if not (self.alive or self.nr_conns):
+                os._exit(0)
+            self.wait_for_and_dispatch_events(timeout=1.0)
+
+    def run(self) -> None:
+        """Begin with the requests that came while the console was loaded."""
+        if self.reserved is HEALTH:
+            self.loaded.set()
+            self.method_queue.defer(lambda: None)
+            self.loading.join()
+            self.poller.unregister(self.method_queue.fileno())
+            self.reserved = RESERVED
+        super().run()

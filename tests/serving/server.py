@@ -41,11 +41,11 @@ class Console:
         return {int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()}
 
     def wait_until_up(self) -> None:
-        """Wait until it answers."""
+        """Wait until it is loaded: before that it answers /healthz alone."""
         deadline = time.monotonic() + SECONDS
         while self.process.poll() is None and time.monotonic() < deadline:
             with contextlib.suppress(requests.RequestException):
-                if requests.get(f"{self.url}/healthz", timeout=SECONDS).ok:
+                if requests.get(f"{self.url}/static/console.css", timeout=SECONDS).ok:
                     return
             time.sleep(0.05)
         raise RuntimeError(f"the console did not start: {self.log.read_text()}")

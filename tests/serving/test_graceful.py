@@ -6,8 +6,10 @@ import json
 import os
 import signal
 import socket
+import tempfile
 import threading
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from hashlib import sha256
 from hmac import new as hmac
@@ -15,6 +17,7 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
+import requests
 
 from console.config import Settings
 from testkit.databases import locked, on_sqlite, rows
@@ -73,10 +76,81 @@ def test_a_reload_keeps_answering_while_new_workers_load(settings: Settings, tmp
                 assert time.monotonic() < deadline
                 begun = time.monotonic()
                 with Visitor(console.url) as visitor:
-                    assert visitor.get("/healthz").status_code == 200
+                    assert visitor.get("/login").status_code == 200
                 longest = max(longest, time.monotonic() - begun)
             assert longest < 2  # the new ones take four seconds more than usual
             assert len(console.workers()) == 2
+
+
+@contextlib.contextmanager
+def loading(settings: Settings, directory: Path) -> Iterator[Console]:
+    """Start a console that takes four seconds to load, and wait until it answers /healthz."""
+    console = start(settings, directory, app="tests.serving.slow:app")
+    try:
+        deadline, healthy = time.monotonic() + SECONDS, False
+        while not healthy:
+            assert time.monotonic() < deadline
+            with contextlib.suppress(requests.ConnectionError):
+                healthy = requests.get(f"{console.url}/healthz", timeout=SECONDS).ok
+        assert "loaded" not in console.log.read_text()
+        yield console
+    finally:
+        console.process.kill()
+        console.process.wait()
+
+
+@pytest.mark.parametrize("stops", [False, True], ids=["goes on", "is stopped"])
+def test_while_the_console_loads_health_is_answered_and_every_other_request_waits(
+    settings: Settings, tmp_path: Path, *, stops: bool
+):
+    # More than there are threads of either kind.
+    paths = ["/login", "/metrics", "/healthz/"] * 6
+    with (
+        loading(settings, tmp_path) as console,
+        Visitor(console.url) as visitor,
+        ThreadPoolExecutor(len(paths)) as pool,
+    ):
+        sent = [pool.submit(visitor.get, path) for path in paths]
+        time.sleep(0.5)
+        with Visitor(console.url) as another:
+            answer = another.get("/healthz")
+        assert (answer.status_code, answer.headers["Cache-Control"]) == (200, "no-store")
+        assert "loaded" not in console.log.read_text()
+        assert not any(request.done() for request in sent)
+        if stops:
+            console.process.terminate()
+        assert [request.result().status_code for request in sent] == [200, 200, 404] * 6
+        if stops:
+            assert console.process.wait(SECONDS) == 0
+
+
+def test_a_stop_does_not_wait_until_a_console_that_no_request_waits_for_has_loaded(
+    settings: Settings, tmp_path: Path
+):
+    with loading(settings, tmp_path) as console:
+        assert console.stop() == 0
+        assert "loaded" not in console.log.read_text()
+
+
+def test_a_server_that_replaces_another_takes_no_request_before_it_has_loaded(
+    settings: Settings, tmp_path: Path
+):
+    how = {"app": "tests.serving.slow:app", "extra": {"WEB_CONCURRENCY": "1"}}
+    with serve(settings, tmp_path, **how) as console:
+        old, longest = console.workers(), 0.0
+        console.process.send_signal(signal.SIGUSR2)
+        deadline = time.monotonic() + SECONDS
+        try:
+            while console.log.read_text().count("loaded\n") < 2:
+                assert time.monotonic() < deadline
+                begun = time.monotonic()
+                with Visitor(console.url) as visitor:
+                    assert visitor.get("/login").status_code == 200
+                longest = max(longest, time.monotonic() - begun)
+        finally:
+            for successor in console.workers() - old:
+                os.kill(successor, signal.SIGTERM)
+    assert longest < 2
 
 
 def test_workers_load_by_turns_so_that_the_first_answers_sooner(settings: Settings, tmp_path: Path):
@@ -243,11 +317,25 @@ def test_every_line_is_json_and_the_counters_directory_goes_in_the_end(settings:
     assert not list(Path("/dev/shm").glob(f"console-metrics-{console.process.pid}-*"))
 
 
+def test_the_counters_of_a_server_that_was_killed_go_when_the_next_one_starts(
+    settings: Settings, tmp_path: Path
+):
+    running = Path(tempfile.mkdtemp(prefix=f"console-metrics-{os.getpid()}-", dir="/dev/shm"))
+    with serve(settings, tmp_path) as console:
+        console.process.kill()
+        console.process.wait()
+    (left,) = Path("/dev/shm").glob(f"console-metrics-{console.process.pid}-*")
+    with serve(settings, tmp_path):
+        assert not left.exists()
+        assert running.exists()
+    running.rmdir()
+
+
 def test_metrics_are_of_all_workers_and_go_on_after_a_reload(settings: Settings, tmp_path: Path):
     def answered(visitor: Visitor) -> float:
         line = 'console_request_seconds_count{method="GET",route="/healthz",status="200"} '
         text = visitor.get("/metrics").text
-        return float(text.partition(line)[2].partition("\n")[0])
+        return float(text.partition(line)[2].partition("\n")[0] or 0)
 
     with serve(settings, tmp_path) as console, Visitor(console.url) as visitor:
         before = answered(visitor)

@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
+from gunicorn.arbiter import Arbiter
 
 from console.config import ROOT, Settings
 from testkit.databases import environment, on_sqlite
@@ -17,6 +18,7 @@ from tests.serving.server import SECONDS, Console, Visitor, serve, start
 UNITS = (
     "customer-memory.service",
     "customer-memory.socket",
+    "customer-memory-away.target",
     "customer-memory-checkpoint.service",
     "customer-memory-checkpoint.timer",
     "customer-memory-backup.service",
@@ -77,7 +79,15 @@ def test_a_bad_setting_ends_in_a_failure_and_not_in_restarts_without_end():
         setting("ExecStartPre") == []
     )  # the first worker says what is wrong, before systemd hears that it is ready
     assert setting("NotifyAccess") == ["all"]
-    assert setting("Restart") == ["on-abnormal"]  # a bad setting ends the console with an exit status
+    refusals = {"1", str(Arbiter.WORKER_BOOT_ERROR), str(Arbiter.APP_LOAD_ERROR)}
+    assert set(setting("RestartPreventExitStatus")[0].split()) == refusals
+    # What fails closes the port, and what is started opens it again.
+    assert setting("OnFailure") == ["customer-memory-away.target"]
+    assert (
+        setting("Conflicts", "customer-memory-away.target")
+        == setting("Requires")
+        == ["customer-memory.socket"]
+    )
     interval, burst = setting("StartLimitIntervalSec")[0], setting("StartLimitBurst")[0]
     assert (int(burst), int(interval)) == (5, 60)
 
@@ -85,13 +95,15 @@ def test_a_bad_setting_ends_in_a_failure_and_not_in_restarts_without_end():
 def test_a_reload_with_an_invalid_setting_is_refused(tmp_path: Path):
     check, signal = setting("ExecReload")
     assert "kill -HUP $MAINPID" in signal  # a minimal system has no /bin/kill
-    arguments = check.removeprefix(f"{HOME}/.venv/bin/python -c ").strip('"')
-    python = ROOT / ".venv" / "bin" / "python"
-    for level, status in (("info", 0), ("loud", 1)):
-        environ = {"CONSOLE_SECRET_KEY": "of the tests", "CONSOLE_LOG_LEVEL": level}
-        done = subprocess.run(
-            [python, "-c", arguments], cwd=ROOT, env=environ, capture_output=True, text=True, check=False
-        )
+    command = check.replace(HOME, str(ROOT)).split()
+    for name, value, status in (
+        ("CONSOLE_LOG_LEVEL", "info", 0),
+        ("CONSOLE_LOG_LEVEL", "loud", 1),
+        ("WEB_CONCURRENCY", "0", 1),
+        ("WEB_CONCURRENCY", "two", 1),
+    ):
+        environ = {"CONSOLE_SECRET_KEY": "of the tests", name: value}
+        done = subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, text=True, check=False)
         assert done.returncode == status, done.stderr
 
 

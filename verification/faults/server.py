@@ -108,7 +108,7 @@ def _await(server: Server, log: Path) -> None:
             contextlib.suppress(OSError, http.client.HTTPException),
             contextlib.closing(http.client.HTTPConnection("127.0.0.1", server.port, timeout=5)) as connection,
         ):
-            connection.request("GET", "/healthz")
+            connection.request("GET", "/static/console.css")  # a console that still loads answers /healthz
             with connection.getresponse() as response:
                 if response.status == 200:
                     return
