@@ -120,8 +120,19 @@ KINDS = {
 
 @pytest.fixture(autouse=True)
 def world(anna: Desk, bruno: Desk) -> dict[str, str]:
-    """Put a row into every table, and return the ids that statements name."""
-    anna.link(anna.conversation("393331234567"))
+    """Put a row into every table, and return the ids that statements name.
+
+    The rows come from plain SQL, because the console's own statements need some of the constraints.
+    """
+    conversation_id, customer_id, operation_id = anna.conversation("393331234567"), uuid4(), uuid4()
+    whose = f"'{anna.instructor_id}'"
+    execute(
+        f"INSERT INTO customers VALUES ('{customer_id}', {whose}, 'whatsapp', '393331234567', '2026-01-01')",
+        f"UPDATE conversations SET customer_id = '{customer_id}', link_version = 1",
+        f"INSERT INTO link_operations VALUES ('{operation_id}', {whose}, '{conversation_id}', NULL)",
+        "INSERT INTO audit_events (event_id, conversation_id, instructor_id, sequence, event)"
+        f" VALUES ('{operation_id}', '{conversation_id}', {whose}, 1, '{{}}')",
+    )
     anna.cli.invoke(args=["ingest", "-"], input=payload("1", "393331234567"))  # rejected, and kept
     return {"anna": str(anna.instructor_id), "bruno": str(bruno.instructor_id), "new": str(uuid4())}
 

@@ -12,7 +12,7 @@ from console import create_app
 from console.accounts.sessions import IDLE_SECONDS, MAX_SECONDS, REFRESH_SECONDS
 from console.config import Settings, database_url, read_only
 from console.database import db
-from testkit.databases import on_postgresql, on_sqlite, rows
+from testkit.databases import execute, on_postgresql, on_sqlite, rows
 from testkit.factories import Desk, Person, run, user
 from testkit.pages import Browser, fields_of
 from testkit.postgres import Cluster
@@ -71,6 +71,14 @@ def test_signing_in_again_begins_another_session(app: Flask, client: Browser, ma
     assert client.http.post("/logout", data={"csrf_token": token}).status_code == 400
 
 
+@pytest.mark.shows("T4.1")
+def test_an_inactive_user_has_no_session(client: Browser, marta: Person):
+    client.sign_in(marta.email, marta.password)
+    execute("UPDATE users SET active = false")
+    assert client.http.get("/conversations").status_code == 302
+
+
+@pytest.mark.shows("CM-2.3.1")
 def test_signing_out_ends_every_session_of_that_user_and_no_other(app: Flask, marta: Person, anna: Desk):
     desk, phone = signed_in(app, marta), signed_in(app, marta)
     stolen, other = copied(desk), signed_in(app, user(anna.cli, anna.instructor_id))

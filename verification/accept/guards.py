@@ -77,7 +77,7 @@ def removal(guard: Guard) -> tuple[str, str]:
         return "migrations/versions/9999_removal.py", _DROPPING.format(head=head, statements=statements)
     content = (ROOT / guard.file).read_text()
     if content.count(guard.text) != 1:
-        raise NotRemoved(f"{guard.name}: {guard.file} has {content.count(guard.text)} times {guard.text!r}")
+        raise NotRemoved(f"{guard.file} has {content.count(guard.text)} times {guard.text!r}")
     return guard.file, content.replace(guard.text, guard.without)
 
 
@@ -105,6 +105,6 @@ def failure_without(guard: Guard) -> str | None:
     if done.returncode == 0:
         return None
     if not _FAILED.search(done.stdout):
-        raise NotRemoved(f"{guard.name}: the test did not run\n{done.stdout}{done.stderr}")
+        raise NotRemoved(f"the test did not run: {_WHY.findall(done.stdout)[-1:] or done.stderr}")
     why = _WHY.search(done.stdout)
     return why[1] if why else "failed"
