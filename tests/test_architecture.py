@@ -1,4 +1,4 @@
-"""What imports can't show of the house's rules, asserted from the running app and from its sources."""
+"""The architecture's rules that imports can't show, asserted from the running app and from its sources."""
 
 import ast
 import re

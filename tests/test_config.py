@@ -1,4 +1,4 @@
-"""Settings: read once, checked at the start, one line when they can't be read."""
+"""Settings: read once, checked at startup, and one line for an invalid value."""
 
 import os
 import re

@@ -1,4 +1,4 @@
-"""`flask database roles`: applied again, printed, on what others made, and where it can't be."""
+"""`flask database roles`: applied again, printed, applied to objects of other roles, and refused."""
 
 from collections.abc import Callable
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""docs/security.md says of every control what is done, and names tests that are there."""
+"""docs/security.md says what is done for every control, and names existing tests."""
 
 import ast
 import re

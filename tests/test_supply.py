@@ -1,4 +1,4 @@
-"""What others wrote and we run: locked with hashes, used, licensed, and asked about."""
+"""Third-party packages: locked with hashes, used, licensed and audited."""
 
 import hashlib
 import importlib

@@ -92,11 +92,11 @@ def counters(email: str, client: str | None, device: str | None) -> list[Counter
     as well, so that several kept cookies guess no more often than one.
     """
     account = devices.masked("account", email)
-    whence = devices.masked("client", _network(client))
+    network = devices.masked("client", _network(client))
     if device:
-        accounts, address = [f"device/{device}/{account}", f"known/{whence}/{account}"], f"known/{whence}"
+        accounts, address = [f"device/{device}/{account}", f"known/{network}/{account}"], f"known/{network}"
     else:
-        accounts, address = [f"account/{account}"], f"client/{whence}"
+        accounts, address = [f"account/{account}"], f"client/{network}"
     return [(limit, key) for key in accounts for limit in ACCOUNT] + [(limit, address) for limit in ADDRESS]
 
 

@@ -1,4 +1,4 @@
-"""Many who sign in at once: how many passwords are hashed at a time, and what the others are told."""
+"""Many sign-ins at once: how many passwords are hashed at a time, and the answer to the others."""
 
 import threading
 import time

@@ -1,4 +1,4 @@
-"""Signing in through a provider that is down, in trouble, or talks nonsense."""
+"""Signing in through a provider that is down, fails, or gives invalid answers."""
 
 from dataclasses import replace
 from typing import Any

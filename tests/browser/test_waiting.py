@@ -1,4 +1,4 @@
-"""What a page says while it waits for an answer, and where none came."""
+"""What a page shows while it waits for an answer, and when none comes."""
 
 import re
 import time

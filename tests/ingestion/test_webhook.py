@@ -1,4 +1,4 @@
-"""The webhook: who is heard, and what is acknowledged."""
+"""The webhook: which payloads are accepted and acknowledged."""
 
 import hashlib
 import hmac

@@ -1,4 +1,4 @@
-"""What payloads are read as, without any database."""
+"""How payloads are parsed, without a database."""
 
 import json
 from datetime import UTC, datetime

@@ -1,4 +1,4 @@
-"""What every answer carries, whatever its route, its status and its visitor."""
+"""The headers of every answer, by route, status and visitor."""
 
 from collections.abc import Iterator
 from dataclasses import replace

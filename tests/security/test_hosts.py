@@ -1,4 +1,4 @@
-"""Under which names the console answers, and what it believes of a proxy."""
+"""The hosts under which the console answers, and the forwarded headers that it trusts."""
 
 from collections.abc import Callable
 from dataclasses import replace

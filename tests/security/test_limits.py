@@ -1,4 +1,4 @@
-"""What is too much, or no form: a clear answer, whatever came, and nothing written."""
+"""Requests that are too large or not a form get a clear answer and write nothing."""
 
 import io
 from urllib.parse import urlencode

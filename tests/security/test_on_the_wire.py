@@ -1,4 +1,4 @@
-"""Bytes as they arrive, before the real server: what a test client can't say."""
+"""Raw bytes sent to the real server, which a test client can't send."""
 
 import contextlib
 import hashlib

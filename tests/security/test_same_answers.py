@@ -1,4 +1,4 @@
-"""Another tenant's id and an id of nothing: the same answer to the byte, by the same statements."""
+"""Another tenant's id and an unknown id get the same answer to the byte, by the same statements."""
 
 import re
 from typing import Any

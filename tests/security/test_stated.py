@@ -1,4 +1,4 @@
-"""What docs/security.md says and no other test has a reason to show."""
+"""Statements of docs/security.md that no other test shows."""
 
 import json
 import os

@@ -76,7 +76,7 @@ def test_health_and_metrics_wait_for_no_database_and_pages_come_back_with_it(
             # In two rounds, as there are eight threads; the second finds that no connection can be made.
             assert time.monotonic() - begun < 2 * engines.MAX_PING_SECONDS + 15
             waiting = [pool.submit(seconds_for, console.url, "/readyz", 503) for _ in range(4)]
-            assert max(one.result() for one in waiting) < 2
+            assert max(answer.result() for answer in waiting) < 2
         begun = time.monotonic()
         while visitor.get("/readyz").status_code != 200:
             assert time.monotonic() - begun < engines.MAX_ANSWER_SECONDS + 5

@@ -1,4 +1,4 @@
-"""The systemd units: understood by systemd, locked up, and of one mind with the other settings that ship."""
+"""The systemd units: valid, hardened, and consistent with the other settings that ship."""
 
 import re
 import shlex

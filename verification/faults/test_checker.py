@@ -1,4 +1,4 @@
-"""The checker itself: it lets pass what is right, and catches every bug that a store was given."""
+"""The checker accepts correct histories and finds every bug that was put into a store."""
 
 import pytest
 

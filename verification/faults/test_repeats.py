@@ -1,4 +1,4 @@
-"""A request that is repeated has the effect of one, however it comes to be repeated."""
+"""A repeated request has the effect of one, whatever repeated it."""
 
 import time
 from collections.abc import Callable, Iterator
