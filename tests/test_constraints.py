@@ -3,12 +3,19 @@
 from uuid import UUID, uuid4
 
 import pytest
-from sqlalchemy import CheckConstraint, ForeignKeyConstraint, PrimaryKeyConstraint, UniqueConstraint
+from sqlalchemy import (
+    CheckConstraint,
+    ForeignKeyConstraint,
+    PrimaryKeyConstraint,
+    Table,
+    UniqueConstraint,
+    text,
+)
 from sqlalchemy.exc import IntegrityError
 
 from console.database import Base
 from console.linking import service
-from testkit.databases import POSTGRESQL, SQLITE, execute, rows
+from testkit.databases import POSTGRESQL, SQLITE, back_door, execute, rows
 from testkit.factories import Desk, payload, trail
 
 # Statements by the constraint that refuses them. {new} is an id of nothing, {anna} and {bruno} instructors.
@@ -111,6 +118,14 @@ FIRST = {
         "uq_audit_events_conversation_id_sequence_instructor_id": "DROP TRIGGER audit_events_no_replace",
     },
 }
+# Gives what turns off a table's triggers, which may refuse a statement before its columns do.
+TRIGGERS = {
+    POSTGRESQL: "SELECT 'ALTER TABLE {table} DISABLE TRIGGER USER'",
+    SQLITE: (
+        "SELECT 'DROP TRIGGER ' || name FROM sqlite_schema WHERE type = 'trigger' AND tbl_name = '{table}'"
+    ),
+}
+NOT_NULL = {POSTGRESQL: "23502", SQLITE: "NOT NULL"}
 # How each engine names the kinds of constraint: PostgreSQL by its SQLSTATE.
 KINDS = {
     POSTGRESQL: {"pk": "23505", "uq": "23505", "fk": "23503", "ck": "23514"},
@@ -208,6 +223,19 @@ def test_an_operation_of_the_former_release_is_taken(world: dict[str, str], anna
 def test_an_event_has_an_id_and_a_place_of_its_own(engine: str, world: dict[str, str], name: str):
     assert len(trail()) == 1
     refuses(engine, world, name, TRAIL[name])
+
+
+@pytest.mark.shows("CM-1.1", "CM-2.3.8", "CM-2.5.4")
+@pytest.mark.parametrize("table", Base.metadata.sorted_tables, ids=lambda table: str(table.name))
+def test_a_required_column_refuses_null(engine: str, table: Table):
+    required = [column.name for column in table.columns if not (column.nullable or column.primary_key)]
+    assert required
+    with back_door() as connection:
+        triggers = connection.scalars(text(TRIGGERS[engine].format(table=table.name))).all()
+    for name in required:
+        with pytest.raises(IntegrityError) as caught:
+            execute(*triggers, f"UPDATE {table.name} SET {name} = NULL")
+        assert NOT_NULL[engine] in (getattr(caught.value.orig, "sqlstate", None) or str(caught.value.orig))
 
 
 def test_every_constraint_is_among_them():
