@@ -7,12 +7,12 @@ requests: the list, then its badges.
 import re
 import socket
 import statistics
-import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
 from html import unescape
 from itertools import count
+from selectors import EVENT_READ, DefaultSelector
 
 from sqlalchemy.engine import URL
 
@@ -37,7 +37,6 @@ class Read:
 
     lists: list[float] = field(default_factory=list)
     requests: int = 0
-    errors: list[str] = field(default_factory=list)
     memory: int = 0
 
     def percentile(self, part: int) -> float:
@@ -48,41 +47,42 @@ class Read:
         """Write it in one line."""
         figures = ", ".join(f"p{part} {self.percentile(part):.0f}" for part in (50, 95, 99))
         pages, requests = len(self.lists) / seconds, self.requests / seconds
-        failed = f", {len(self.errors)} errors: {self.errors[0]}" if self.errors else ""
         rates = f"{pages:.0f} pages, {requests:.0f} requests a second"
-        return f"{name} {rates}, list {figures} ms, {self.memory >> 20} MB{failed}"
+        return f"{name} {rates}, list {figures} ms, {self.memory >> 20} MB"
 
 
-class Connection:
-    """A connection that is kept, and costs the client next to nothing."""
+class Reader:
+    """A reader's connection, which is kept. All readers share one thread, so that none waits for another."""
 
-    def __init__(self, port: int, cookies: str) -> None:
-        self._socket = socket.create_connection(("127.0.0.1", port), timeout=60)
-        self._cookies = cookies
+    def __init__(self, port: int, cookies: str, reading: Generator[str, str]) -> None:
+        self.socket = socket.create_connection(("127.0.0.1", port), timeout=60)
+        self._cookies, self._reading = cookies, reading
+        self._answer = b""
+        self._address = next(reading)
+        self._ask()
 
-    def get(self, address: str) -> str:
-        """Get a page; anything but 200 is an error."""
-        head = f"GET {address} HTTP/1.1\r\nHost: 127.0.0.1\r\nCookie: {self._cookies}\r\n\r\n"
-        self._socket.sendall(head.encode())
-        answer = b""
-        while (end := answer.find(b"\r\n\r\n")) < 0:
-            answer += self._receive()
-        found = _LENGTH.search(answer[:end])
-        whole = end + 4 + int(found[1] if found else 0)
-        while len(answer) < whole:
-            answer += self._receive()
-        if not answer.startswith(b"HTTP/1.1 200"):
-            raise RuntimeError(f"{address} answered {answer[:40]!r}")
-        return answer[end + 4 :].decode()
+    def receive(self) -> None:
+        """Take what is there; once an answer is whole, ask for what is read next. Anything but 200 fails."""
+        data = self.socket.recv(1 << 18)
+        if not data:
+            raise RuntimeError("the server hung up")
+        self._answer += data
+        head, _, body = self._answer.partition(b"\r\n\r\n")
+        found = _LENGTH.search(head)
+        if found and len(body) >= int(found[1]):
+            if not head.startswith(b"HTTP/1.1 200"):
+                raise RuntimeError(f"{self._address} answered {head[:40]!r}")
+            self._answer = b""
+            self._address = self._reading.send(body.decode())
+            self._ask()
 
-    def _receive(self) -> bytes:
-        if data := self._socket.recv(1 << 16):
-            return data
-        raise RuntimeError("the server hung up")
+    def _ask(self) -> None:
+        head = f"GET {self._address} HTTP/1.1\r\nHost: 127.0.0.1\r\nCookie: {self._cookies}\r\n\r\n"
+        self.socket.sendall(head.encode())
 
 
-Reading = Callable[[Connection], Iterator[tuple[float, int]]]
-"""Reads page after page; gives how long each list took, and the requests that the page was."""
+Reading = Callable[["Read"], Generator[str, str]]
+"""Reads page after page: gives an address, is sent what is there, and notes how long each list took."""
 
 
 def measure(url: URL, seconds: int = SECONDS) -> list[Result]:
@@ -117,37 +117,21 @@ def _read(
     reading: Reading,
     seconds: int,
 ) -> Read:
-    read, stop = Read(), threading.Event()
-    with serving.served(url, application) as (port, server):
+    read = Read()
+    with serving.served(url, application) as (port, server), DefaultSelector() as selector:
         clients = [Client(port, Tally()) for _ in range(READERS)]
         for number, client in enumerate(clients):
             sign_in(client, number)
         say(f"  {READERS} readers, {seconds} s")
-        threads = [
-            threading.Thread(target=_go_on, args=(reading, Connection(port, client.cookies), stop, read))
-            for client in clients
-        ]
-        for thread in threads:
-            thread.start()
-        time.sleep(seconds)
+        for client in clients:
+            reader = Reader(port, client.cookies, reading(read))
+            selector.register(reader.socket, EVENT_READ, reader)
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            for key, _ in selector.select(timeout=1):
+                key.data.receive()
         read.memory = serving.memory(server)
-        stop.set()
-        for thread in threads:
-            thread.join()
-    if len(read.lists) < READERS:
-        raise RuntimeError(f"{READERS} readers read {len(read.lists)} pages; {read.errors[:3]}")
     return read
-
-
-def _go_on(reading: Reading, connection: Connection, stop: threading.Event, read: Read) -> None:
-    try:
-        for taken, requests in reading(connection):
-            if stop.is_set():
-                return
-            read.lists.append(taken)
-            read.requests += requests
-    except (OSError, RuntimeError) as error:
-        read.errors.append(f"{type(error).__name__}: {error}")
 
 
 def _sign_in(client: Client, number: int) -> None:
@@ -158,21 +142,22 @@ def _sign_in_to_peer(client: Client, number: int) -> None:
     client.send("sign-in", "GET", f"/sign-in/{dataset.reader_id(number)}")
 
 
-def _read_console(connection: Connection) -> Iterator[tuple[float, int]]:
+def _read_console(read: Read) -> Generator[str, str]:
     while True:
-        address: str | None = "/conversations"
+        address = "/conversations"
         for _ in range(_MAX_PAGES):
             started = time.perf_counter()
-            page = connection.get(address or "/conversations")
-            taken = time.perf_counter() - started
-            connection.get(badges_address(page))
-            yield taken, 2
+            page = yield address
+            read.lists.append(time.perf_counter() - started)
+            yield badges_address(page)
+            read.requests += 2
             older = _OLDER.search(page)
-            address = unescape(older[1]) if older else None
+            address = unescape(older[1]) if older else "/conversations"
 
 
-def _read_peer(connection: Connection) -> Iterator[tuple[float, int]]:
+def _read_peer(read: Read) -> Generator[str, str]:
     for number in count():
         started = time.perf_counter()
-        connection.get(f"/admin/conversation/?page={number % _MAX_PAGES}")
-        yield time.perf_counter() - started, 1
+        yield f"/admin/conversation/?page={number % _MAX_PAGES}"
+        read.lists.append(time.perf_counter() - started)
+        read.requests += 1
