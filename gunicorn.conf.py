@@ -1,5 +1,6 @@
 """How gunicorn serves the console; an option on its command line goes before a value here."""
 
+import gc
 import json
 import logging
 import os
@@ -171,6 +172,7 @@ def post_worker_init(worker: Any) -> None:
         sys.exit(Arbiter.APP_LOAD_ERROR)
     keeper.start(worker.wsgi.app_context)
     metrics.sample_always(worker.wsgi)
+    gc.freeze()
     if NOTIFY_VARIABLE in os.environ:
         os.environ["NOTIFY_SOCKET"] = os.environ[NOTIFY_VARIABLE]
         systemd.sd_notify("READY=1", worker.log, unset_environment=True)
