@@ -26,6 +26,7 @@ GRANTS: dict[Role, frozenset[Permission]] = {
     Role.INSTRUCTOR: frozenset({Permission.CONVERSATIONS_READ}),
     Role.OPERATOR: frozenset(Permission),
 }
+"""What each role may do."""
 
 
 @dataclass(frozen=True, slots=True)

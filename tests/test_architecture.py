@@ -1,6 +1,7 @@
 """The architecture's rules that imports can't show, asserted from the running app and from its sources."""
 
 import ast
+import itertools
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -174,6 +175,17 @@ def test_one_place_writes_a_conversations_customer():
 def test_no_two_classes_of_the_console_have_one_name():
     names = [node.name for _, tree in modules() for node in ast.walk(tree) if isinstance(node, ast.ClassDef)]
     assert sorted(names) == sorted(set(names))
+
+
+def test_every_public_constant_has_a_sentence_below_it():
+    silent = []
+    for path, tree in modules():
+        for statement, after in itertools.pairwise([*tree.body, ast.Pass()]):
+            target = statement.targets[0] if isinstance(statement, ast.Assign) else None
+            target = statement.target if isinstance(statement, ast.AnnAssign) else target
+            if isinstance(target, ast.Name) and re.fullmatch("[A-Z][A-Z0-9_]+", target.id):
+                silent += [f"{path}: {target.id}"] if not isinstance(after, ast.Expr) else []
+    assert silent == []
 
 
 @pytest.mark.shows("CM-1.5", "Review.T2.3")

@@ -19,6 +19,7 @@ from testkit.databases import execute, rows
 from testkit.factories import Desk, link_state
 
 ANNAS, OTHERS, ALONE = "393331234567", "393330000000", "447700900123"
+EARLY, LATE = "2001-01-01 00:00:00.000000", "2099-01-01 00:00:00.000000"
 NEVER = datetime(2026, 1, 1, tzinfo=UTC)
 
 Query = Callable[[Connection, UUID, UUID, UUID], Any]
@@ -85,9 +86,12 @@ def repeat_for(bruno: Desk, conversation_id: UUID) -> None:
         f"INSERT INTO conversations (id, instructor_id, {thread})"
         f" SELECT id, {his}, {thread} FROM conversations",
         f"INSERT INTO messages (id, conversation_id, instructor_id, {message}, body, sent_at)"
-        f" SELECT id, conversation_id, {his}, {message}, 'Bruno’s', '2001-01-01' FROM messages",
+        f" SELECT id, conversation_id, {his}, {message}, 'Bruno’s', '{EARLY}' FROM messages",
     )
-    for at, body in (("2001-01-01", "Bruno’s first"), ("2099-01-01", "Bruno’s last")):
+    for at, body in (
+        (EARLY, "Bruno’s first"),
+        (LATE, "Bruno’s last"),
+    ):
         execute(
             f"INSERT INTO messages (id, conversation_id, instructor_id, {message}, body, sent_at) VALUES"
             f" ('{uuid4()}', '{conversation_id}', {his}, 'whatsapp', 'inbound', 'wamid.{at}', 'text',"

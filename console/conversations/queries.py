@@ -40,7 +40,8 @@ from console.models import Conversation, Message
 log = structlog.get_logger()
 
 PAGE_SIZE = 50
-PREVIEW_CHARACTERS = 160
+"""Rows of one page of a list."""
+_PREVIEW_CHARACTERS = 160
 
 _LITERALLY = str.maketrans({character: f"/{character}" for character in "/%_"})
 
@@ -188,7 +189,7 @@ def _inbox(*, with_link: bool, linked: bool | None, terms: tuple[str, ...], olde
         **{name: cast(found.c[name], String) for name in ("id", "instructor_id", "customer_id")},
         **{name: found.c[name] for name in ("channel", "customer_identifier", "last_message_at")},
         "kind": Message.kind,
-        "body": func.substr(Message.body, 1, PREVIEW_CHARACTERS),
+        "body": func.substr(Message.body, 1, _PREVIEW_CHARACTERS),
         "direction": Message.direction,
     }
     return (

@@ -11,8 +11,9 @@ from typing import Any, NoReturn
 MAX_NAME_CHARACTERS = 255
 """The limit for an identifier, a message id, a kind: above what WhatsApp sends, below what an index takes."""
 
-UNKNOWN_KIND = "unknown"
+_UNKNOWN_KIND = "unknown"
 NOT_JSON = "not JSON"
+"""Why a payload that cannot be read is rejected."""
 
 IGNORED_FIELDS = {
     "account_alerts": "limits, profile photo and official status of the business's own numbers",
@@ -202,7 +203,7 @@ def _message(metadata: object, contacts: object, message: JsonObject, *, is_echo
     try:
         if _name(message, "group_id") or message.get("recipient_type") == "group":
             raise _Unstorable("group message")
-        kind = _name(message, "type") or UNKNOWN_KIND
+        kind = _name(message, "type") or _UNKNOWN_KIND
         is_echo = is_echo or _is_from_account(message, metadata)
         yield IncomingMessage(
             phone_number_id=_required(_name(metadata, "phone_number_id"), "phone_number_id"),

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 from uuid import UUID
 
 MOMENT = "%Y-%m-%dT%H:%M:%S.%fZ"
+"""How lines of the trail write a moment: RFC 3339 in UTC, with microseconds."""
 UNREADABLE = (AttributeError, KeyError, RecursionError, TypeError, ValueError)
 """What reading anything but a line of the trail raises."""
 _DIGEST_CHARACTERS = 64

@@ -34,6 +34,7 @@ from console.identifiers import normalize_identifier, search_term
 from console.models import Conversation, Customer, Message, User
 
 MAX_CUSTOMERS = 20
+"""How many customers there are to choose from at once."""
 
 MAX_LEFT = 100
 """How far the conversations left to link are counted: the desk then says that there are more."""

@@ -13,16 +13,16 @@ from console.database import command_scope, reading
 from console.linking.events import UNREADABLE, Event, Tombstone, read, read_tombstone
 from console.models import AuditCounter, AuditEvent, Conversation
 
-CHUNK = 500
+_CHUNK = 500
 
 AnyRow = Row[*tuple[Any, ...]]
 
 
 def verify() -> Iterator[tuple[UUID, str | None]]:
     """Give every conversation that has a link or an event, with what is wrong with it or None."""
-    statement = _concerned().order_by("id").execution_options(yield_per=CHUNK)
+    statement = _concerned().order_by("id").execution_options(yield_per=_CHUNK)
     with reading(command_scope()) as connection, connection.execute(statement) as ids:
-        for some in ids.scalars().partitions(CHUNK):
+        for some in ids.scalars().partitions(_CHUNK):
             yield from _verify(connection, some)
 
 
@@ -97,9 +97,9 @@ def _in_trail(connection: Connection, event_ids: Sequence[UUID]) -> dict[UUID, t
     columns = (AuditEvent.event_id, AuditEvent.conversation_id, AuditEvent.sequence)
     return {
         row.event_id: (row.conversation_id, row.sequence)
-        for start in range(0, len(event_ids), CHUNK)
+        for start in range(0, len(event_ids), _CHUNK)
         for row in connection.execute(
-            select(*columns).where(AuditEvent.event_id.in_(event_ids[start : start + CHUNK]))
+            select(*columns).where(AuditEvent.event_id.in_(event_ids[start : start + _CHUNK]))
         )
     }
 

@@ -23,12 +23,11 @@ from console.accounts.service import authenticate, find_account, hash_password
 from console.commands import Command, Failure
 from console.database import command_scope, ingesting, insert_ignoring, now, writing
 from console.identifiers import normalize_identifier
+from console.ingestion.inbox import CHANNEL
 from console.linking import service
 from console.models import ChannelAccount, Conversation, Customer, Instructor, Membership, Message, User
 from console.permissions import Role
 from console.web.current import settings
-
-CHANNEL = "whatsapp"
 
 _DATA = Path(__file__).with_name("demo_conversations.toml")
 # The name space of every id here.
