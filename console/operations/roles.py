@@ -103,13 +103,13 @@ def _ownership(connection: Connection, columns: Mapping[str, set[str]]) -> Itera
         " AND relowner IS DISTINCT FROM to_regrole(%s)::oid ORDER BY relname",
         (list(columns), _OWNER),
     )
-    yield from (f"ALTER TABLE {table} _OWNER TO {_OWNER}" for table in tables.scalars())
+    yield from (f"ALTER TABLE {table} OWNER TO {_OWNER}" for table in tables.scalars())
     functions = connection.exec_driver_sql(
         "SELECT proname FROM pg_proc WHERE proname = ANY (%s) AND pronamespace = 'public'::regnamespace"
         " AND proowner IS DISTINCT FROM to_regrole(%s)::oid",
         (_DATA["functions"], _OWNER),
     )
-    yield from (f"ALTER FUNCTION {function}() _OWNER TO {_OWNER}" for function in functions.scalars())
+    yield from (f"ALTER FUNCTION {function}() OWNER TO {_OWNER}" for function in functions.scalars())
     yield "REVOKE EXECUTE ON ALL FUNCTIONS IN SCHEMA public FROM PUBLIC"
     yield f"ALTER DEFAULT PRIVILEGES FOR ROLE {_OWNER} REVOKE EXECUTE ON FUNCTIONS FROM PUBLIC"
 
