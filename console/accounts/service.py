@@ -47,7 +47,6 @@ MAX_HASH_WAIT_SECONDS = 5
 _places = BoundedSemaphore(MAX_SIGN_INS)
 _turn = Lock()
 
-
 _NEXT_EPOCH = case((User.session_epoch < MAX_EPOCH, User.session_epoch + 1), else_=User.session_epoch)
 
 
@@ -109,9 +108,8 @@ def authenticate(account: Account | None, password: str) -> bool:
     Each call costs one verification, whether there is an account or not. Raises TooBusy.
     """
     with _hashing():
-        hash_of_no_account = (
-            _hash_of_no_account()
-        )  # made for both, so that a worker's first answer costs both the same
+        # Made for both, so that a worker's first answer costs both the same.
+        hash_of_no_account = _hash_of_no_account()
         matches = _verify(account.password_hash if account else hash_of_no_account, password)
     return matches and account is not None
 

@@ -10,5 +10,5 @@ def init_app(app: Flask, settings: Settings) -> None:
     """Add the pages, the filters of their templates, and the commands."""
     display.init_app(app, settings.time_zone)
     app.register_blueprint(routes.blueprint)
-    for command in commands.commands:
-        app.cli.add_command(command)
+    app.cli.add_command(commands.identifier)
+    app.cli.add_command(commands.badge)

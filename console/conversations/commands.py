@@ -38,6 +38,3 @@ def badge(conversation_id: UUID) -> None:
         "customer_id": shown.basis.customer_id,
     }
     click.echo(json.dumps(basis))
-
-
-commands: list[click.Command] = [identifier, badge]

@@ -10,5 +10,5 @@ webhooks = routes.blueprint
 def init_app(app: Flask) -> None:
     """Add the webhook and `flask ingest`."""
     app.register_blueprint(webhooks)
-    for command in commands.commands:
-        app.cli.add_command(command)
+    app.cli.add_command(commands.ingest)
+    app.cli.add_command(commands.rejected_payloads)

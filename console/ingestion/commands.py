@@ -3,6 +3,7 @@
 import getpass
 import os
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from uuid import UUID
 
@@ -10,7 +11,7 @@ import click
 
 from console.commands import UUID_PARAM, BadUsage, Command, Failure, Group, printable
 from console.ingestion import rejected
-from console.ingestion.service import Counts, NotStored, ingest_payload, retry_rejected
+from console.ingestion.service import RESULTS, Counts, NotStored, ingest_payload, retry_rejected
 
 _PROGRESS_EVERY = 1000
 
@@ -33,10 +34,12 @@ def ingest(file: str | None, retry: bool) -> None:
     """
     if retry == (file is not None):
         raise BadUsage("takes a FILE (- is stdin) or --rejected")
-    total = sum(_lines(file) if file is not None else _rejected(), Counts())
-    for name in ("stored", "repeated", "ignored", "rejected"):
-        click.echo(f"{name} {getattr(total, name)}")
-    if total.rejected:
+    total: Counter[str] = Counter()
+    for counts in _lines(file) if file is not None else _rejected():
+        total.update({name: getattr(counts, name) for name in RESULTS})
+    for name in RESULTS:
+        click.echo(f"{name} {total[name]}")
+    if total["rejected"]:
         click.get_current_context().exit(1)
 
 
@@ -119,6 +122,3 @@ def _decision(row: rejected.PayloadRow) -> list[str]:
         return []
     when, who, why = row.dismissed_at.isoformat(), row.dismissed_by, row.dismissed_reason
     return [printable(f"dismissed {when} by {who}: {why}")]
-
-
-commands: list[click.Command] = [ingest, rejected_payloads]

@@ -28,7 +28,9 @@ MAX_COUNTED = 1000
 _items = Counter(
     "console_ingested", "Messages and other items of payloads, by what became of them.", ["result"]
 )
-_items_that_were = {name: _items.labels(name) for name in ("stored", "repeated", "ignored", "rejected")}
+RESULTS = ("stored", "repeated", "ignored", "rejected")
+"""What can become of an item: the numbers of Counts."""
+_items_that_were = {name: _items.labels(name) for name in RESULTS}
 _rejected = Counter(
     "console_rejected_payloads", "Payloads of which something was rejected, and why.", ["reason"]
 )
@@ -54,15 +56,6 @@ class Counts:
     def reason(self) -> str:
         """All reasons in one line."""
         return "; ".join(self.reasons)
-
-    def __add__(self, other: "Counts") -> "Counts":
-        return Counts(
-            self.stored + other.stored,
-            self.repeated + other.repeated,
-            self.ignored + other.ignored,
-            self.rejected + other.rejected,
-            tuple(dict.fromkeys(self.reasons + other.reasons)),
-        )
 
 
 def ingest_payload(raw: bytes) -> Counts:

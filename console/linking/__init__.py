@@ -8,5 +8,4 @@ from console.linking import commands, routes
 def init_app(app: Flask) -> None:
     """Add the desk and the audit commands."""
     app.register_blueprint(routes.blueprint)
-    for command in commands.commands:
-        app.cli.add_command(command)
+    app.cli.add_command(commands.audit_group)

@@ -18,7 +18,6 @@ from console.linking.events import MOMENT
 T = TypeVar("T")
 
 audit_group = Group("audit", help="The audit trail.")
-commands: list[click.Command] = [audit_group]
 
 
 @audit_group.command("export")
