@@ -45,7 +45,7 @@ def test_an_event_whose_id_or_sequence_is_taken_is_refused_with_an_error(anna: D
     assert rows("SELECT position FROM audit_events ORDER BY 1") == [(1,), (2,)]
 
 
-@pytest.mark.shows("T5.3")
+@pytest.mark.shows("CM-2.5.11", "T5.3")
 @on_sqlite
 def test_a_position_that_is_not_the_next_is_refused(anna: Desk):
     conversation_id = anna.conversation("393331234567")
@@ -57,7 +57,7 @@ def test_a_position_that_is_not_the_next_is_refused(anna: Desk):
     assert len(trail()) == 1
 
 
-@pytest.mark.shows("T5.3")
+@pytest.mark.shows("CM-2.5.11", "T5.3")
 @on_postgresql
 def test_a_statement_that_names_a_position_gets_the_next(anna: Desk):
     conversation_id = anna.conversation("393331234567")

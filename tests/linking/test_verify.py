@@ -115,7 +115,7 @@ def names_what_its_events_do_not_explain(
     assert said in line
 
 
-@pytest.mark.shows("CM-2.5.7", "T5.3")
+@pytest.mark.shows("CM-2.5.7", "CM-2.5.11", "T5.3")
 def test_verify_names_positions_that_are_missing(cli: FlaskCliRunner, anna: Desk):
     for number in ("393330000000", "393331234567"):
         anna.link(anna.conversation(number))

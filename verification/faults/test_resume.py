@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import pytest
+
 from testkit.databases import on_postgresql
 from verification.faults.crashes import apart
 from verification.faults.databases import Database
@@ -9,6 +11,7 @@ from verification.faults.figures import Figures, sizes
 from verification.faults.load import PROCESSES, follow
 
 
+@pytest.mark.shows("CM-2.5.11", "T5.3")
 @on_postgresql
 @sizes(short=60, full=2_600)
 def test_a_reader_that_goes_on_from_its_last_position_misses_no_event(
