@@ -83,6 +83,7 @@ def test_a_bad_setting_ends_in_a_failure_and_not_in_restarts_without_end():
     assert set(setting("RestartPreventExitStatus")[0].split()) == refusals
     # What fails closes the port, and what is started opens it again.
     assert setting("OnFailure") == ["customer-memory-away.target"]
+    assert setting("OnFailureJobMode") == ["fail"]  # by default it would cancel a restart whose stop fails
     assert (
         setting("Conflicts", "customer-memory-away.target")
         == setting("Requires")

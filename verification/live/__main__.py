@@ -193,12 +193,15 @@ def lost(host: Machine, crowd: Load) -> list[str]:
 
 
 def check(host: Machine) -> None:
-    """Try what docs/operations.md says about watching and backing up."""
+    """Try what docs/operations.md says about backing up and about PgBouncer's console."""
     host.sh("systemctl start customer-memory-backup.service customer-memory-checkpoint.service")
     files = host.sh("cd /var/backups/customer-memory && stat --format='%a %n' *").splitlines()
     if len(files) < 2 or not all(line.startswith("600 ") for line in files):
         raise LiveError(f"backups: {files}")
     say("  " + host.sh("journalctl --unit customer-memory-backup --output cat | grep verified | tail -1"))
+    host.sh(
+        "cd / && runuser -u postgres -- psql --port 6432 --username pgbouncer pgbouncer --command RECONNECT"
+    )
 
 
 def prove(host: Machine, only: str | None) -> bool:
@@ -206,7 +209,7 @@ def prove(host: Machine, only: str | None) -> bool:
     say("Installing")
     install(host)
     with under_load(host) as crowd:
-        say("Backup and checkpoint under load")
+        say("Backup, checkpoint and RECONNECT under load")
         check(host)
         print(HEADING, flush=True)
         outcomes = []
