@@ -22,7 +22,7 @@ def failed(cli: FlaskCliRunner, *arguments: str, stdin: str | bytes = b"") -> tu
 BAD_NAMES = ["", "\u200b", "\u3164", "a\x1b[2J", "a\nb", "a\x00b", "a\u202eb", "x" * 201, "x" * 100_000]
 
 
-def test_each_prints_the_id_alone(cli: FlaskCliRunner):
+def test_each_command_prints_only_the_id(cli: FlaskCliRunner):
     instructor_id = instructor(cli)
     person = user(cli, instructor_id)
     assert UUID(str(person.id)).version == 7
@@ -199,7 +199,7 @@ def test_no_user_can_change_to_such_a_password(
     assert client.sign_in(marta.email, marta.password).status_code == 303
 
 
-def test_a_password_that_is_no_text_is_refused(cli: FlaskCliRunner, marta: Person):
+def test_a_password_that_is_not_text_is_refused(cli: FlaskCliRunner, marta: Person):
     said = "Error: the password is not valid UTF-8"
     assert failed(cli, *add(cli), stdin=b"latin-1 p\xe4ssword\n") == (1, said)
     change = ("user", "password", marta.email, "--password-stdin")

@@ -108,7 +108,7 @@ def test_a_file_with_a_fault_adds_no_user_and_every_fault_is_told(
     "content",
     [b"", b"email,name\n", HEAD.encode() + b"a,b\n", HEAD.encode() + b'"a\n', HEAD.encode() + b"\xff,"],
 )
-def test_a_file_that_is_no_such_list_is_refused(cli: FlaskCliRunner, content: bytes):
+def test_an_invalid_file_of_users_is_refused(cli: FlaskCliRunner, content: bytes):
     result = cli.invoke(args=("user", "import", "-"), input=content)
     assert (result.exit_code, result.stdout) == (1, "")
     assert "Traceback" not in result.stderr

@@ -47,7 +47,7 @@ def cookies(answer: TestResponse) -> dict[str, str]:
     return {line.partition("=")[0]: line for line in answer.headers.getlist("Set-Cookie")}
 
 
-def test_a_sign_in_begins_a_session_that_holds_nothing_of_before(client: Browser, marta: Person):
+def test_a_sign_in_begins_an_empty_session(client: Browser, marta: Person):
     page = client.get_page("/login")
     with client.http.session_transaction() as session:
         session["planted"] = "by a thief"

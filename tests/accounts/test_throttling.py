@@ -290,7 +290,7 @@ def test_an_invalid_address_counts_for_no_account(app: Flask, client: Browser, m
         assert client.sign_in("no address at all", "a wrong guess").status_code == 422
 
 
-def test_a_form_without_its_token_counts_for_no_account(client: Browser, marta: Person):
+def test_a_form_without_its_token_is_not_counted_as_a_failed_sign_in(client: Browser, marta: Person):
     page = client.get_page("/login")
     for _ in range(6):
         client.submit(page, csrf_token="x", email=marta.email, password="a wrong guess")

@@ -64,7 +64,7 @@ def test_empty_lines_count_as_lines_and_nothing_else(cli):
     assert result.stderr == "line 5: not JSON\n"
 
 
-def test_a_line_that_is_no_text_is_rejected_and_the_next_still_stored(cli):
+def test_a_line_that_is_not_text_is_rejected_and_the_next_is_stored(cli):
     result = ingest(cli, "-", stdin=b"\xff\xfe\n\x00\n" + payload(message()))
     assert (result.exit_code, result.stdout) == (1, counts(stored=1, rejected=2))
     assert [kept for _, kept in rejected()] == [r"\xff\xfe", r"\x00"]

@@ -154,7 +154,7 @@ def test_a_payload_is_kept_whole_and_once_beside_what_could_be_stored_of_it():
     assert [row[3] for row in messages()] == ["1"]
 
 
-def test_bytes_that_are_no_text_are_kept_spelled_out():
+def test_bytes_that_are_not_text_are_kept_escaped():
     ingest_payload(b"caff\xc3\xa8 \xff\x00")
     assert rejected() == [("not JSON", "caffè \\xff\\x00")]
 

@@ -341,7 +341,7 @@ def test_every_status_is_ignored_by_itself_beside_the_messages():
     assert [type(item) for item in items] == [Ignored, Ignored, IncomingMessage]
 
 
-def test_a_change_that_names_no_field_is_one_of_messages():
+def test_a_change_without_a_field_is_read_as_messages():
     whole = json.loads(payload(message()))
     del whole["entry"][0]["changes"][0]["field"]
     assert isinstance(only(json.dumps(whole).encode()), IncomingMessage)

@@ -127,7 +127,7 @@ def test_without_the_trail_the_dialog_still_asks_and_the_form_still_works(marta:
 
 
 @pytest.mark.parametrize(("dropped", "status"), [({}, 409), ({"seen_version": None}, 428)])
-def test_a_reason_to_unlink_what_is_unlinked_by_now_is_kept(
+def test_a_reason_to_unlink_is_kept_if_the_link_is_gone_by_now(
     marta: Browser, anna: Desk, dropped: dict[str, None], status: int
 ):
     conversation_id = anna.conversation("393331234567")
@@ -263,7 +263,7 @@ def test_only_1_is_yes_and_any_other_word_writes_nothing(
 
 
 @pytest.mark.parametrize("value", [None, "", "0", ["0", "0"]], ids=ascii)
-def test_0_and_nothing_are_no(marta: Browser, anna: Desk, value: str | None):
+def test_zero_empty_and_absent_mean_no(marta: Browser, anna: Desk, value: str | None):
     conversation_id = anna.conversation("393331234567")
     anna.link(conversation_id)
     other = str(anna.customer("393330000000"))

@@ -131,7 +131,7 @@ def test_a_role_that_may_read_and_not_write_is_named(app: Flask):
 
 
 @on_postgresql
-def test_a_server_whose_words_mean_nothing_here_is_told_by_its_code(app: Flask):
+def test_an_unknown_database_error_is_named_by_its_code(app: Flask):
     execute(
         "ALTER TABLE alembic_version RENAME TO away",
         "CREATE VIEW alembic_version AS SELECT 1/0 AS version_num",

@@ -293,7 +293,7 @@ def test_without_the_server_the_other_metrics_are_there(settings: Settings):
     assert WAITING not in told
 
 
-def test_every_series_bears_the_consoles_own_words_alone(app: Flask, marta: Browser, anna: Desk):
+def test_every_label_of_a_metric_is_one_of_the_consoles_words(app: Flask, marta: Browser, anna: Desk):
     number, words = "393339876543", "Zanzibar"
     conversation_id = anna.conversation(number, text=words)
     anna.link(conversation_id, reason=words)

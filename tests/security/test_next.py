@@ -185,7 +185,7 @@ def test_no_value_leads_off_the_site(app: Flask, email: str):
 
 
 @on_sqlite
-def test_a_path_of_this_site_is_where_it_leads(app: Flask, email: str):
+def test_next_leads_to_a_path_of_this_site(app: Flask, email: str):
     for path in ("/", "/links", "/conversations?q=39%20333&before=a", "/links/1/customers?q=//x"):
         assert sign_in(app, email, f"/login?next={quote(path)}").location == path
 

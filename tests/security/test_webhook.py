@@ -53,7 +53,7 @@ def test_ten_thousand_messages_in_one_payload_are_stored_in_as_many_statements_a
     assert len(of_many) == len(of_few), of_many
 
 
-def test_the_same_again_and_again_stores_nothing_more(whatsapp: Client):
+def test_a_payload_that_is_sent_many_times_is_stored_once(whatsapp: Client):
     raw = flood(100)
     for _ in range(3):
         whatsapp.post(URL, data=raw, headers=sign(raw))

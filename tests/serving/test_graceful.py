@@ -266,7 +266,7 @@ def test_visitors_who_do_not_hang_up_hold_up_no_other(settings: Settings, tmp_pa
         assert time.monotonic() - begun < 10
 
 
-def test_a_connection_without_a_request_holds_up_no_stop(settings: Settings, tmp_path: Path):
+def test_an_idle_connection_does_not_delay_a_stop(settings: Settings, tmp_path: Path):
     with serve(settings, tmp_path) as console:
         silent = [socket.create_connection(("127.0.0.1", console.port)) for _ in range(3)]
         time.sleep(6)  # past the moment at which gunicorn sets such a connection aside
