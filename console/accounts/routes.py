@@ -8,19 +8,8 @@ from flask import Blueprint, abort, current_app, g, redirect, render_template, r
 from flask.typing import ResponseReturnValue
 from flask_login import LoginManager, current_user
 
-from console.accounts import devices, sessions
+from console.accounts import devices, service, sessions
 from console.accounts.forms import SignInForm
-from console.accounts.service import (
-    Account,
-    SessionsGoOn,
-    TooBusy,
-    authenticate,
-    end_sessions,
-    find_account,
-    is_email,
-    load_actor,
-    normalize_email,
-)
 from console.permissions import Actor, public
 from console.web.current import scope, settings
 
@@ -53,7 +42,7 @@ _MISMATCH = "The e-mail or password is wrong, or the account is disabled."
 def load_user(user_id: str) -> Actor | None:
     """Load the person whom a session names; from here on the request sees their instructors' rows."""
     epoch = sessions.epoch()
-    actor = load_actor(scope(), UUID(user_id), epoch) if epoch is not None else None
+    actor = service.load_actor(scope(), UUID(user_id), epoch) if epoch is not None else None
     if actor:
         scope().instructor_ids = [member.instructor_id for member in actor.memberships]
         g.user_id = user_id  # for the log
@@ -87,8 +76,8 @@ def sign_in() -> ResponseReturnValue:
     throttle = current_app.extensions.get("throttle")
     if throttle is None:
         throttle = current_app.extensions.setdefault("throttle", Throttle(settings().throttle_url))
-    email = normalize_email(form.email.data or "")
-    account = find_account(scope(), email=email)
+    email = service.normalize_email(form.email.data or "")
+    account = service.find_account(scope(), email=email)
     device = devices.known_for(account.id, account.session_epoch) if account else None
     counted = counters(email, request.remote_addr, device)
     if wait := throttle.wait(counted):
@@ -96,13 +85,13 @@ def sign_in() -> ResponseReturnValue:
         notice = f"Too many sign-ins failed. Try again in {_in_words(wait)}."
         return sign_in_page(form, notice), 429, {"Retry-After": str(wait)}
     try:
-        matches = is_email(email) and authenticate(account, form.password.data or "")
-    except TooBusy:
+        matches = service.is_email(email) and service.authenticate(account, form.password.data or "")
+    except service.TooBusy:
         log.warning("sign_in_deferred")
         return sign_in_page(form, _BUSY), 429, {"Retry-After": str(_BUSY_SECONDS)}
     if account and matches:
         return let_in(account, form.next.data)
-    if is_email(email):
+    if service.is_email(email):
         throttle.count(counted)
     log.warning("sign_in_failed", account=devices.masked("account", email))
     form.password.errors = [_MISMATCH]
@@ -118,8 +107,8 @@ def logout() -> ResponseReturnValue:
     session.clear()
     if user_id and epoch is not None:
         try:
-            next_epoch = end_sessions(mine, UUID(user_id), epoch)
-        except SessionsGoOn as error:
+            next_epoch = service.end_sessions(mine, UUID(user_id), epoch)
+        except service.SessionsGoOn as error:
             log.error("sessions_not_ended", user_id=user_id, kind=str(error))
             session["signed_out_here_only"] = True
             return redirect(url_for("accounts.login"), 303)
@@ -140,7 +129,7 @@ def sign_in_page(form: SignInForm, notice: str | None = None) -> str:
     )
 
 
-def let_in(account: Account, destination: str | None) -> ResponseReturnValue:
+def let_in(account: service.Account, destination: str | None) -> ResponseReturnValue:
     """Begin the session, let the account know this browser, and go where the person wanted to."""
     sessions.begin(account.id, account.session_epoch)
     devices.remember(account.id, account.session_epoch)

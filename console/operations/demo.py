@@ -17,9 +17,9 @@ from uuid import UUID, uuid5
 
 import click
 from flask import current_app
-from sqlalchemy import Connection, select, update
+from sqlalchemy import select, update
 
-from console.accounts.service import authenticate, find_account, hash_password
+from console.accounts.service import authenticate, find_account, new_user
 from console.commands import Command, Failure
 from console.database import command_scope, ingesting, insert_ignoring, now, writing
 from console.identifiers import normalize_identifier
@@ -138,7 +138,10 @@ def _add_user(user: Data) -> UUID:
     signs_in = authenticate(find_account(command_scope(), email=email), password)
     with writing(command_scope()) as connection:
         if not signs_in:
-            _set_password(connection, user, hash_password(password))
+            row = new_user(uuid5(_IDS, email), email, user["name"], password)
+            insert_ignoring(connection, User, [row], ["email"])
+            known = update(User).where(User.email == email)
+            connection.execute(known.values(password_hash=row["password_hash"]))
         user_id = connection.execute(select(User.id).where(User.email == email)).scalar_one()
         memberships = [
             {"user_id": user_id, "instructor_id": uuid5(_IDS, key), "role": user["role"]}
@@ -146,13 +149,6 @@ def _add_user(user: Data) -> UUID:
         ]
         insert_ignoring(connection, Membership, memberships, ["user_id", "instructor_id"])
     return user_id
-
-
-def _set_password(connection: Connection, user: Data, password_hash: str) -> None:
-    email = user["email"]
-    row = {"id": uuid5(_IDS, email), "email": email, "name": user["name"], "created_at": now()}
-    insert_ignoring(connection, User, [{**row, "active": True, "password_hash": password_hash}], ["email"])
-    connection.execute(update(User).where(User.email == email).values(password_hash=password_hash))
 
 
 def _password(email: str) -> str:
