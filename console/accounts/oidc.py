@@ -9,8 +9,7 @@ import structlog
 from flask import Blueprint, abort, current_app, redirect, render_template, request, session, url_for
 from flask.typing import ResponseReturnValue
 
-from console.accounts.forms import SignInForm
-from console.accounts.routes import let_in, sign_in_page
+from console.accounts.routes import SignInForm, let_in, sign_in_page
 from console.accounts.service import is_email, user_for_verified_email
 from console.permissions import public
 from console.web.current import scope, settings

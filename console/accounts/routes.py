@@ -7,9 +7,11 @@ import structlog
 from flask import Blueprint, abort, current_app, g, redirect, render_template, request, session, url_for
 from flask.typing import ResponseReturnValue
 from flask_login import LoginManager, current_user
+from flask_wtf import FlaskForm
+from wtforms import EmailField, HiddenField, PasswordField
+from wtforms.validators import InputRequired, Length
 
 from console.accounts import devices, service, sessions
-from console.accounts.forms import SignInForm
 from console.permissions import Actor, public
 from console.web.current import scope, settings
 
@@ -36,6 +38,14 @@ _HERE_ONLY = (
     " sign in again later and sign out."
 )
 _MISMATCH = "The e-mail or password is wrong, or the account is disabled."
+
+
+class SignInForm(FlaskForm):  # type: ignore[misc]  # Flask-WTF ships no types
+    """E-mail address, password, and where to go afterwards."""
+
+    email = EmailField("E-mail", validators=[InputRequired("Enter your e-mail address."), Length(max=254)])
+    password = PasswordField("Password", validators=[InputRequired("Enter your password."), Length(max=1024)])
+    next = HiddenField()
 
 
 @login_manager.user_loader  # type: ignore[untyped-decorator]  # Flask-Login ships no types
