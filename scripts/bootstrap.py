@@ -308,11 +308,9 @@ def has_chromium() -> bool:
 
 def loads(library: str) -> bool:
     """Return whether the system has a shared library."""
-    try:
-        ctypes.CDLL(library)
-    except OSError:
-        return False
-    return True
+    with contextlib.suppress(OSError):
+        return bool(ctypes.CDLL(library))
+    return False
 
 
 def apt_install(*packages: str, need: str) -> None:
