@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help run test test-partitioned test-citus test-faults test-ha test-live test-access truth accept fuzz check audit licences bench bench-migrations screenshots lock clean
+.PHONY: help run test test-partitioned test-citus test-faults test-ha test-live test-access truth accept mutants fuzz check audit licences bench bench-migrations screenshots lock clean
 
 PYTHON ?= python3
 
@@ -45,6 +45,10 @@ accept: ## Print every rule of docs/design with its tests and their result (ARGS
 	@$(PYTHON) scripts/bootstrap.py test
 	@.venv/bin/python -m verification.accept $(ARGS)
 
+mutants: ## Change the code that decides in every small way; fails if the tests miss one (ARGS=MODULE...)
+	@$(PYTHON) scripts/bootstrap.py mutants
+	@.venv/bin/python -m verification.mutants $(ARGS)
+
 fuzz: ## Fuzz the normalisation and the webhook's parser, and keep what is new (ARGS=--seconds=N: 60 each)
 	@$(PYTHON) scripts/bootstrap.py check
 	@.venv/bin/python -m verification.fuzz $(ARGS)
@@ -77,7 +81,7 @@ lock: ## Make the lock files again (ARGS=--upgrade takes newer versions)
 	@$(PYTHON) scripts/lock.py $(ARGS)
 
 clean: ## Remove what was installed; the data in instance/ stays
-	rm -rf .venv .venv-bench node_modules static/vendor
+	rm -rf .venv .venv-bench .venv-mutants node_modules static/vendor
 
 help: ## List these
 	@sed -n 's/^\([a-z-]*\): ## /make \1\t/p' $(MAKEFILE_LIST) | expand -t 23

@@ -29,9 +29,13 @@ VENV = ROOT / ".venv"
 PYTHON = VENV / "bin" / "python"
 # What the console is measured against is in an environment of its own, so that tests and checks don't see it.
 BENCH_VENV = ROOT / ".venv-bench"
+# So is the mutation tester, which needs other versions than the console.
+MUTANTS_VENV = ROOT / ".venv-mutants"
 RUN_LOCK = ROOT / "requirements.txt"
 DEV_LOCK = ROOT / "requirements-dev.txt"
 BENCH_LOCK = ROOT / "requirements-bench.txt"
+MUTANTS_LOCK = ROOT / "verification" / "mutants" / "requirements.txt"
+HA_LOCK = ROOT / "verification" / "ha" / "requirements.txt"
 NODE_MODULES = ROOT / "node_modules"
 NODE_LOCKS = (ROOT / "package.json", ROOT / "package-lock.json")
 # Each stamp lies in the directory it vouches for, so that it goes when the directory goes.
@@ -55,7 +59,7 @@ UNPACKED = {
 }
 POSTGRESQL_15 = Path("usr", "lib", "postgresql", "15", "bin")
 
-TARGETS = ("run", "check", "test", "access", "live", "screenshots", "bench")
+TARGETS = ("run", "check", "test", "access", "live", "mutants", "screenshots", "bench")
 
 
 class SetupError(Exception):
@@ -122,6 +126,8 @@ def bootstrap(target: str) -> None:
         apt_install("debootstrap", "systemd-container", need="A Debian to install in takes both.")
     if target == "bench":
         prepare_venv(BENCH_VENV, BENCH_LOCK)
+    if target == "mutants":
+        prepare_venv(MUTANTS_VENV, MUTANTS_LOCK)
 
 
 def fingerprint(label: str, *files: Path) -> str:

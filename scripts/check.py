@@ -10,7 +10,7 @@ BIN = Path(sys.prefix) / "bin"
 
 # deptry's second round: nothing is left out, and what tests import counts as used.
 EVERYTHING = (
-    *("--exclude", r"\.venv|\.git|node_modules|instance", "--extend-exclude", r"\.venv-bench"),
+    *("--exclude", r"\.venv|\.git|node_modules|instance", "--extend-exclude", r"\.venv-(bench|mutants)"),
     *("--non-dev-dependency-groups", "dev,bench", "--known-first-party", "bootstrap"),
 )
 

@@ -11,6 +11,9 @@ from pathlib import Path
 from bootstrap import (
     BENCH_LOCK,
     DEV_LOCK,
+    HA_LOCK,
+    MUTANTS_LOCK,
+    ROOT,
     RUN_LOCK,
     VENV,
     exclusive,
@@ -30,11 +33,11 @@ def install_uv(directory: Path) -> Path:
     return directory / "bin" / "uv"
 
 
-def lock_python(uv: Path, lock: Path, *options: str | Path) -> None:
+def lock_python(uv: Path, lock: Path, *options: str | Path, source: str | Path = "pyproject.toml") -> None:
     """Write one lock file: every package with its version and hashes, for each Python from 3.11 on."""
     run(
-        *(uv, "pip", "compile", "pyproject.toml", "--universal", "--python-version", "3.11"),
-        *("--generate-hashes", "--no-header", "--output-file", lock.name, *options),
+        *(uv, "pip", "compile", source, "--universal", "--python-version", "3.11"),
+        *("--generate-hashes", "--no-header", "--output-file", lock.relative_to(ROOT), *options),
         failure=f"{lock.name} was not made; uv's message is above.",
     )
 
@@ -48,7 +51,7 @@ def lock_front_end() -> None:
 
 
 def main() -> None:
-    """Make the four lock files."""
+    """Make the lock files."""
     options = sys.argv[1:]
     with exclusive(), tempfile.TemporaryDirectory() as directory:
         say(f"Locking the Python packages: {RUN_LOCK.name}, {DEV_LOCK.name}, {BENCH_LOCK.name}.")
@@ -56,6 +59,8 @@ def main() -> None:
         lock_python(uv, RUN_LOCK, *options)
         lock_python(uv, DEV_LOCK, *options, "--group", "dev", "--constraint", RUN_LOCK.name)
         lock_python(uv, BENCH_LOCK, *options, "--group", "bench", "--constraint", DEV_LOCK.name)
+        for lock in (HA_LOCK, MUTANTS_LOCK):
+            lock_python(uv, lock, *options, source=lock.with_suffix(".in").relative_to(ROOT))
         prepare_venv(VENV, DEV_LOCK)
         say("Locking the front-end packages: package-lock.json.")
         lock_front_end()

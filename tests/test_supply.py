@@ -26,6 +26,7 @@ LOCKS = (
     "requirements-dev.txt",
     "requirements-bench.txt",
     "verification/ha/requirements.txt",
+    "verification/mutants/requirements.txt",
 )
 PIN = re.compile(r"^([\w.-]+)(?:\[[\w,-]+\])?==([^\s;\\]+)(?: ; (.+?))? \\$")
 BOOTSTRAP = (

@@ -1,0 +1,260 @@
+"""Runs the tests on each mutant in a forked process, most of which ends with the first test.
+
+The parent imports what the tests need of others, never the console: a child imports that anew, with the one
+module replaced by its mutant. A mutant is run on the tests that call its function, or that call any function of
+its module where it is not in one. Those that killed its neighbours come first, then the quicker ones, and in
+the end, where the mutant is alive still, those on PostgreSQL. A process that the tests start sees no mutant.
+"""
+
+import importlib
+import json
+import os
+import pickle
+import resource
+import signal
+import subprocess
+import sys
+import traceback
+from collections import defaultdict, deque
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from importlib.abc import MetaPathFinder
+from importlib.machinery import ModuleSpec, SourceFileLoader
+from importlib.util import spec_from_file_location
+from pathlib import Path
+from types import CodeType
+
+import pytest
+
+from verification.mutants import plugin
+from verification.mutants.plugin import Run, Watched
+
+ROOT = Path(__file__).resolve().parents[2]
+MUTATE = Path(__file__).with_name("mutate.py")
+MUTATING_PYTHON = ROOT / ".venv-mutants" / "bin" / "python"
+
+TESTS = (
+    "tests/test_identifiers.py",
+    "tests/conversations",
+    "tests/linking",
+    "tests/ingestion/test_whatsapp.py",
+    "tests/ingestion/test_samples.py",
+    "tests/security/test_permissions.py",
+)
+"""What judges the mutants."""
+
+MAX_FIRST = 8
+"""How many of the tests that killed neighbours run before the others are looked for."""
+MAX_SECONDS = 120
+"""Of processor time, for one mutant. What takes longer has lost its way, and counts as killed."""
+PATIENCE = 5
+"""How many times as long that may take by the clock: other processes are about, and some tests wait."""
+
+SQLITE, POSTGRESQL = "sqlite", "postgresql"
+KILLED, SURVIVED, TIMEOUT = "killed", "survived", "timeout"
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """One small change of the code."""
+
+    module: str
+    """Its path from the root."""
+    function: str
+    """With its class, if any; empty where it is in none."""
+    begins: int | None
+    """The line on which the function begins; None where its code runs when it is imported, or once."""
+    line: int
+    old: str
+    new: str
+    """The lines that it replaces, and those that it puts there."""
+    source: str = field(repr=False)
+
+    @property
+    def key(self) -> tuple[str, str, str, str]:
+        """Return what says which change it is, wherever its line has moved."""
+        return self.module, self.function, self.old, self.new
+
+
+def mutants(modules: Sequence[str]) -> list[Mutant]:
+    """Return mutmut's mutants of these modules."""
+    command = (MUTATING_PYTHON, MUTATE, *modules)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    return [Mutant(**json.loads(line)) for line in done.stdout.splitlines()]
+
+
+class _Loader(SourceFileLoader):
+    """Loads a mutant in the place of its module."""
+
+    def __init__(self, name: str, mutant: Mutant) -> None:
+        super().__init__(name, str(ROOT / mutant.module))
+        self.source = mutant.source
+
+    def get_code(self, fullname: str) -> CodeType:
+        code: CodeType = compile(self.source, self.path, "exec", dont_inherit=True)
+        return code
+
+
+class _Finder(MetaPathFinder):
+    """Finds one module as its mutant."""
+
+    def __init__(self, mutant: Mutant) -> None:
+        self.mutant = mutant
+        self.name = mutant.module.removesuffix(".py").replace("/", ".")
+
+    def find_spec(self, fullname: str, _path: object = None, _target: object = None) -> ModuleSpec | None:
+        if fullname != self.name:
+            return None
+        loader = _Loader(fullname, self.mutant)
+        return spec_from_file_location(fullname, loader.path, loader=loader)
+
+
+class Judge:
+    """Runs the tests without a mutant, and then on each."""
+
+    def __init__(self, work: Run, modules: Sequence[str], *, on_server: bool = True) -> None:
+        self.on_server = on_server
+        self.work = work
+        self.files = frozenset(str(ROOT / module) for module in modules)
+        self.watched = Watched()
+        self.killers: dict[tuple[str, str], list[str]] = defaultdict(list)
+
+    def watch(self) -> None:
+        """Run the tests without a mutant; raises RuntimeError where they fail."""
+        told = self.work.directory / "watched"
+
+        def work() -> int:
+            plugin.run = Run(self.work.directory, self.work.cluster, files=self.files)
+            result = _pytest(TESTS, self.work.directory / "watching")
+            modules = [name for name, module in sys.modules.items() if _is_of_others(module)]
+            told.write_bytes(pickle.dumps((plugin.run.watched, modules)))
+            return result
+
+        output = self.work.directory / "output"
+        pid = _fork(work, output, seconds=None)
+        if os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]):
+            raise RuntimeError(f"the tests fail without a mutant\n{output.read_text()}")
+        self.watched, modules = pickle.loads(told.read_bytes())
+        for name in modules:
+            importlib.import_module(name)
+
+    def judge(self, mutants: Sequence[Mutant]) -> Iterator[tuple[Mutant, str]]:
+        """Give each mutant with what became of it, as many at once as there are processors."""
+        waiting, free = deque(mutants), list(range(os.cpu_count() or 1))
+        running: dict[int, tuple[Mutant, int]] = {}
+        while waiting or running:
+            while waiting and free:
+                mutant, slot = waiting.popleft(), free.pop()
+                self._failures(slot).unlink(missing_ok=True)
+                running[self._start(mutant, slot)] = mutant, slot
+            pid, status = os.wait()
+            if pid not in running:
+                continue
+            mutant, slot = running.pop(pid)
+            free.append(slot)
+            _end_group(pid)
+            yield mutant, self._verdict(mutant, slot, os.waitstatus_to_exitcode(status))
+
+    def _start(self, mutant: Mutant, slot: int) -> int:
+        first, others, on_server = self._tests(mutant)
+
+        def work() -> int:
+            sys.meta_path.insert(0, _Finder(mutant))
+            for tests in filter(None, (first, others, on_server)):
+                plugin.run = Run(
+                    self.work.directory,
+                    self.work.cluster,
+                    tests=tests,
+                    failures=self._failures(slot),
+                    watched=Watched(made=self.watched.made),
+                )
+                files = dict.fromkeys(name.partition("::")[0] for name in tests)
+                if result := _pytest(list(files), self.work.directory / f"slot-{slot}"):
+                    return result
+            return 0
+
+        return _fork(work, self.work.directory / f"output-{slot}", seconds=MAX_SECONDS)
+
+    def _tests(self, mutant: Mutant) -> tuple[list[str], list[str], list[str]]:
+        """Return the tests of a mutant: those to try first, the others, and those on PostgreSQL."""
+        path = str(ROOT / mutant.module)
+        watched = self.watched
+        calling = [
+            name
+            for name, called in watched.called.items()
+            if any(file == path and mutant.begins in (None, begins) for file, begins in called)
+        ]
+        calling.sort(key=watched.seconds.__getitem__)
+        twins = {name.replace(POSTGRESQL, SQLITE): name for name in sorted(watched.on_server)}
+        files = {name.partition("::")[0] for name in calling}
+        on_server = [twins[name] for name in calling if name in twins]
+        on_server += [
+            name
+            for twin, name in twins.items()
+            if twin not in watched.called and name.partition("::")[0] in files
+        ]
+        neighbours = [*self.killers[mutant.module, mutant.function], *self.killers[mutant.module, ""]]
+        first = [name for name in dict.fromkeys(neighbours) if name in (*calling, *on_server)][:MAX_FIRST]
+        return (
+            first,
+            [name for name in calling if name not in first],
+            [name for name in on_server if name not in first] if self.on_server else [],
+        )
+
+    def _verdict(self, mutant: Mutant, slot: int, status: int) -> str:
+        if status == 0:
+            return SURVIVED
+        if status < 0:
+            return TIMEOUT
+        failures = self._failures(slot)
+        for name in failures.read_text().splitlines()[:1] if failures.exists() else ():
+            for neighbours in (mutant.function, ""):
+                known = self.killers[mutant.module, neighbours]
+                known[:] = [name, *(other for other in known if other != name)]
+        return KILLED
+
+    def _failures(self, slot: int) -> Path:
+        return self.work.directory / f"failures-{slot}"
+
+
+def _pytest(paths: Sequence[str], temporary: Path) -> int:
+    """Run pytest in this process until a test fails; return its status."""
+    options = ("-x", "-q", "-n0", "-p", "no:cacheprovider", "-p", plugin.__name__, "--hypothesis-seed=0")
+    return int(pytest.main([*options, f"--basetemp={temporary}", *paths]))
+
+
+def _is_of_others(module: object) -> bool:
+    """Say whether a module is a package's; pytest wants to import its plugins itself."""
+    file, name = getattr(module, "__file__", None) or "", getattr(module, "__name__", "")
+    is_plugin = name.partition(".")[0] in {"hypothesis", "_hypothesis_pytestplugin", "xdist", "execnet"}
+    return "site-packages" in file and not is_plugin
+
+
+def _fork(work: Callable[[], int], output: Path, *, seconds: int | None) -> int:
+    """Start a process group for `work`, which returns its status; return its id."""
+    sys.stdout.flush()
+    if pid := os.fork():
+        return pid
+    status = 70
+    try:
+        os.setpgid(0, 0)
+        file = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+        os.dup2(file, 1)
+        os.dup2(file, 2)
+        if seconds is not None:
+            resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds))
+            signal.alarm(seconds * PATIENCE)
+        status = work()
+    except BaseException:  # whatever a mutant raises while it is imported: it is dead
+        traceback.print_exc()
+    finally:
+        sys.stdout.flush()
+        os._exit(status)
+
+
+def _end_group(pid: int) -> None:
+    """End what a process has left behind."""
+    try:
+        os.killpg(pid, signal.SIGKILL)
+    except ProcessLookupError:
+        return
