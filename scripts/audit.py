@@ -16,7 +16,17 @@ from importlib.metadata import distributions
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from bootstrap import BENCH_LOCK, DEV_LOCK, HA_LOCK, MUTANTS_LOCK, NODE_LOCKS, RUN_LOCK, npm, plain_failures
+from bootstrap import (
+    BENCH_LOCK,
+    DEV_LOCK,
+    HA_LOCK,
+    MUTANTS_LOCK,
+    NODE_LOCKS,
+    ROOT,
+    RUN_LOCK,
+    npm,
+    plain_failures,
+)
 
 LOCKS = (RUN_LOCK, DEV_LOCK, BENCH_LOCK, HA_LOCK, MUTANTS_LOCK, NODE_LOCKS[1])
 # Each is asked where the one before had no answer.

@@ -16,28 +16,28 @@ NOT_JSON = "not JSON"
 """Why a payload that cannot be read is rejected."""
 
 IGNORED_FIELDS = {
-    "account_alerts": "limits, profile photo and official status of the business's own numbers",
-    "account_review_update": "the outcome of Meta's review of the business account",
-    "account_settings_update": "settings of the business's own numbers",
-    "account_update": "state, violations, partners and prices of the business account",
-    "business_capability_update": "how many messages and numbers the business account may have",
-    "flows": "state and error rates of the business's own forms",
-    "message_template_components_update": "the text of the business's own templates",
-    "message_template_quality_update": "the quality score of the business's own templates",
-    "message_template_status_update": "the approval of the business's own templates",
-    "partner_solutions": "state of an agreement between the business's providers",
-    "payment_configuration_update": "state of the business's own payment configuration",
-    "phone_number_name_update": "the approval of the business's own display name",
-    "phone_number_quality_update": "the throughput of the business's own numbers",
-    "security": "changes of the PIN of the business's own numbers",
-    "template_category_update": "the category of the business's own templates",
+    "account_alerts",  # limits, profile photo and official status of the business's own numbers
+    "account_review_update",  # the outcome of Meta's review of the business account
+    "account_settings_update",  # settings of the business's own numbers
+    "account_update",  # state, violations, partners and prices of the business account
+    "business_capability_update",  # how many messages and numbers the business account may have
+    "flows",  # state and error rates of the business's own forms
+    "message_template_components_update",  # the text of the business's own templates
+    "message_template_quality_update",  # the quality score of the business's own templates
+    "message_template_status_update",  # the approval of the business's own templates
+    "partner_solutions",  # state of an agreement between the business's providers
+    "payment_configuration_update",  # state of the business's own payment configuration
+    "phone_number_name_update",  # the approval of the business's own display name
+    "phone_number_quality_update",  # the throughput of the business's own numbers
+    "security",  # changes of the PIN of the business's own numbers
+    "template_category_update",  # the category of the business's own templates
 }
-"""The fields known to carry no message and no statement about a person, and what they carry.
+"""The fields known to carry no message and no statement about a person.
 
 Every field that is neither ignored nor read is kept whole.
 """
 
-_END_OF_TIME = int(datetime(9999, 1, 1, tzinfo=UTC).timestamp())
+_END_OF_TIME = 253370764800  # the first second of 9999
 _NO_DIGITS = re.compile(r"[^0-9]")
 _EPOCH_SECONDS = re.compile(r"[0-9]{1,12}")
 # NUL and lone surrogates, which JSON can spell and a database can't keep.
@@ -113,8 +113,8 @@ def parse(raw: bytes) -> list[Item]:
     return list(_level(payload, "entry", lambda entry: _level(entry, "changes", _change))) or [Ignored()]
 
 
-def _refuse(constant: str) -> NoReturn:
-    raise ValueError(f"{constant} is not JSON")
+def _refuse(_constant: str) -> NoReturn:
+    raise ValueError
 
 
 def _level(holder: JsonObject, key: str, read: Callable[[JsonObject], Iterator[Item]]) -> Iterator[Item]:

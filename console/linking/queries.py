@@ -59,7 +59,7 @@ class LinkView:
     @property
     def normalized_identifier(self) -> str | None:
         """Return what the conversation's own identifier normalises to (CM-1)."""
-        return normalize_identifier(self.customer_identifier or "")
+        return normalize_identifier(self.customer_identifier)
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,7 +29,7 @@ class State:
     @property
     def normalized_identifier(self) -> str | None:
         """Return what the conversation's identifier normalises to (CM-1)."""
-        return normalize_identifier(self.customer_identifier or "")
+        return normalize_identifier(self.customer_identifier)
 
 
 # Built once: building them anew would be half the cost of a write.

@@ -1,6 +1,7 @@
 """CM-2.1: which customer a conversation is with, on a connection that can't write."""
 
 import hashlib
+import json
 import sqlite3
 from dataclasses import replace
 from pathlib import Path
@@ -28,7 +29,7 @@ from testkit.databases import (
     server_content,
 )
 from testkit.factories import Desk, desk, link_state
-from testkit.statements import without_control
+from testkit.statements import statements, without_control
 
 
 def resolve_all() -> list[Resolution]:
@@ -144,16 +145,20 @@ def test_two_customers_for_one_identifier_are_ambiguous(anna: Desk, engine: str)
 
 
 @pytest.mark.shows("CM-2.1.4", "T3.3", "T3.4")
-def test_a_failing_lookup_is_an_answer_not_an_error(anna: Desk, capfd: pytest.CaptureFixture[str]):
+def test_a_failing_lookup_is_an_answer_not_an_error(
+    anna: Desk, engine: str, capfd: pytest.CaptureFixture[str]
+):
     linked = anna.conversation("393331234567")
     anna.link(linked)
     other = anna.conversation("393339999999")
     execute("ALTER TABLE customers RENAME TO mislaid")
     assert resolution_of(linked).outcome == Outcome.LINKED
     assert resolution_of(other) == Resolution(str(other), Outcome.NONE, reason=Reason.LOOKUP_FAILED)
-    logged = capfd.readouterr().err
-    assert "resolution_lookup_failed" in logged
-    assert "393339999999" not in logged
+    lines = [json.loads(line) for line in capfd.readouterr().err.splitlines()]
+    told = {(line["event"], line.get("kind"), line.get("conversations")) for line in lines}
+    kind = "OperationalError" if engine == SQLITE else "ProgrammingError"
+    assert ("resolution_lookup_failed", kind, 1) in told
+    assert "393339999999" not in str(lines)
 
 
 def populate(anna: Desk, count: int = 40) -> None:
@@ -257,6 +262,17 @@ def test_any_number_of_conversations_takes_one_statement(app: Flask, anna: Desk,
     with reading(command_scope()) as connection:
         assert len(resolve(connection, subjects)) == count
     assert without_control(statements) == [statements[-1]]
+
+
+def test_without_an_identifier_to_look_up_no_statement_is_sent(anna: Desk):
+    anna.link(anna.conversation("393331234567"))
+    anna.conversation("40404")
+    with reading(command_scope()) as connection:
+        ids = connection.scalars(select(Conversation.id)).all()
+        found = queries.subjects(connection, conversation_ids=list(map(str, ids)))
+        with statements() as seen:
+            assert len(resolve(connection, found)) == 2
+    assert without_control(seen) == []
 
 
 def test_a_resolution_cannot_be_changed(anna: Desk):

@@ -317,8 +317,7 @@ def test_every_ignored_field_has_a_sample():
         for entry in json.loads(LINES[line - 1])["entry"]
         for change in entry["changes"]
     }
-    assert set(IGNORED_FIELDS) == fields - {"messages", "standby"}
-    assert all(reason for reason in IGNORED_FIELDS.values())
+    assert fields - {"messages", "standby"} == IGNORED_FIELDS
 
 
 @pytest.mark.shows("T1.4", "CM-2.2.1", "Review.Everywhere.2", "Review.Everywhere.4")

@@ -235,11 +235,16 @@ def test_any_other_timestamp_is_bad(timestamp):
         ({"text": {"body": "a\u0000b\ud800c😀"}}, "a\ufffdb\ufffdc😀"),
         ({"text": {}}, None),
         ({"text": None}, None),
-        ({"type": "image", "image": {"caption": "Una foto"}}, "Una foto"),
+        *(
+            ({"type": kind, kind: {"caption": "Una foto"}}, "Una foto")
+            for kind in ("image", "video", "document", "audio", "voice", "sticker")
+        ),
+        ({"type": "button", "button": {"text": "Sì"}}, "Sì"),
         (
             {"type": "interactive", "interactive": {"type": "button_reply", "button_reply": {"title": "Sì"}}},
             "Sì",
         ),
+        ({"type": "interactive", "interactive": {"list_reply": {"title": "Alle 10"}}}, "Alle 10"),
         ({"type": "edit", "edit": {"message": {"type": "text", "text": {"body": "Corretto"}}}}, "Corretto"),
         ({"type": "edit", "edit": {}}, None),
         ({"type": "something_new", "something_new": {"body": "?"}}, None),
@@ -329,6 +334,7 @@ def test_an_unknown_payload_is_rejected(raw, reason):
         payload(messages=None, errors=[{"code": 1}]),
         change("account_update", {"messages": [], "event": "VERIFIED_ACCOUNT"}),
         change("standby", {"standby": {}}),
+        change("smb_message_echoes", {"statuses": [{"status": "read"}]}),
         change("standby", {"standby": {"statuses": [{"status": "read"}]}}),
     ],
 )
@@ -339,6 +345,14 @@ def test_changes_that_are_not_messages_are_ignored(raw):
 def test_every_status_is_ignored_by_itself_beside_the_messages():
     items = parse(payload(message(), statuses=[{"status": "sent"}, {"status": "read"}]))
     assert [type(item) for item in items] == [Ignored, Ignored, IncomingMessage]
+
+
+def test_an_unknown_part_of_a_change_is_kept_beside_what_is_read():
+    whole = json.loads(payload(message()))
+    whole["entry"][0]["changes"][0]["more"] = [1]
+    unknown, known = parse(json.dumps(whole).encode())
+    assert unknown == Rejection("unexpected part of a change")
+    assert isinstance(known, IncomingMessage)
 
 
 def test_a_change_without_a_field_is_read_as_messages():

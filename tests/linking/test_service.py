@@ -240,6 +240,12 @@ def test_only_an_operator_of_the_conversations_instructor_links(cli: FlaskCliRun
         refused(error, anna.link, conversation_id, actor_id=person)
 
 
+def test_a_request_that_names_another_instructor_finds_no_conversation(anna: Desk, bruno: Desk):
+    conversation_id = anna.conversation("393331234567")
+    refused(service.ConversationNotFound, anna.link, conversation_id, instructor_id=bruno.instructor_id)
+    assert anna.link(conversation_id, instructor_id=anna.instructor_id) == LinkOutcome.LINKED
+
+
 @pytest.mark.shows("CM-2.3.1", "T4.1")
 def test_a_disabled_operator_links_nothing(cli: FlaskCliRunner, anna: Desk):
     conversation_id = anna.conversation("393331234567")

@@ -11,26 +11,12 @@ import tomllib
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from testkit import postgres
 from verification.mutants.plugin import Run
-from verification.mutants.runner import KILLED, ROOT, SURVIVED, TIMEOUT, Judge, Mutant, mutants
+from verification.mutants.runner import JUDGES, KILLED, ROOT, SURVIVED, TIMEOUT, Judge, Mutant, mutants
 
-MODULES = (
-    "console/permissions.py",
-    "console/identifiers.py",
-    "console/conversations/badges.py",
-    "console/conversations/resolution.py",
-    "console/conversations/queries.py",
-    "console/linking/queries.py",
-    "console/linking/service.py",
-    "console/linking/state.py",
-    "console/linking/events.py",
-    "console/linking/audit.py",
-    "console/linking/history.py",
-    "console/linking/verification.py",
-    "console/ingestion/whatsapp.py",
-)
 EQUIVALENT, UNEXPLAINED = "equivalent", "unexplained"
 Key = tuple[str, str, str, str]
 
@@ -45,7 +31,7 @@ def equivalents() -> dict[Key, str]:
     }
 
 
-def judged(modules: list[str], only: str, *, on_server: bool) -> dict[Mutant, str]:
+def judged(modules: list[str], only: str, **how: Any) -> dict[Mutant, str]:
     """Run the tests on each mutant of these modules; name a survivor as soon as it is known."""
     made = [mutant for mutant in mutants(modules) if only in mutant.function]
     found: dict[Mutant, str] = {}
@@ -54,7 +40,7 @@ def judged(modules: list[str], only: str, *, on_server: bool) -> dict[Mutant, st
         tempfile.TemporaryDirectory(prefix="mutants-", dir=memory if memory.is_dir() else None) as directory,
         postgres.cluster() as cluster,
     ):
-        judge = Judge(Run(Path(directory), cluster), modules, on_server=on_server)
+        judge = Judge(Run(Path(directory), cluster), modules, **how)
         say(f"{len(made)} mutants; running the tests without one first")
         judge.watch()
         for mutant, verdict in judge.judge(made):
@@ -93,16 +79,21 @@ def table(found: Mapping[Mutant, str]) -> str:
 def main() -> int:
     """Print the survivors and the score; return how many survivors have no explanation."""
     parser = argparse.ArgumentParser(prog="make mutants", description=__doc__, allow_abbrev=False)
-    parser.add_argument("modules", nargs="*", metavar="MODULE", help="all where none is named")
+    parser.add_argument(
+        "modules", nargs="*", metavar="MODULE", choices=[[], *JUDGES], help="all where none is named"
+    )
     parser.add_argument("--function", default="", help="only functions with this in their name")
+    parser.add_argument("--processes", type=int, help="at once, as many as there are processors if not said")
     parser.add_argument("--sqlite", action="store_true", help="no tests on PostgreSQL")
     options = parser.parse_args()
-    modules = options.modules or list(MODULES)
+    modules = options.modules or list(JUDGES)
     os.chdir(ROOT)
     os.nice(10)
 
     reasons = equivalents()
-    found = explained(judged(modules, options.function, on_server=not options.sqlite), reasons)
+    found = explained(
+        judged(modules, options.function, on_server=not options.sqlite, processes=options.processes), reasons
+    )
     unexplained = [mutant for mutant, verdict in found.items() if verdict == UNEXPLAINED]
     for mutant, verdict in found.items():
         if verdict == EQUIVALENT:

@@ -37,8 +37,11 @@ def operators() -> Iterator[tuple[type, Callable[[Any], Iterable[cst.CSTNode]]]]
     for kind, operator in mutators.mutation_operators:
         if operator is mutators.operator_assignment:
             continue
-        yield kind, {mutators.operator_string: first_change, mutators.operator_arg_removal: fewer}.get(
-            operator, operator
+        yield (
+            kind,
+            {mutators.operator_string: first_change, mutators.operator_arg_removal: fewer}.get(
+                operator, operator
+            ),
         )
 
 
@@ -89,16 +92,16 @@ def joined(lines: list[str]) -> str:
 def place(tree: ast.Module, line: int) -> dict[str, Any]:
     """Return the function a line is in and where that begins; None where it runs once a process or less."""
     for node in tree.body:
-        members = node.body if isinstance(node, ast.ClassDef) else [node]
-        for member in members:
+        inside = node.body if isinstance(node, ast.ClassDef) else [node]
+        prefix = f"{node.name}." if isinstance(node, ast.ClassDef) else ""
+        for member in inside:
             if isinstance(member, ast.FunctionDef):
-                starts = [member.lineno, *(it.lineno for it in member.decorator_list)]
-                if min(starts) <= line <= (member.end_lineno or 0):
-                    name = member.name if member is node else f"{node.name}.{member.name}"
-                    cached = any(ast.unparse(it) == "cache" for it in member.decorator_list)
-                    return {"function": name, "begins": None if cached else min(starts)}
-        if isinstance(node, ast.ClassDef) and node.lineno <= line <= (node.end_lineno or 0):
-            return {"function": node.name, "begins": None}
+                begins = min([member.lineno, *(it.lineno for it in member.decorator_list)])
+                if begins <= line <= (member.end_lineno or 0):
+                    is_cached = any(ast.unparse(it) == "cache" for it in member.decorator_list)
+                    return {"function": prefix + member.name, "begins": None if is_cached else begins}
+        if prefix and node.lineno <= line <= (node.end_lineno or 0):
+            return {"function": prefix.rstrip("."), "begins": None}
     return {"function": "", "begins": None}
 
 

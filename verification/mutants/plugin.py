@@ -51,7 +51,7 @@ class Run:
     watched: Watched = field(default_factory=Watched)
 
 
-run: Run
+run = Run(Path(), Cluster(Path(), {}))
 MADE_ONCE = {"migrated", "migrated_on_server"}
 
 
@@ -133,7 +133,7 @@ def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
         return (yield)
     finally:
         sys.settrace(None)
-        threading.settrace(None)  # type: ignore[arg-type]  # the stubs know no way back
+        threading.settrace(None)
         run.watched.seconds[item.nodeid] = time.process_time() - started
 
 

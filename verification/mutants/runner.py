@@ -1,12 +1,15 @@
 """Runs the tests on each mutant in a forked process, most of which ends with the first test.
 
-The parent imports what the tests need of others, never the console: a child imports that anew, with the one
-module replaced by its mutant. A mutant is run on the tests that call its function, or that call any function of
-its module where it is not in one. Those that killed its neighbours come first, then the quicker ones, and in
-the end, where the mutant is alive still, those on PostgreSQL. A process that the tests start sees no mutant.
+The parent imports what the tests need of others, never the console: a child imports that anew, with one
+mutant in the place of its module. A mutant is run on those of its module's tests that call its function, or
+any function of its module where it is in none. Those that killed its neighbours come first, then the quicker
+ones, and in the end, where the mutant is alive still, those on PostgreSQL. A process that a test starts sees
+no mutant.
 """
 
+import contextlib
 import importlib
+import io
 import json
 import os
 import pickle
@@ -17,7 +20,7 @@ import sys
 import traceback
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec, SourceFileLoader
 from importlib.util import spec_from_file_location
@@ -33,15 +36,37 @@ ROOT = Path(__file__).resolve().parents[2]
 MUTATE = Path(__file__).with_name("mutate.py")
 MUTATING_PYTHON = ROOT / ".venv-mutants" / "bin" / "python"
 
-TESTS = (
-    "tests/test_identifiers.py",
-    "tests/conversations",
-    "tests/linking",
-    "tests/ingestion/test_whatsapp.py",
-    "tests/ingestion/test_samples.py",
-    "tests/security/test_permissions.py",
+_LINKING = ("tests/linking/test_service.py", "tests/linking/test_pages.py")
+_TRAIL = (
+    "tests/linking/test_audit.py",
+    "tests/linking/test_verify.py",
+    "tests/linking/test_queue.py",
+    "tests/person/test_erasure.py",
 )
-"""What judges the mutants."""
+_READING = ("tests/conversations/test_pages.py", "tests/conversations/test_before_linking.py")
+_BADGES = (
+    "tests/conversations/test_resolution.py",
+    "tests/conversations/test_badges.py",
+    "tests/conversations/test_commands.py",
+)
+_METRICS = "tests/operations/test_metrics.py"
+
+JUDGES: dict[str, tuple[str, ...]] = {
+    "console/permissions.py": (*_BADGES, "tests/security/test_permissions.py"),
+    "console/identifiers.py": ("tests/test_identifiers.py",),
+    "console/conversations/badges.py": (*_BADGES, _METRICS),
+    "console/conversations/resolution.py": (*_BADGES, _READING[1], _METRICS, "tests/test_partitions.py"),
+    "console/conversations/queries.py": (*_READING, *_BADGES, "tests/linking/test_queue.py"),
+    "console/linking/queries.py": (*_LINKING, "tests/linking/test_queue.py", "tests/linking/test_words.py"),
+    "console/linking/service.py": (*_LINKING, *_TRAIL[:2], _METRICS),
+    "console/linking/state.py": _LINKING,
+    "console/linking/events.py": _TRAIL,
+    "console/linking/audit.py": (*_TRAIL, "tests/linking/test_append_only.py", _METRICS),
+    "console/linking/history.py": (*_TRAIL, *_LINKING[1:], "tests/linking/test_words.py"),
+    "console/linking/verification.py": _TRAIL,
+    "console/ingestion/whatsapp.py": ("tests/ingestion/test_whatsapp.py", "tests/ingestion/test_samples.py"),
+}
+"""The modules that decide, and the tests that judge the mutants of each."""
 
 MAX_FIRST = 8
 """How many of the tests that killed neighbours run before the others are looked for."""
@@ -78,7 +103,7 @@ class Mutant:
 
 def mutants(modules: Sequence[str]) -> list[Mutant]:
     """Return mutmut's mutants of these modules."""
-    command = (MUTATING_PYTHON, MUTATE, *modules)
+    command = [str(MUTATING_PYTHON), str(MUTATE), *modules]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
     return [Mutant(**json.loads(line)) for line in done.stdout.splitlines()]
 
@@ -112,9 +137,13 @@ class _Finder(MetaPathFinder):
 class Judge:
     """Runs the tests without a mutant, and then on each."""
 
-    def __init__(self, work: Run, modules: Sequence[str], *, on_server: bool = True) -> None:
+    def __init__(
+        self, work: Run, modules: Sequence[str], *, on_server: bool = True, processes: int | None = None
+    ) -> None:
         self.on_server = on_server
+        self.processes = processes or os.cpu_count() or 1
         self.work = work
+        self.modules = modules
         self.files = frozenset(str(ROOT / module) for module in modules)
         self.watched = Watched()
         self.killers: dict[tuple[str, str], list[str]] = defaultdict(list)
@@ -125,8 +154,13 @@ class Judge:
 
         def work() -> int:
             plugin.run = Run(self.work.directory, self.work.cluster, files=self.files)
-            result = _pytest(TESTS, self.work.directory / "watching")
-            modules = [name for name, module in sys.modules.items() if _is_of_others(module)]
+            tests = sorted({test for module in self.modules for test in JUDGES[module]})
+            result = _pytest(tests, self.work.directory / "watching")
+            modules = [
+                name
+                for name, module in sys.modules.items()
+                if "site-packages" in (getattr(module, "__file__", None) or "")
+            ]
             told.write_bytes(pickle.dumps((plugin.run.watched, modules)))
             return result
 
@@ -135,12 +169,12 @@ class Judge:
         if os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]):
             raise RuntimeError(f"the tests fail without a mutant\n{output.read_text()}")
         self.watched, modules = pickle.loads(told.read_bytes())
-        for name in modules:
-            importlib.import_module(name)
+        import_once(modules, self.work.directory)
 
     def judge(self, mutants: Sequence[Mutant]) -> Iterator[tuple[Mutant, str]]:
-        """Give each mutant with what became of it, as many at once as there are processors."""
-        waiting, free = deque(mutants), list(range(os.cpu_count() or 1))
+        """Give each mutant with what became of it."""
+        self._check(mutants[:1])
+        waiting, free = deque(mutants), list(range(self.processes))
         running: dict[int, tuple[Mutant, int]] = {}
         while waiting or running:
             while waiting and free:
@@ -154,6 +188,15 @@ class Judge:
             free.append(slot)
             _end_group(pid)
             yield mutant, self._verdict(mutant, slot, os.waitstatus_to_exitcode(status))
+
+    def _check(self, mutants: Sequence[Mutant]) -> None:
+        """Run the tests of a mutant on the code as it is; raises RuntimeError where they fail."""
+        for mutant in mutants:
+            same = replace(mutant, source=(ROOT / mutant.module).read_text())
+            status = os.waitpid(self._start(same, 0), 0)[1]
+            if os.waitstatus_to_exitcode(status):
+                output = self.work.directory / "output-0"
+                raise RuntimeError(f"the tests fail without a mutant\n{output.read_text()}")
 
     def _start(self, mutant: Mutant, slot: int) -> int:
         first, others, on_server = self._tests(mutant)
@@ -177,21 +220,21 @@ class Judge:
 
     def _tests(self, mutant: Mutant) -> tuple[list[str], list[str], list[str]]:
         """Return the tests of a mutant: those to try first, the others, and those on PostgreSQL."""
-        path = str(ROOT / mutant.module)
+        path, judges = str(ROOT / mutant.module), JUDGES[mutant.module]
         watched = self.watched
         calling = [
             name
             for name, called in watched.called.items()
-            if any(file == path and mutant.begins in (None, begins) for file, begins in called)
+            if name.partition("::")[0] in judges
+            and any(file == path and mutant.begins in (None, begins) for file, begins in called)
         ]
         calling.sort(key=watched.seconds.__getitem__)
         twins = {name.replace(POSTGRESQL, SQLITE): name for name in sorted(watched.on_server)}
-        files = {name.partition("::")[0] for name in calling}
         on_server = [twins[name] for name in calling if name in twins]
         on_server += [
             name
             for twin, name in twins.items()
-            if twin not in watched.called and name.partition("::")[0] in files
+            if twin not in watched.called and name.partition("::")[0] in judges
         ]
         neighbours = [*self.killers[mutant.module, mutant.function], *self.killers[mutant.module, ""]]
         first = [name for name in dict.fromkeys(neighbours) if name in (*calling, *on_server)][:MAX_FIRST]
@@ -223,11 +266,16 @@ def _pytest(paths: Sequence[str], temporary: Path) -> int:
     return int(pytest.main([*options, f"--basetemp={temporary}", *paths]))
 
 
-def _is_of_others(module: object) -> bool:
-    """Say whether a module is a package's; pytest wants to import its plugins itself."""
-    file, name = getattr(module, "__file__", None) or "", getattr(module, "__name__", "")
-    is_plugin = name.partition(".")[0] in {"hypothesis", "_hypothesis_pytestplugin", "xdist", "execnet"}
-    return "site-packages" in file and not is_plugin
+def import_once(modules: Sequence[str], directory: Path) -> None:
+    """Import what all processes share; pytest does not take plugins that it has not imported itself."""
+    nothing = directory / "nothing"
+    nothing.mkdir(exist_ok=True)
+    with contextlib.redirect_stdout(io.StringIO()):
+        pytest.main(
+            ["-q", "-n0", "-c", os.devnull, f"--rootdir={nothing}", "-p", "no:cacheprovider", str(nothing)]
+        )
+    for name in modules:
+        importlib.import_module(name)
 
 
 def _fork(work: Callable[[], int], output: Path, *, seconds: int | None) -> int:
