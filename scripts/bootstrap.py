@@ -27,15 +27,12 @@ ROOT = Path(__file__).resolve().parent.parent
 INSTANCE = ROOT / "instance"
 VENV = ROOT / ".venv"
 PYTHON = VENV / "bin" / "python"
-# What the console is measured against is in an environment of its own, so that tests and checks don't see it.
-BENCH_VENV = ROOT / ".venv-bench"
-# So is the mutation tester, which needs other versions than the console.
-MUTANTS_VENV = ROOT / ".venv-mutants"
 RUN_LOCK = ROOT / "requirements.txt"
 DEV_LOCK = ROOT / "requirements-dev.txt"
 BENCH_LOCK = ROOT / "requirements-bench.txt"
-MUTANTS_LOCK = ROOT / "verification" / "mutants" / "requirements.txt"
-HA_LOCK = ROOT / "verification" / "ha" / "requirements.txt"
+HA_LOCK, MUTANTS_LOCK = (ROOT / "verification" / part / "requirements.txt" for part in ("ha", "mutants"))
+# What measures and what mutates the console has environments of its own, which tests and checks don't see.
+APART = {"bench": (ROOT / ".venv-bench", BENCH_LOCK), "mutants": (ROOT / ".venv-mutants", MUTANTS_LOCK)}
 NODE_MODULES = ROOT / "node_modules"
 NODE_LOCKS = (ROOT / "package.json", ROOT / "package-lock.json")
 # Each stamp lies in the directory it vouches for, so that it goes when the directory goes.
@@ -124,10 +121,8 @@ def bootstrap(target: str) -> None:
         prepare_postgresql_15()
     if target == "live" and not (shutil.which("debootstrap") and shutil.which("systemd-nspawn")):
         apt_install("debootstrap", "systemd-container", need="A Debian to install in takes both.")
-    if target == "bench":
-        prepare_venv(BENCH_VENV, BENCH_LOCK)
-    if target == "mutants":
-        prepare_venv(MUTANTS_VENV, MUTANTS_LOCK)
+    if target in APART:
+        prepare_venv(*APART[target])
 
 
 def fingerprint(label: str, *files: Path) -> str:
