@@ -120,7 +120,7 @@ def look(seconds: float, questions: Mapping[str, Callable[[], Any]] | None = Non
     same = settings().ingest_database_url == settings().database_url
     asked: dict[str, Callable[[], Any]] = {
         "write": partial(_problem, _write, for_writing=True),
-        "read": partial(_problem, _read),
+        "read": partial(_problem, lambda: reading(command_scope())),
         **({} if same else {"ingest": partial(_problem, ingesting, for_writing=True)}),
         **({"standby": partial(_problem, db.engines["read"].connect)} if "primary" in db.engines else {}),
         "last_messages": _last_messages,
@@ -150,10 +150,6 @@ def _last_messages() -> dict[str, datetime]:
 
 def _write() -> AbstractContextManager[Connection]:
     return writing(command_scope(), wait_ms=_LOCK_WAIT_MS)
-
-
-def _read() -> AbstractContextManager[Connection]:
-    return reading(command_scope())
 
 
 def _problem(opened: Opener, *, for_writing: bool = False) -> str | None:
