@@ -34,7 +34,7 @@ def evidence() -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
     for root in ("tests", "verification"):
         for path in sorted((ROOT / root).rglob("test_*.py")):
-            for test, rule in _claims(path):
+            for test, rule in claims(path):
                 found.setdefault(rule, []).append(f"{path.relative_to(ROOT)}::{test}")
     return found
 
@@ -74,8 +74,8 @@ def _review_lines() -> Iterator[tuple[str, str]]:
                 yield f"Review.{paragraph[1]}.{place}", sentence
 
 
-def _claims(path: Path) -> Iterator[tuple[str, str]]:
-    """Give each test of a file with each rule that it claims to show."""
+def claims(path: Path) -> Iterator[tuple[str, str]]:
+    """Give each test of a file with each rule that it claims to show, "" for a claim that can't be read."""
     tree = ast.parse(path.read_text())
     unread = sum(map(_is_claim, ast.walk(tree)))
     for node in tree.body:
