@@ -32,8 +32,8 @@ CALM_SECONDS = 5
 RECOVERY_SECONDS = 90
 MAX_HEALTH_SECONDS = 1.0
 MAX_READY_SECONDS = 2.0
-MAX_AWAY_SECONDS = 2.0
-"""How long a visitor may wait to hear that the console is away."""
+MAX_AWAY_SECONDS = 1.0
+"""How long a visitor may wait to hear that the console is away, once it has refused to start."""
 PREPARED = "CUSTOMER_MEMORY_LIVE"
 JOURNAL = machine.CACHE / "journal.log"
 
@@ -140,7 +140,9 @@ def undergo(host: Machine, crowd: Load, fault: Fault) -> Outcome:
     time.sleep(CALM_SECONDS)
     before, broken_at = main_process(host), time.monotonic()
     host.sh(fault.breaks)
+    refused_at = time.monotonic()
     time.sleep(fault.seconds)
+    told = crowd.during(refused_at, time.monotonic(), "page") if fault.stops_console else []
     host.sh(fault.heals)
     healed_at = time.monotonic()
     recovery = None
@@ -161,9 +163,11 @@ def undergo(host: Machine, crowd: Load, fault: Fault) -> Outcome:
         "a request failed": not fault.unnoticed or all(it.good for it in work),
         "/healthz took too long": slowest["healthz"] < MAX_HEALTH_SECONDS,
         "/healthz failed": fault.stops_console or healthy,
-        "/readyz took too long": slowest["readyz"] < MAX_READY_SECONDS,
+        # While the console loads, /readyz waits for it.
+        "/readyz took too long": fault.restarts or slowest["readyz"] < MAX_READY_SECONDS,
         "/readyz said nothing": fault.unnoticed or any(it.status == away for it in probes),
-        "visitors waited": not fault.stops_console or slowest["page"] < MAX_AWAY_SECONDS,
+        "visitors waited": bool(told) == fault.stops_console
+        and all(it.seconds < MAX_AWAY_SECONDS for it in told),
         "another process than expected": fault.restarts == (main_process(host) != before),
     }
     return Outcome(fault, work, slowest, recovery, [name for name, held in checks.items() if not held])

@@ -186,7 +186,10 @@ def prepare(directory: Path) -> Machine:
     tree = directory / "tree"
     run("cp", "-a", "--reflink=auto", made, tree)
     git = "cd /srv/customer-memory && runuser -u customer-memory -- git"
-    script = f"{git} fetch --quiet /mnt/console.bundle main && {git} reset --quiet --hard FETCH_HEAD"
+    # As a new version is taken in: the packages are there already, and the code is compiled.
+    bootstrap = "runuser -u customer-memory -- env HOME=/srv/customer-memory python3 scripts/bootstrap.py run"
+    take_in = f"{git} fetch --quiet /mnt/console.bundle main && {git} reset --quiet --hard FETCH_HEAD"
+    script = f"{take_in} && {bootstrap}"
     binds = f"--bind-ro={bundle}:/mnt/console.bundle"
     run(*NSPAWN, f"--directory={tree}", "--console=pipe", binds, "/bin/bash", "-c", script)
     return Machine(directory, tree, bundle)
