@@ -98,7 +98,7 @@ def load_actor(scope: Scope, user_id: UUID, epoch: int) -> Actor | None:
 
 
 def find_account(scope: Scope, *, email: str) -> Account | None:
-    """Return the active user with this address; None where there is none, or it is no address."""
+    """Return the active user with this address; None if there is none or the address is invalid."""
     return _account(scope, normalize_email(email)) if is_email(email) else None
 
 

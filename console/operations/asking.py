@@ -1,4 +1,4 @@
-"""Questions for the databases, asked in threads of their own: who wants the answers waits only so long."""
+"""Questions for the databases, asked in threads of their own, so that a caller waits for a limited time."""
 
 import threading
 import time

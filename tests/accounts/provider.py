@@ -1,4 +1,4 @@
-"""An OpenID Connect provider on this machine, which does as a test asks, be it wrong."""
+"""An OpenID Connect provider on this machine, which also gives the wrong answers that a test asks for."""
 
 import base64
 import hashlib

@@ -1,4 +1,4 @@
-"""How often a sign-in may fail, whom that makes wait, and for how long."""
+"""How often a sign-in may fail, who has to wait then, and for how long."""
 
 import base64
 import json

@@ -1,4 +1,4 @@
-"""Every kind of visitor, and what there is to see."""
+"""Every kind of visitor, and the data that they may or may not see."""
 
 import pytest
 from flask import Flask

@@ -103,7 +103,7 @@ def test_arguments_are_stored_as_given_or_refused(cli: FlaskCliRunner, anna: Des
 
 
 def expected(name: str) -> int:
-    """Return how adding an instructor ends: done, with what is no name, or with what is no text."""
+    """Return the exit code of adding an instructor: 0, 1 for an invalid name, 2 for invalid UTF-8."""
     if any("\ud800" <= character <= "\udfff" for character in name):
         return 2
     return 0 if is_name(name.strip()) else 1

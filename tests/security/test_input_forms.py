@@ -72,7 +72,7 @@ def seen(reason: str) -> bool:
 
 
 def as_sent(text: str) -> bytes:
-    """Return a text as a form sends it, what is no text included."""
+    """Return a text as a form sends it; a lone surrogate makes it invalid UTF-8."""
     return text.encode("utf-8", "surrogatepass")
 
 

@@ -26,7 +26,7 @@ _KEYS = (
 
 
 def mutate(data: bytes, seed: int) -> bytes | None:
-    """Return a payload with one thing in it changed; None for what is no JSON."""
+    """Return a payload with one thing in it changed; None if it is not JSON."""
     chance = random.Random(seed)
     try:
         whole = json.loads(data)
