@@ -73,8 +73,8 @@ def resolve(connection: Connection, subjects: Sequence[Subject]) -> list[Resolut
 
     A failed lookup is logged and resolves to none: no customer is better than the wrong customer.
     """
-    keys = [_key(subject) if subject.customer_id is None else None for subject in subjects]
-    wanted = [(place, *key) for place, key in enumerate(keys) if isinstance(key, tuple)]
+    keyed = [(subject, _key(subject) if subject.customer_id is None else None) for subject in subjects]
+    wanted = [(place, *key) for place, (_, key) in enumerate(keyed) if isinstance(key, tuple)]
     try:
         found = _customers(connection, wanted) if wanted else {}
     except SQLAlchemyError as error:
@@ -83,7 +83,7 @@ def resolve(connection: Connection, subjects: Sequence[Subject]) -> list[Resolut
         found = None
     resolved = [
         _resolve(subject, key, None if found is None else found.get(place, []))
-        for place, (subject, key) in enumerate(zip(subjects, keys, strict=True))
+        for place, (subject, key) in enumerate(keyed)
     ]
     reasons = [resolution.reason for resolution in resolved]
     for reason, counted in _unresolved_for.items():

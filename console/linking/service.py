@@ -4,7 +4,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from enum import StrEnum
+from enum import StrEnum, auto
 from typing import Any
 from uuid import UUID
 
@@ -30,9 +30,9 @@ FOREIGN_KEY_VIOLATION = "23503"
 class LinkOutcome(StrEnum):
     """What a request to change a link came to."""
 
-    LINKED = "linked"
-    UNLINKED = "unlinked"
-    UNCHANGED = "unchanged"
+    LINKED = auto()
+    UNLINKED = auto()
+    UNCHANGED = auto()
 
 
 class LinkError(Exception):

@@ -20,9 +20,9 @@ AnyRow = Row[*tuple[Any, ...]]
 
 def verify() -> Iterator[tuple[UUID, str | None]]:
     """Give every conversation that has a link or an event, with what is wrong with it or None."""
-    statement = _concerned().order_by("id").execution_options(yield_per=_CHUNK)
+    statement = _concerned().execution_options(yield_per=_CHUNK)
     with reading(command_scope()) as connection, connection.execute(statement) as ids:
-        for some in ids.scalars().partitions(_CHUNK):
+        for some in ids.scalars().partitions():
             yield from _verify(connection, some)
 
 

@@ -9,8 +9,10 @@ from flask.testing import FlaskCliRunner
 from sqlalchemy import text
 
 from console.database import append_only_lifted
+from console.linking import verification
 from testkit.databases import POSTGRESQL, back_door, execute, on_sqlite
 from testkit.factories import Desk, run, trail
+from testkit.statements import statements
 from tests.linking.test_audit import BROKEN, verified
 
 
@@ -129,10 +131,26 @@ def test_verify_names_positions_that_are_missing(cli: FlaskCliRunner, anna: Desk
     ]
 
 
+@pytest.mark.shows("CM-2.5.7")
+def test_verify_names_positions_that_are_missing_before_the_first(cli: FlaskCliRunner, anna: Desk):
+    for number in ("393330000000", "393331234567"):
+        anna.link(anna.conversation(number))
+    with back_door() as connection, append_only_lifted(connection):
+        connection.execute(text("UPDATE audit_events SET position = 5 WHERE position = 1"))
+    assert cli.invoke(args=["audit", "verify"]).stdout.splitlines()[:2] == [
+        "positions 1 to 1 are missing",
+        "positions 3 to 4 are missing",
+    ]
+
+
 @pytest.mark.shows("CM-2.5.7", "CM-2.2.20")
-def test_verify_notices_a_link_without_any_event(cli: FlaskCliRunner, anna: Desk):
+@pytest.mark.parametrize(
+    "assignment", ["customer_id = '{customer_id}'", "link_version = 1", "audit_outbox = '[1]'"]
+)
+def test_verify_notices_a_link_without_any_event(cli: FlaskCliRunner, anna: Desk, assignment: str):
     conversation_id, customer_id = anna.conversation("393331234567"), anna.customer("393330000000")
-    set_link(conversation_id, f"customer_id = '{customer_id}'")
+    assert verified(cli)
+    set_link(conversation_id, assignment.format(customer_id=customer_id))
     assert not verified(cli)
 
 
@@ -146,3 +164,21 @@ def test_a_trail_that_cannot_be_read_fails_in_one_line(cli: FlaskCliRunner):
         result = cli.invoke(args=["audit", command])
         assert result.exit_code == 1
         assert len(result.stderr.splitlines()) == 1
+
+
+def test_verify_reads_a_few_conversations_at_a_time(anna: Desk, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(verification, "_CHUNK", 2)
+    conversation_ids = {anna.conversation(f"39333123456{number}") for number in range(5)}
+    for conversation_id in conversation_ids:
+        anna.link(conversation_id)
+    with statements() as seen:
+        assert dict(verification.verify()) == dict.fromkeys(conversation_ids)
+    assert len([statement for statement in seen if "conversations.id IN" in statement]) == 3
+
+
+def test_verify_names_events_of_a_conversation_that_is_not_there(cli: FlaskCliRunner, anna: Desk):
+    conversation_id = anna.conversation("393331234567")
+    anna.link(conversation_id)
+    execute("DELETE FROM messages", "DELETE FROM link_operations", "DELETE FROM conversations")
+    told = cli.invoke(args=["audit", "verify"]).stdout
+    assert told == f"{conversation_id} there are events, but no such conversation\n"

@@ -139,6 +139,22 @@ def test_badges_are_counted_by_state_and_unresolved_conversations_by_reason(
     }
 
 
+def test_what_dashboards_ask_for_has_its_labels_from_the_start(app: Flask):
+    told = Browser(app).http.get("/metrics").text
+    for series in (
+        'console_badges_total{state="known"}',
+        'console_resolutions_none_total{reason="no_identifier"}',
+        'console_resolutions_none_total{reason="invalid_identifier"}',
+        'console_resolutions_none_total{reason="no_instructor"}',
+        'console_resolutions_none_total{reason="no_customer"}',
+        'console_resolutions_none_total{reason="ambiguous"}',
+        'console_resolutions_none_total{reason="lookup_failed"}',
+        'console_link_writes_total{outcome="relinked",why=""}',
+        'console_link_writes_total{outcome="refused",why="LinkChanged"}',
+    ):
+        assert f"\n{series} " in told
+
+
 def test_a_lookup_that_fails_is_counted(app: Flask, marta: Browser, anna: Desk):
     asked = anna.conversation("393331111111")
     execute("ALTER TABLE customers RENAME TO away")

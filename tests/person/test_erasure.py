@@ -16,6 +16,7 @@ from sqlalchemy.exc import DBAPIError
 from console.database import append_only_lifted
 from console.ingestion.service import ingest_payload
 from console.linking.events import line_digest
+from console.linking.verification import tombstones
 from testkit.databases import back_door, execute, rows
 from testkit.factories import Desk, desk, link_state, payload, run, trail
 from testkit.pages import Browser
@@ -67,6 +68,14 @@ def test_each_event_becomes_a_tombstone_in_its_place(anna: Desk, cli: FlaskCliRu
         "4 tombstones",
     ]
     assert [json.loads(line) for line in run(cli, "audit", "export").splitlines()[:4]] == tombstones
+
+
+def test_tombstones_are_told_in_the_order_of_the_trail(anna: Desk, person: Person):
+    for number in (NUMBER, OTHER):
+        anna.link(anna.conversation(number))
+    for number in (OTHER, NUMBER):
+        person("erase", number, *ERASE)
+    assert [position for position, _ in tombstones()] == [1, 2]
 
 
 def test_erasing_again_changes_nothing(anna: Desk, person: Person):

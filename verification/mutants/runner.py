@@ -52,17 +52,37 @@ _BADGES = (
 _METRICS = "tests/operations/test_metrics.py"
 
 JUDGES: dict[str, tuple[str, ...]] = {
-    "console/permissions.py": (*_BADGES, "tests/security/test_permissions.py"),
+    "console/permissions.py": (
+        *_BADGES,
+        *_READING,
+        "tests/linking/test_queue.py",
+        "tests/security/test_permissions.py",
+    ),
     "console/identifiers.py": ("tests/test_identifiers.py",),
     "console/conversations/badges.py": (*_BADGES, _METRICS),
     "console/conversations/resolution.py": (*_BADGES, _READING[1], _METRICS, "tests/test_partitions.py"),
-    "console/conversations/queries.py": (*_READING, *_BADGES, "tests/linking/test_queue.py"),
-    "console/linking/queries.py": (*_LINKING, "tests/linking/test_queue.py", "tests/linking/test_words.py"),
+    "console/conversations/queries.py": (
+        *_READING,
+        *_BADGES,
+        "tests/linking/test_queue.py",
+        "tests/test_ownership.py",
+    ),
+    "console/linking/queries.py": (
+        *_LINKING,
+        "tests/linking/test_queue.py",
+        "tests/linking/test_words.py",
+        "tests/test_ownership.py",
+    ),
     "console/linking/service.py": (*_LINKING, *_TRAIL[:2], _METRICS),
     "console/linking/state.py": _LINKING,
     "console/linking/events.py": _TRAIL,
     "console/linking/audit.py": (*_TRAIL, "tests/linking/test_append_only.py", _METRICS),
-    "console/linking/history.py": (*_TRAIL, *_LINKING[1:], "tests/linking/test_words.py"),
+    "console/linking/history.py": (
+        *_TRAIL,
+        *_LINKING[1:],
+        "tests/linking/test_words.py",
+        "tests/test_ownership.py",
+    ),
     "console/linking/verification.py": _TRAIL,
     "console/ingestion/whatsapp.py": ("tests/ingestion/test_whatsapp.py", "tests/ingestion/test_samples.py"),
 }
