@@ -45,8 +45,8 @@ class Console:
         deadline = time.monotonic() + SECONDS
         while self.process.poll() is None and time.monotonic() < deadline:
             with contextlib.suppress(requests.RequestException):
-                if requests.get(f"{self.url}/static/console.css", timeout=SECONDS).ok:
-                    return
+                requests.get(f"{self.url}/static/console.css", timeout=SECONDS)
+                return
             time.sleep(0.05)
         raise RuntimeError(f"the console did not start: {self.log.read_text()}")
 
