@@ -1,5 +1,6 @@
 """Metrics: what is counted, under which labels, and that nothing of what people write becomes one."""
 
+import json
 import re
 import time
 import tomllib
@@ -149,7 +150,10 @@ def test_what_dashboards_ask_for_has_its_labels_from_the_start(app: Flask):
         'console_resolutions_none_total{reason="no_customer"}',
         'console_resolutions_none_total{reason="ambiguous"}',
         'console_resolutions_none_total{reason="lookup_failed"}',
-        'console_link_writes_total{outcome="relinked",why=""}',
+        *(
+            f'console_link_writes_total{{outcome="{outcome}",why=""}}'
+            for outcome in ("linked", "relinked", "unlinked", "unchanged", "repeated")
+        ),
         'console_link_writes_total{outcome="refused",why="LinkChanged"}',
     ):
         assert f"\n{series} " in told
@@ -161,6 +165,17 @@ def test_a_lookup_that_fails_is_counted(app: Flask, marta: Browser, anna: Desk):
     with counted(app, "console_resolutions_none_total") as rise:
         assert marta.http.get(f"/badges?id={asked}").status_code == 200
     assert rise == {("console_resolutions_none_total", Reason.LOOKUP_FAILED): 1}
+
+
+def test_a_write_that_cannot_be_counted_is_made_and_answered(
+    anna: Desk, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+):
+    monkeypatch.delattr(service, "_writes")
+    conversation_id = anna.conversation("393331111111")
+    assert anna.link(conversation_id) == service.LinkOutcome.LINKED
+    assert link_state(conversation_id).link_version == 1
+    told = [json.loads(line) for line in capfd.readouterr().err.splitlines()]
+    assert ("write_not_counted", "NameError") in {(line["event"], line.get("kind")) for line in told}
 
 
 def test_link_writes_are_counted_by_what_came_of_them(app: Flask, cli: FlaskCliRunner, anna: Desk):

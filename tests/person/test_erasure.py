@@ -10,14 +10,15 @@ from uuid import UUID, uuid4
 
 import pytest
 from flask.testing import FlaskCliRunner
-from sqlalchemy import text
+from sqlalchemy import event, text
 from sqlalchemy.exc import DBAPIError
 
-from console.database import append_only_lifted
+from console.database import append_only_lifted, db
 from console.ingestion.service import ingest_payload
+from console.linking import service
 from console.linking.events import line_digest
 from console.linking.verification import tombstones
-from testkit.databases import back_door, execute, rows
+from testkit.databases import back_door, execute, on_postgresql, rows
 from testkit.factories import Desk, desk, link_state, payload, run, trail
 from testkit.pages import Browser
 from tests.person.conftest import ERASE, NUMBER, OTHER, Person, count, kept, lines
@@ -68,6 +69,20 @@ def test_each_event_becomes_a_tombstone_in_its_place(anna: Desk, cli: FlaskCliRu
         "4 tombstones",
     ]
     assert [json.loads(line) for line in run(cli, "audit", "export").splitlines()[:4]] == tombstones
+
+
+@on_postgresql
+def test_a_customer_erased_while_a_write_links_to_them_is_no_customer(anna: Desk):
+    conversation_id, customer_id = anna.conversation(NUMBER), anna.customer(OTHER)
+
+    def erase(_connection: object, _cursor: object, statement: str, *_: object) -> None:
+        if statement.startswith("UPDATE conversations"):
+            execute(f"DELETE FROM customers WHERE id = '{customer_id}'")
+
+    event.listen(db.engine, "before_cursor_execute", erase)
+    with pytest.raises(service.CustomerNotFound):
+        anna.link(conversation_id, customer_id)
+    assert link_state(conversation_id).link_version == 0
 
 
 def test_tombstones_are_told_in_the_order_of_the_trail(anna: Desk, person: Person):
