@@ -51,6 +51,19 @@ def add_waiting(conversation_id: UUID, **forged: object) -> None:
     set_link(conversation_id, f"audit_outbox = '{outbox}'")
 
 
+def rewrite_line(conversation_id: UUID) -> None:
+    """Give the line of a conversation's last event another id than its row has."""
+    forged = trail(conversation_id)[-1] | {"event_id": str(uuid4())}
+    change = text(
+        "UPDATE audit_events SET event = :line WHERE conversation_id = :id AND sequence = :sequence"
+    )
+    with back_door() as connection, append_only_lifted(connection):
+        connection.execute(
+            change,
+            {"line": json.dumps(forged), "id": str(conversation_id), "sequence": forged["sequence"]},
+        )
+
+
 # What verify has to notice: how the conversation is tampered with, and what is said of it.
 TAMPERED: dict[str, tuple[Callable[[UUID], None], str]] = {
     "a customer that was not linked": (
@@ -76,6 +89,7 @@ TAMPERED: dict[str, tuple[Callable[[UUID], None], str]] = {
         lambda id_: add_event(id_, lambda fields: fields.update(instructor_id=str(uuid4()))),
         "event 3 is about another conversation or instructor",
     ),
+    "a line that is not its row's": (rewrite_line, "an event's row and its JSON line disagree"),
     "a waiting event whose id is taken": (
         lambda id_: add_waiting(id_, sequence=3),
         "the trail holds the id of the waiting event",
