@@ -54,6 +54,7 @@ RESERVED = re.compile(rb"(?:GET|HEAD) /(?:healthz|metrics)[ ?]")
 RESERVED_THREADS = 4
 # All that a worker can answer before it has loaded the console.
 HEALTH = re.compile(rb"GET /healthz[ ?]")
+UP = b'<!DOCTYPE html>\n<html lang="en"><head><title>Up</title></head><body><h1>Up</h1></body></html>\n'
 
 _LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*([0-9]{1,12})[ \t]*\r\n", re.IGNORECASE)
 _CHUNKED = re.compile(rb"\r\ntransfer-encoding:[ \t]*chunked[ \t]*\r\n", re.IGNORECASE)
@@ -113,10 +114,10 @@ class Inbox:
 
 def say_up(_environ: object, start_response: Callable[[str, list[tuple[str, str]]], object]) -> list[bytes]:
     """Answer /healthz for a console that isn't loaded yet: the process is up."""
-    headers = {"Content-Type": "text/plain", "Content-Length": "3"}
+    headers = {"Content-Type": "text/html; charset=utf-8", "Content-Length": str(len(UP))}
     headers |= {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
     start_response("200 OK", list(headers.items()))
-    return [b"Up\n"]
+    return [UP]
 
 
 def not_taken(client: socket.socket) -> int:

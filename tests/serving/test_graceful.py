@@ -115,6 +115,8 @@ def test_while_the_console_loads_health_is_answered_and_every_other_request_wait
         with Visitor(console.url) as another:
             answer = another.get("/healthz")
         assert (answer.status_code, answer.headers["Cache-Control"]) == (200, "no-store")
+        assert answer.headers["Content-Type"] == "text/html; charset=utf-8"
+        assert "<h1>Up</h1>" in answer.text
         assert "loaded" not in console.log.read_text()
         assert not any(request.done() for request in sent)
         if stops:
