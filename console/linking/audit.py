@@ -41,11 +41,7 @@ _ASKED = (
     Conversation.id == bindparam("asked_id"),
     Conversation.instructor_id == bindparam("asked_instructor_id"),
 )
-_WAITING = (
-    select(cast(Conversation.audit_outbox, String))
-    .where(*_ASKED, Conversation.audit_outbox.is_not(None))
-    .with_for_update()
-)
+_WAITING = select(cast(Conversation.audit_outbox, String)).where(*_ASKED).with_for_update()
 _KEEP = (
     update(Conversation)
     .where(*_ASKED)

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from functools import partial
 from uuid import UUID, uuid4
 
 import pytest
@@ -51,16 +52,16 @@ def add_waiting(conversation_id: UUID, **forged: object) -> None:
     set_link(conversation_id, f"audit_outbox = '{outbox}'")
 
 
-def rewrite_line(conversation_id: UUID) -> None:
-    """Give the line of a conversation's last event another id than its row has."""
-    forged = trail(conversation_id)[-1] | {"event_id": str(uuid4())}
+def rewrite_line(conversation_id: UUID, forged: dict[str, object]) -> None:
+    """Give the line of a conversation's last event other values than its row has."""
+    event = trail(conversation_id)[-1]
     change = text(
         "UPDATE audit_events SET event = :line WHERE conversation_id = :id AND sequence = :sequence"
     )
     with back_door() as connection, append_only_lifted(connection):
         connection.execute(
             change,
-            {"line": json.dumps(forged), "id": str(conversation_id), "sequence": forged["sequence"]},
+            {"line": json.dumps(event | forged), "id": str(conversation_id), "sequence": event["sequence"]},
         )
 
 
@@ -89,7 +90,18 @@ TAMPERED: dict[str, tuple[Callable[[UUID], None], str]] = {
         lambda id_: add_event(id_, lambda fields: fields.update(instructor_id=str(uuid4()))),
         "event 3 is about another conversation or instructor",
     ),
-    "a line that is not its row's": (rewrite_line, "an event's row and its JSON line disagree"),
+    **{
+        f"a line with another {name}": (
+            partial(rewrite_line, forged={name: value}),
+            "an event's row and its JSON line disagree",
+        )
+        for name, value in {
+            "event_id": str(uuid4()),
+            "conversation_id": str(uuid4()),
+            "instructor_id": str(uuid4()),
+            "sequence": 9,
+        }.items()
+    },
     "a waiting event whose id is taken": (
         lambda id_: add_waiting(id_, sequence=3),
         "the trail holds the id of the waiting event",
@@ -160,6 +172,16 @@ def test_verify_names_positions_that_are_missing_before_the_first(cli: FlaskCliR
         "positions 1 to 1 are missing",
         "positions 3 to 4 are missing",
     ]
+
+
+@pytest.mark.shows("CM-2.5.7")
+def test_the_place_of_an_event_that_is_away_is_not_given_again(cli: FlaskCliRunner, anna: Desk):
+    for number in ("393330000000", "393331234567"):
+        anna.link(anna.conversation(number))
+    with back_door() as connection, append_only_lifted(connection):
+        connection.execute(text("UPDATE audit_events SET position = 0 WHERE position = 2"))
+    anna.link(anna.conversation("393332222222"))
+    assert "positions 2 to 2 are missing" in cli.invoke(args=["audit", "verify"]).stdout.splitlines()
 
 
 @pytest.mark.shows("CM-2.5.7", "CM-2.2.20")

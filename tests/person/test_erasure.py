@@ -93,6 +93,17 @@ def test_tombstones_are_told_in_the_order_of_the_trail(anna: Desk, person: Perso
     assert [position for position, _ in tombstones()] == [1, 2]
 
 
+def test_verify_accepts_whatever_customer_an_erased_event_left(
+    anna: Desk, cli: FlaskCliRunner, person: Person
+):
+    conversation_id = anna.conversation("447700900123")
+    anna.link(conversation_id, anna.customer(NUMBER))
+    for number in (OTHER, "393332222222"):
+        anna.link(conversation_id, anna.customer(number), confirmed=True)
+    assert person("erase", NUMBER, *ERASE).exit_code == 0
+    assert run(cli, "audit", "verify").endswith(" tombstones")
+
+
 def test_erasing_again_changes_nothing(anna: Desk, person: Person):
     anna.link(anna.conversation(NUMBER))
     person("erase", NUMBER, *ERASE)

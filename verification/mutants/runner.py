@@ -73,7 +73,7 @@ JUDGES: dict[str, tuple[str, ...]] = {
         "tests/linking/test_words.py",
         "tests/test_ownership.py",
     ),
-    "console/linking/service.py": (*_LINKING, *_TRAIL, _METRICS),
+    "console/linking/service.py": (*_LINKING, "tests/linking/test_requests.py", *_TRAIL, _METRICS),
     "console/linking/state.py": _LINKING,
     "console/linking/events.py": _TRAIL,
     "console/linking/audit.py": (*_TRAIL, "tests/linking/test_append_only.py", _METRICS),

@@ -1,0 +1,48 @@
+"""What a request to change a link asks for, and the digest of its content."""
+
+from uuid import UUID
+
+import pytest
+
+from console.linking.service import LinkRequest
+
+CUSTOMER = UUID(int=3)
+
+
+def request(**asked: object) -> LinkRequest:
+    """Return a request of one operator for one conversation."""
+    fixed: dict[str, object] = {
+        "conversation_id": UUID(int=1),
+        "actor_id": UUID(int=2),
+        "reason": "said so",
+        "seen_version": 4,
+        "operation_id": UUID(int=5),
+    }
+    return LinkRequest(**{**fixed, **asked})  # type: ignore[arg-type]  # checked by what uses them
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {},
+        {"customer_id": CUSTOMER, "create": True},
+        {"customer_id": CUSTOMER, "unlink": True},
+        {"create": True, "unlink": True},
+    ],
+)
+def test_a_request_asks_for_exactly_one_thing(asked: dict[str, object]):
+    with pytest.raises(ValueError, match=r"^a customer, create or unlink$"):
+        request(**asked)
+
+
+@pytest.mark.shows("CM-2.3.8")
+@pytest.mark.parametrize(
+    ("asked", "digest"),
+    [
+        ({"customer_id": CUSTOMER}, "6b95dd7ef79ad997b57fa165f43bc2d9ba308bcf4314a50f87977d3f92a845b9"),
+        ({"create": True}, "1c654e6f1956521cf3b6650dd66111655d910c7d95eababa6d81fac043d37eab"),
+        ({"unlink": True}, "ae224d28d2dacb089df833cc3c5302086401feb2aa34f167a7f0dcdb1591b088"),
+    ],
+)
+def test_an_operation_has_the_same_digest_in_every_release(asked: dict[str, object], digest: str):
+    assert request(**asked).digest == digest
