@@ -42,11 +42,7 @@ _ASKED = (
     Conversation.instructor_id == bindparam("asked_instructor_id"),
 )
 _WAITING = select(cast(Conversation.audit_outbox, String)).where(*_ASKED).with_for_update()
-_KEEP = (
-    update(Conversation)
-    .where(*_ASKED)
-    .values(audit_outbox=bindparam("kept", type_=Conversation.audit_outbox.type))
-)
+_KEEP = update(Conversation).where(*_ASKED).values(audit_outbox=bindparam("kept"))
 
 
 @cache

@@ -301,6 +301,29 @@ def test_moving_gives_up_early_while_the_trail_is_locked(anna: Desk, monkeypatch
     assert len(trail()) == 40
 
 
+def told_of(logged: str) -> list[tuple[str, str | None, str | None]]:
+    """Return event, conversation and reason of each line of a log."""
+    lines = map(json.loads, logged.splitlines())
+    return [(line["event"], line.get("conversation_id"), line.get("why")) for line in lines]
+
+
+def test_draining_gives_up_once_moves_have_failed_for_long(
+    anna: Desk, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+):
+    monkeypatch.setattr(audit, "MAX_FAILING_SECONDS", 0)
+    breaks, repairs = BROKEN["missing"]
+    execute(*breaks)
+    for number in range(3):
+        anna.link(anna.conversation(f"39333123456{number}"))
+    execute(*repairs)
+    assert audit.drain() == (3, 0)
+    execute("UPDATE conversations SET audit_outbox = '[1]'")
+    capfd.readouterr()
+    assert audit.drain() == (0, 3)
+    ((event, _, why),) = told_of(capfd.readouterr().err)
+    assert (event, why) == ("audit_move_failed", "unreadable, or its id or sequence is taken")
+
+
 def test_a_failing_move_is_logged_and_counted(anna: Desk, engine: str, capfd: pytest.CaptureFixture[str]):
     counted = audit._failed_moves._value.get()
     execute(*BROKEN["missing"][0])
@@ -308,12 +331,11 @@ def test_a_failing_move_is_logged_and_counted(anna: Desk, engine: str, capfd: py
     anna.link(conversation_id, reason="a reason that is never logged")
     assert audit._failed_moves._value.get() == counted + 1
     logged = capfd.readouterr().err
-    told = {
-        (line["event"], line.get("conversation_id"), line.get("why"))
-        for line in map(json.loads, logged.splitlines())
-    }
     why = "OperationalError" if engine == SQLITE else "ProgrammingError"
-    assert ("audit_move_failed", str(conversation_id), why) in told
+    failed = ("audit_move_failed", str(conversation_id), why)
+    assert failed in told_of(logged)
+    assert audit.drain() == (0, 1)
+    assert told_of(capfd.readouterr().err) == [failed]
     assert "393331234567" not in logged
     assert "a reason that is never logged" not in logged
 
