@@ -76,7 +76,12 @@ JUDGES: dict[str, tuple[str, ...]] = {
     "console/linking/service.py": (*_LINKING, "tests/linking/test_requests.py", *_TRAIL, _METRICS),
     "console/linking/state.py": _LINKING,
     "console/linking/events.py": _TRAIL,
-    "console/linking/audit.py": (*_TRAIL, "tests/linking/test_append_only.py", _METRICS),
+    "console/linking/audit.py": (
+        *_TRAIL,
+        "tests/linking/test_append_only.py",
+        "tests/linking/test_outbox.py",
+        _METRICS,
+    ),
     "console/linking/history.py": (
         *_TRAIL,
         *_LINKING[1:],
