@@ -118,6 +118,20 @@ def test_a_reader_sees_one_instructor_at_a_time_and_only_their_own(
     assert len(answers) == 1
 
 
+def test_the_switcher_offers_the_instructors_whom_the_part_of_the_console_is_for(
+    client: Browser, cli: FlaskCliRunner, anna: Desk
+):
+    bruno, clara = desk(cli, "Bruno Pichler"), desk(cli, "Clara Rossi")
+    user(cli, bruno.instructor_id, "operator", anna.operator.email)
+    user(cli, clara.instructor_id, "instructor", anna.operator.email)
+    client.sign_in(anna.operator.email, anna.operator.password)
+    for path, names in (
+        ("/conversations", ["Anna Kofler", "Bruno Pichler", "Clara Rossi"]),
+        ("/links", ["Anna Kofler", "Bruno Pichler"]),
+    ):
+        assert [choice.text for choice in client.get_page(path).select("#instructor option")] == names
+
+
 def test_a_conversation_shows_who_where_and_the_newest_fifty_messages(reader: Browser, anna: Desk):
     for number in range(60):
         conversation_id = anna.conversation(

@@ -8,6 +8,7 @@ no mutant.
 """
 
 import contextlib
+import fcntl
 import importlib
 import io
 import json
@@ -205,7 +206,7 @@ class Judge:
             while waiting and free:
                 mutant, slot = waiting.popleft(), free.pop()
                 self._failures(slot).unlink(missing_ok=True)
-                running[self._start(mutant, slot)] = mutant, slot
+                running[self._start(mutant, slot, self._tests(mutant))] = mutant, slot
             pid, status = os.wait()
             if pid not in running:
                 continue
@@ -217,18 +218,22 @@ class Judge:
     def _check(self, mutants: Sequence[Mutant]) -> None:
         """Run the tests of a mutant on the code as it is; raises RuntimeError where they fail."""
         for mutant in mutants:
-            same = replace(mutant, source=(ROOT / mutant.module).read_text())
-            status = os.waitpid(self._start(same, 0), 0)[1]
-            if os.waitstatus_to_exitcode(status):
+            if self._fails_anyway(mutant, 0, self._tests(mutant)):
                 output = self.work.directory / "output-0"
                 raise RuntimeError(f"the tests fail without a mutant\n{output.read_text()}")
 
-    def _start(self, mutant: Mutant, slot: int) -> int:
-        first, others, on_server = self._tests(mutant)
+    def _fails_anyway(self, mutant: Mutant, slot: int, tests: Sequence[list[str]]) -> bool:
+        """Say whether tests of a mutant fail on the code as it is."""
+        same = replace(mutant, source=(ROOT / mutant.module).read_text())
+        return os.waitstatus_to_exitcode(os.waitpid(self._start(same, slot, tests), 0)[1]) != 0
 
+    def _start(self, mutant: Mutant, slot: int, groups: Sequence[list[str]]) -> int:
         def work() -> int:
             sys.meta_path.insert(0, _Finder(mutant))
-            for tests in filter(None, (first, others, on_server)):
+            server = (self.work.directory / "server").open("w")
+            for tests in filter(None, groups):
+                if not self.watched.on_server.isdisjoint(tests):
+                    fcntl.flock(server, fcntl.LOCK_EX)  # a database is copied while nothing else is at it
                 plugin.run = Run(
                     self.work.directory,
                     self.work.cluster,
@@ -276,6 +281,8 @@ class Judge:
             return TIMEOUT
         failures = self._failures(slot)
         for name in failures.read_text().splitlines()[:1] if failures.exists() else ():
+            if name in self.watched.on_server and self._fails_anyway(mutant, slot, [[name]]):
+                return SURVIVED
             for neighbours in (mutant.function, ""):
                 known = self.killers[mutant.module, neighbours]
                 known[:] = [name, *(other for other in known if other != name)]
