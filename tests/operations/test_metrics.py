@@ -140,7 +140,10 @@ def test_badges_are_counted_by_state_and_unresolved_conversations_by_reason(
     }
 
 
-def test_what_dashboards_ask_for_has_its_labels_from_the_start(app: Flask):
+def test_what_dashboards_ask_for_has_its_labels_from_the_start(app: Flask, marta: Browser, anna: Desk):
+    conversation_id = anna.conversation("393331111111")
+    anna.link(conversation_id)
+    assert marta.http.get(f"/badges?id={conversation_id}").status_code == 200
     told = Browser(app).http.get("/metrics").text
     for series in (
         'console_badges_total{state="known"}',
