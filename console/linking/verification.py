@@ -61,7 +61,8 @@ def _concerned() -> CompoundSelect[Any]:
         Conversation.customer_id.is_not(None),
         Conversation.audit_outbox.is_not(None),
     )
-    return union(select(Conversation.id).where(touched), select(AuditEvent.conversation_id))
+    concerned = union(select(Conversation.id).where(touched), select(AuditEvent.conversation_id))
+    return concerned.order_by("id")
 
 
 def _verify(connection: Connection, conversation_ids: Sequence[UUID]) -> Iterator[tuple[UUID, str | None]]:

@@ -195,6 +195,14 @@ def test_verify_notices_a_link_without_any_event(cli: FlaskCliRunner, anna: Desk
     assert not verified(cli)
 
 
+def test_verify_names_conversations_in_the_order_of_their_ids(cli: FlaskCliRunner, anna: Desk):
+    ids = [anna.conversation(f"39333123{number:04}") for number in range(20)]
+    for conversation_id in ids:
+        set_link(conversation_id, "link_version = 1")
+    named = cli.invoke(args=["audit", "verify"]).stdout.splitlines()
+    assert [next(str(row) for row in ids if str(row) in line) for line in named] == sorted(map(str, ids))
+
+
 def test_verify_accepts_an_empty_trail(cli: FlaskCliRunner):
     assert run(cli, "audit", "verify") == "verified 0 conversations: their events explain every link"
 
