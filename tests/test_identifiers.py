@@ -171,6 +171,11 @@ def test_only_the_characters_listed_are_allowed(form: str, identifier: str, allo
     assert characters_allowed_in(form, identifier) == set(allowed)
 
 
+def test_a_phone_number_has_digits_alone_whatever_stands_between_them() -> None:
+    results = {normalize_identifier(f"39333{character}1234567") for character in map(chr, range(0x110000))}
+    assert all(re.fullmatch("[0-9]+", result) for result in results if result is not None)
+
+
 # Long texts
 
 
@@ -224,6 +229,8 @@ def test_a_number_with_a_megabyte_of_separators_is_found() -> None:
         ("00", ""),
         ("   ", ""),
         ("", ""),
+        ("A" * 257, "A" * 256),
+        ("3" * 257, "3" * 256),
     ],
 )
 def test_a_typed_search_is_reduced_to_its_term(typed: str, term: str) -> None:
