@@ -283,15 +283,15 @@ def test_the_next_write_moves_what_waits(anna: Desk):
 
 @on_postgresql
 def test_moving_gives_up_early_while_the_trail_is_locked(anna: Desk, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(audit, "MAX_MOVE_MS", 100)
-    monkeypatch.setattr(audit, "MAX_FAILING_SECONDS", 0.5)
     conversation_ids = [anna.conversation(f"39333000{number:04}") for number in range(40)]
     breaks, repairs = BROKEN["missing"]
     execute(*breaks)
     for conversation_id in conversation_ids:
         anna.link(conversation_id)
     execute(*repairs)
-    with back_door() as blocker:
+    with back_door() as blocker, monkeypatch.context() as limits:
+        limits.setattr(audit, "MAX_MOVE_MS", 100)
+        limits.setattr(audit, "MAX_FAILING_SECONDS", 0.5)
         blocker.execute(text("LOCK TABLE audit_events"))
         started = time.monotonic()
         assert audit.drain() == (0, 40)
