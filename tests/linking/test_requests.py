@@ -1,5 +1,6 @@
 """What a request to change a link asks for, and the digest of its content."""
 
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -9,16 +10,16 @@ from console.linking.service import LinkRequest
 CUSTOMER = UUID(int=3)
 
 
-def request(**asked: object) -> LinkRequest:
+def request(**asked: Any) -> LinkRequest:
     """Return a request of one operator for one conversation."""
-    fixed: dict[str, object] = {
+    fixed: dict[str, Any] = {
         "conversation_id": UUID(int=1),
         "actor_id": UUID(int=2),
         "reason": "said so",
         "seen_version": 4,
         "operation_id": UUID(int=5),
     }
-    return LinkRequest(**{**fixed, **asked})  # type: ignore[arg-type]  # checked by what uses them
+    return LinkRequest(**{**fixed, **asked})
 
 
 @pytest.mark.parametrize(

@@ -148,12 +148,17 @@ def names_what_its_events_do_not_explain(
     assert line.startswith(f"{tampered} {said}")
 
 
-@pytest.mark.shows("CM-2.5.7", "CM-2.5.11", "T5.3")
-def test_verify_names_positions_that_are_missing(cli: FlaskCliRunner, anna: Desk):
+def link_two_and_put(anna: Desk, position: int, *, at: int) -> None:
+    """Make the events 1 and 2, and give one of them another position."""
     for number in ("393330000000", "393331234567"):
         anna.link(anna.conversation(number))
     with back_door() as connection, append_only_lifted(connection):
-        connection.execute(text("UPDATE audit_events SET position = 7 WHERE position = 2"))
+        connection.execute(text(f"UPDATE audit_events SET position = {at} WHERE position = {position}"))
+
+
+@pytest.mark.shows("CM-2.5.7", "CM-2.5.11", "T5.3")
+def test_verify_names_positions_that_are_missing(cli: FlaskCliRunner, anna: Desk):
+    link_two_and_put(anna, 2, at=7)
     result = cli.invoke(args=["audit", "verify"])
     assert result.exit_code == 1
     assert result.stdout.splitlines() == [
@@ -164,10 +169,7 @@ def test_verify_names_positions_that_are_missing(cli: FlaskCliRunner, anna: Desk
 
 @pytest.mark.shows("CM-2.5.7")
 def test_verify_names_positions_that_are_missing_before_the_first(cli: FlaskCliRunner, anna: Desk):
-    for number in ("393330000000", "393331234567"):
-        anna.link(anna.conversation(number))
-    with back_door() as connection, append_only_lifted(connection):
-        connection.execute(text("UPDATE audit_events SET position = 5 WHERE position = 1"))
+    link_two_and_put(anna, 1, at=5)
     assert cli.invoke(args=["audit", "verify"]).stdout.splitlines()[:2] == [
         "positions 1 to 1 are missing",
         "positions 3 to 4 are missing",
@@ -176,10 +178,7 @@ def test_verify_names_positions_that_are_missing_before_the_first(cli: FlaskCliR
 
 @pytest.mark.shows("CM-2.5.7")
 def test_the_place_of_an_event_that_is_away_is_not_given_again(cli: FlaskCliRunner, anna: Desk):
-    for number in ("393330000000", "393331234567"):
-        anna.link(anna.conversation(number))
-    with back_door() as connection, append_only_lifted(connection):
-        connection.execute(text("UPDATE audit_events SET position = 0 WHERE position = 2"))
+    link_two_and_put(anna, 2, at=0)
     anna.link(anna.conversation("393332222222"))
     assert "positions 2 to 2 are missing" in cli.invoke(args=["audit", "verify"]).stdout.splitlines()
 
