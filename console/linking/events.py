@@ -109,7 +109,7 @@ def read_tombstone(line: str) -> Tombstone | None:
     try:
         fields = json.loads(line)
         tombstone = Tombstone(
-            datetime.strptime(fields["erased"], MOMENT).replace(tzinfo=UTC),
+            datetime.fromisoformat(fields["erased"]),
             UUID(fields["conversation_id"]),
             int(fields["sequence"]),
             bytes.fromhex(fields["sha256"]).hex(),

@@ -50,6 +50,8 @@ _BADGES = (
     "tests/conversations/test_badges.py",
     "tests/conversations/test_commands.py",
 )
+_DESK = ("tests/linking/test_queue.py", "tests/linking/test_words.py")
+_COSTS = ("tests/test_performance.py", "tests/test_plans.py")
 _METRICS = "tests/operations/test_metrics.py"
 
 JUDGES: dict[str, tuple[str, ...]] = {
@@ -65,18 +67,27 @@ JUDGES: dict[str, tuple[str, ...]] = {
     "console/conversations/queries.py": (
         *_READING,
         *_BADGES,
-        "tests/linking/test_queue.py",
+        *_DESK,
+        *_COSTS,
         "tests/test_ownership.py",
     ),
     "console/linking/queries.py": (
         *_LINKING,
-        "tests/linking/test_queue.py",
-        "tests/linking/test_words.py",
+        *_DESK,
+        *_COSTS,
         "tests/test_ownership.py",
     ),
     "console/linking/service.py": (*_LINKING, "tests/linking/test_requests.py", *_TRAIL, _METRICS),
     "console/linking/state.py": _LINKING,
-    "console/linking/events.py": _TRAIL,
+    "console/linking/events.py": (
+        *_LINKING,
+        *_TRAIL,
+        "tests/linking/test_events.py",
+        "tests/linking/test_checkpoints.py",
+        "tests/person/test_export.py",
+        "tests/test_link_migrations.py",
+        _METRICS,
+    ),
     "console/linking/audit.py": (
         *_TRAIL,
         "tests/linking/test_append_only.py",
