@@ -4,6 +4,7 @@ import os
 import re
 import shutil
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -56,6 +57,8 @@ class Site:
     url: str
     app: Flask
     world: World
+    slow: threading.Event
+    """Once set, pages come in small parts."""
 
     @property
     def cli(self) -> FlaskCliRunner:
@@ -137,26 +140,40 @@ def site_settings(seeded: tuple[Path, World], tmp_path: Path) -> Settings:
 def site(site_settings: Settings, seeded: tuple[Path, World]) -> Iterator[Site]:
     """Serve the console."""
     app = create_app(site_settings)
-    server = make_server("127.0.0.1", 0, _at_once(app), threaded=True)
+    slow = threading.Event()
+    server = make_server("127.0.0.1", 0, _served(app, slow), threaded=True)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()
     with app.app_context():
-        yield Site(f"http://127.0.0.1:{server.port}", app, seeded[1])
+        yield Site(f"http://127.0.0.1:{server.port}", app, seeded[1], slow)
         server.shutdown()
         thread.join()
         server.server_close()
         _close_databases()
 
 
-def _at_once(app: Flask) -> Callable[..., Iterable[bytes]]:
+def _served(app: Flask, slow: threading.Event) -> Callable[..., Iterable[bytes]]:
     """Close each body before it is sent: werkzeug's server leaves it open where the browser hangs up."""
 
     def answer(environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
+        if slow.is_set():
+            environ.pop("HTTP_ACCEPT_ENCODING", None)
         body, status, headers = run_wsgi_app(app, environ, buffered=True)
         start_response(status, list(headers))
-        return body
+        whole = b"".join(body)
+        return _in_parts(whole) if slow.is_set() and b"<body" in whole else [whole]
 
     return answer
+
+
+def _in_parts(page: bytes) -> Iterator[bytes]:
+    """Give a page in parts, the first when the browser has had time to load its styles."""
+    start = page.index(b"<body")
+    yield page[:start]
+    time.sleep(0.3)
+    for part in re.split(rb"(?=<h1|<p|<form|<input|<ul|<dialog|</main)", page[start:]):
+        yield part
+        time.sleep(0.02)
 
 
 def arrived(page: Page, heading: str, *, level: int = 1) -> None:
