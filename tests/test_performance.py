@@ -13,11 +13,12 @@ from flask import Flask
 from flask.testing import FlaskCliRunner
 from sqlalchemy import event, insert, select, text
 
+from console.conversations.queries import PAGE_SIZE
 from console.database import db, new_id
-from console.linking.queries import MAX_LEFT
+from console.linking.queries import MAX_CUSTOMERS, MAX_LEFT
 from console.models import AuditCounter, AuditEvent, Conversation, Customer, Message
-from testkit.databases import back_door, on_postgresql, on_sqlite
-from testkit.factories import Desk, desk
+from testkit.databases import back_door, execute, on_postgresql, on_sqlite, rows
+from testkit.factories import Desk, desk, payload, run
 from testkit.pages import Browser
 from testkit.statements import PARTITIONS
 
@@ -249,6 +250,34 @@ def test_every_statement_goes_by_the_index_meant_for_it(
     statements = get(client, path, ids)
     assert set().union(*(statement.indexes for statement in statements)) == PAGES[path][1]
     assert not [statement for statement in statements if statement.read_whole]
+
+
+# How many rows each statement of a page returns where there is more than the page shows: one to say so.
+RETURNED = {
+    "/conversations": [1, PAGE_SIZE + 1],
+    "/conversations/{conversation_id}": [1, 1, PAGE_SIZE + 1],
+    "/links": [1, PAGE_SIZE + 1, 1],
+    # The thread brings WhatsApp's last statement along.
+    "/links/{conversation_id}": [1, PAGE_SIZE + 2, MAX_CUSTOMERS + 1, PAGE_SIZE + 1],
+    "/links/{conversation_id}/customers": [1, 1, MAX_CUSTOMERS + 1],
+}
+
+
+@pytest.mark.parametrize("path", RETURNED)
+def test_a_statement_returns_what_is_shown_and_one_row_that_tells_of_more(
+    client: Browser, anna: Desk, path: str
+):
+    ids = fill(anna.instructor_id, 100)
+    texts = ["stated"] * 3 + ["said"] * (PAGE_SIZE + 3)
+    lines = (
+        payload(anna.phone_number_id, "40404", text=text, at=number)
+        for number, text in enumerate(texts, 10**9)
+    )
+    run(anna.cli, "ingest", "-", stdin="\n".join(lines))
+    execute("UPDATE messages SET kind = 'system' WHERE body = 'stated'")
+    ((long,),) = rows("SELECT id FROM conversations WHERE customer_identifier = '40404'")
+    client.sign_in(anna.operator.email, anna.operator.password)
+    assert [statement.returned for statement in get(client, path, [UUID(long), *ids[:49]])] == RETURNED[path]
 
 
 @on_postgresql

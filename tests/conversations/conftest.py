@@ -1,10 +1,13 @@
-"""An instructor user at a browser, what a page shows them, and three conversations."""
+"""An instructor user at a browser, what a page shows them, and what a badge is drawn from."""
 
 from uuid import UUID
 
 import pytest
 from flask.testing import FlaskCliRunner
 
+from console.conversations import queries
+from console.conversations.resolution import Subject
+from console.database import command_scope, reading
 from testkit.factories import Desk, user
 from testkit.pages import Browser
 
@@ -31,3 +34,15 @@ def three(anna: Desk) -> tuple[UUID, UUID, UUID]:
     anna.link(new)
     anna.unlink(new)
     return known, new, unlinked
+
+
+def subjects(anna: Desk, conversation_id: UUID) -> set[Subject]:
+    """Return what the list, the conversation's own page and `flask badge` draw its badge from."""
+    ids = [anna.instructor_id]
+    with reading(command_scope()) as connection:
+        listed = queries.inbox(connection, instructor_id=anna.instructor_id, with_link=True).rows
+        head = queries.conversation(
+            connection, conversation_id=conversation_id, instructor_ids=ids, with_link=True
+        )
+        asked = queries.subjects(connection, conversation_ids=[str(conversation_id)])
+    return {*asked, *(row.subject for row in (*listed, head) if row and str(row.id) == str(conversation_id))}

@@ -13,6 +13,7 @@ from console.database import db
 from testkit.databases import as_owner, downgrading
 from testkit.factories import desk, run
 from testkit.pages import Browser
+from tests.conversations.conftest import subjects
 
 
 @pytest.mark.shows("CM-2.1.4", "Review.Everywhere.4")
@@ -49,6 +50,7 @@ def test_without_links_pages_work_and_every_badge_is_unlinked(
         "reason": "lookup_failed",
         "customer_id": None,
     }
+    assert {subject.link_known for subject in subjects(anna, conversation_id)} == {False}
     assert anna.conversation("393331234567", text="Still there?") == conversation_id
     for path in ("/links", f"/links/{conversation_id}"):
         client.get_page(path, 503)

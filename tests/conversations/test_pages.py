@@ -61,6 +61,7 @@ def test_search_finds_identifiers_by_their_digits(reader: Browser, anna: Desk):
         "0039 333 123": [number],
         "333-123.45": [number],
         "999-00": [written],
+        "999%00-00": [written],
         "us.1349": [user_id],
         "134912": [user_id],
         "77": [],

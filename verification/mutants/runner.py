@@ -66,6 +66,7 @@ JUDGES: dict[str, tuple[str, ...]] = {
     "console/conversations/resolution.py": (*_BADGES, _READING[1], _METRICS, "tests/test_partitions.py"),
     "console/conversations/queries.py": (
         *_READING,
+        "tests/conversations/test_queries.py",
         *_BADGES,
         *_DESK,
         *_COSTS,
@@ -75,6 +76,7 @@ JUDGES: dict[str, tuple[str, ...]] = {
         *_LINKING,
         *_DESK,
         *_COSTS,
+        "tests/conversations/test_queries.py",
         "tests/test_ownership.py",
     ),
     "console/linking/service.py": (*_LINKING, "tests/linking/test_requests.py", *_TRAIL, _METRICS),
