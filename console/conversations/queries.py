@@ -228,14 +228,12 @@ def first_message_at() -> ScalarSelect[datetime]:
     """
     message = aliased(Message)
     return (
-        select(message.sent_at)
+        select(func.min(message.sent_at))
         .where(
             message.conversation_id == Conversation.id,
             message.instructor_id == Conversation.instructor_id,
             message.kind != "system",
         )
-        .order_by(message.sent_at, message.id)
-        .limit(1)
         .correlate(Conversation)
         .scalar_subquery()
     )

@@ -220,7 +220,7 @@ def customers(
     wants_own = own is not None and (with_own or (sought and term.lower() in own.lower()))
     if not (wants_own or chosen or sought):
         return Choices([], 0, False)
-    statement = _customers(own=wants_own, chosen=chosen is not None, sought=sought, narrowed=bool(term))
+    statement = _customers(own=wants_own, chosen=chosen is not None, sought=sought)
     asked = {
         "instructor_id": view.instructor_id,
         "channel": view.channel,
@@ -235,7 +235,7 @@ def customers(
 
 
 @cache
-def _customers(*, own: bool, chosen: bool, sought: bool, narrowed: bool) -> Executable:
+def _customers(*, own: bool, chosen: bool, sought: bool) -> Executable:
     customer = select(Customer.id, Customer.normalized_identifier, Customer.created_at).where(
         Customer.instructor_id == bindparam("instructor_id"), Customer.channel == bindparam("channel")
     )
@@ -247,7 +247,7 @@ def _customers(*, own: bool, chosen: bool, sought: bool, narrowed: bool) -> Exec
         parts.append(customer.where(Customer.id == bindparam("chosen")))
     if sought:
         matches = Customer.normalized_identifier.ilike(bindparam("pattern"), escape="/")
-        first = (customer.where(matches) if narrowed else customer).order_by(Customer.normalized_identifier)
+        first = customer.where(matches).order_by(Customer.normalized_identifier)
         parts.append(select(first.limit(MAX_CUSTOMERS + 1).subquery()))
     found = union(*parts).subquery()
     linked = (
@@ -282,10 +282,10 @@ def labels(
 @cache
 def _labels() -> Executable:
     users = select(literal("user").label("kind"), User.id, User.name).where(
-        User.id.in_(bindparam("user_ids", expanding=True))
+        User.id.in_(bindparam("user_ids"))
     )
     known = select(literal("customer"), Customer.id, Customer.normalized_identifier).where(
         Customer.instructor_id == bindparam("instructor_id"),
-        Customer.id.in_(bindparam("customer_ids", expanding=True)),
+        Customer.id.in_(bindparam("customer_ids")),
     )
     return union_all(users, known)

@@ -98,3 +98,11 @@ def test_a_list_a_page_and_a_command_draw_a_badge_from_the_same(anna: Desk):
         assert subjects(anna, conversation_id) == {
             Subject(str(conversation_id), *of_anna, str(linked) if linked else None)
         }
+
+
+def test_only_a_missing_column_is_taken_for_a_link_that_cannot_be_read(
+    marta: Browser, capfd: pytest.CaptureFixture[str]
+):
+    execute("ALTER TABLE messages RENAME TO mislaid")
+    marta.get_page("/conversations", 503)
+    assert "link_not_read" not in capfd.readouterr().err

@@ -50,7 +50,11 @@ _BADGES = (
     "tests/conversations/test_badges.py",
     "tests/conversations/test_commands.py",
 )
-_DESK = ("tests/linking/test_queue.py", "tests/linking/test_words.py")
+_DESK = (
+    "tests/linking/test_choices.py",
+    "tests/linking/test_queue.py",
+    "tests/linking/test_words.py",
+)
 _COSTS = ("tests/test_performance.py", "tests/test_plans.py")
 _METRICS = "tests/operations/test_metrics.py"
 
