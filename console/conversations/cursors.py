@@ -16,12 +16,12 @@ class Cursor:
     id: UUID
 
     def __str__(self) -> str:
-        return urlsafe_b64encode(f"{self.moment.isoformat()} {self.id}".encode()).decode()
+        return urlsafe_b64encode(f"{self.moment.isoformat()} {self.id}".encode()).decode().rstrip("=")
 
     @classmethod
     def parse(cls, text: str) -> "Cursor":
         """Read a cursor out of an address; ValueError for anything else."""
-        moment, _, row_id = urlsafe_b64decode(text.encode()).decode().partition(" ")
+        moment, _, row_id = urlsafe_b64decode(f"{text}==".encode()).decode().partition(" ")
         given = datetime.fromisoformat(moment)
         if given.tzinfo is None:
             raise ValueError("a moment needs its time zone")

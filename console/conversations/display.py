@@ -67,7 +67,7 @@ def init_app(app: Flask, zone: ZoneInfo) -> None:
         clock.listed,
         clock.ago,
         clock.moment,
-        clock.date,
+        clock.dated,
         clock.time,
         clock.day,
         clock.by_day,
@@ -220,9 +220,11 @@ class Clock:
         there = self.local(then)
         return f"{_date(there)}, {_time(there)}"
 
-    def date(self, then: datetime) -> str:
-        """Say on which day: 24 Nov 2026."""
-        return _date(self.local(then))
+    def dated(self, then: datetime) -> tuple[str, str, str]:
+        """Say a moment for machines, exactly, and its day alone, for a `time` element."""
+        there = self.local(then)
+        date = _date(there)
+        return isoformat(then), f"{date}, {_time(there)}", date
 
     def time(self, then: datetime) -> str:
         """Say at what time of the day: 09:14, with the offset in an hour that the clocks repeat."""

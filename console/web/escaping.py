@@ -19,7 +19,8 @@ _INDENTATION = re.compile("\n[ \t]+")
 
 def escaped(value: Any) -> str:
     """Return a value's text, escaped unless it is markup already."""
-    return _escape_inner(value) if type(value) is str else escape(value)
+    kind = type(value)
+    return _escape_inner(value) if kind is str else str(value) if kind is int else escape(value)
 
 
 class _CodeGenerator(CodeGenerator):
