@@ -116,8 +116,9 @@ def inbox(
     before: Cursor | None = None,
     with_link: bool,
     linked: bool | None = None,
+    size: int = PAGE_SIZE,
 ) -> Page[ConversationRow]:
-    """Return one instructor's conversations, newest message first, in one statement.
+    """Return a page of one instructor's conversations, newest message first, in one statement.
 
     `q` keeps those whose identifier contains it; `linked` those with, or without, a customer.
     Without `with_link` the columns of linking are not touched, and need not exist.
@@ -127,11 +128,11 @@ def inbox(
     as_typed = q.strip().replace("\0", "")[:MAX_TERM]
     terms = dict.fromkeys((search_term(q), as_typed)) if is_search(q) else {}
     sought = {f"term_{place}": containing(term) for place, term in enumerate(terms)}
-    build = partial(_inbox, linked=linked, terms=tuple(sought), older=before is not None)
+    build = partial(_inbox, linked=linked, terms=tuple(sought), older=before is not None, size=size)
     asked = {"instructor_id": instructor_id, **sought, **_below(before)}
     rows, link_known = _read(connection, build, asked, with_link=with_link)
     shown = [ConversationRow._make((*row, link_known)) for row in rows]
-    return _page(shown, lambda row: Cursor(row.last_message_at, UUID(row.id)))
+    return _page(shown, lambda row: Cursor(row.last_message_at, UUID(row.id)), size)
 
 
 def is_search(q: str) -> bool:
@@ -165,7 +166,9 @@ def containing(text: str) -> str:
 
 
 @cache
-def _inbox(*, with_link: bool, linked: bool | None, terms: tuple[str, ...], older: bool) -> Executable:
+def _inbox(
+    *, with_link: bool, linked: bool | None, terms: tuple[str, ...], older: bool, size: int
+) -> Executable:
     statement = select(
         Conversation.id,
         Conversation.instructor_id,
@@ -183,7 +186,9 @@ def _inbox(*, with_link: bool, linked: bool | None, terms: tuple[str, ...], olde
         statement = statement.where(
             or_(*(Conversation.customer_identifier.ilike(bindparam(term), escape="/") for term in terms))
         )
-    found = _keyset(statement, Conversation.last_message_at, Conversation.id, older=older).subquery()
+    found = _keyset(
+        statement, Conversation.last_message_at, Conversation.id, older=older, size=size
+    ).subquery()
 
     columns = {
         **{name: cast(found.c[name], String) for name in ("id", "instructor_id", "customer_id")},
@@ -322,18 +327,19 @@ def _keyset(
     row_id: InstrumentedAttribute[UUID],
     *,
     older: bool,
+    size: int = PAGE_SIZE,
 ) -> Select[*tuple[Any, ...]]:
     """Order by moment and id, newest first, and keep one page (below the cursor) and one row more."""
     if older:
         last = tuple_(bindparam("last_moment", type_=UtcDateTime), bindparam("last_id", type_=Guid))
         statement = statement.where(tuple_(moment, row_id) < last)
-    return statement.order_by(moment.desc(), row_id.desc()).limit(PAGE_SIZE + 1)
+    return statement.order_by(moment.desc(), row_id.desc()).limit(size + 1)
 
 
 def _below(cursor: Cursor | None) -> dict[str, Any]:
     return {"last_moment": cursor.moment, "last_id": cursor.id} if cursor else {}
 
 
-def _page(rows: list[Shown], cursor_of: Callable[[Shown], Cursor]) -> Page[Shown]:
-    shown = rows[:PAGE_SIZE]
-    return Page(shown, cursor_of(shown[-1]) if len(rows) > PAGE_SIZE else None)
+def _page(rows: list[Shown], cursor_of: Callable[[Shown], Cursor], size: int = PAGE_SIZE) -> Page[Shown]:
+    shown = rows[:size]
+    return Page(shown, cursor_of(shown[-1]) if len(rows) > size else None)

@@ -33,6 +33,9 @@ from console.database import among, numbered
 from console.identifiers import normalize_identifier, search_term
 from console.models import Conversation, Customer, Message, User
 
+QUEUE_SIZE = 25
+"""Rows of a page of the queue: it stands beside the form, which is opened anew for each conversation."""
+
 MAX_CUSTOMERS = 20
 """How many customers there are to choose from at once."""
 

@@ -36,7 +36,7 @@ blueprint = Blueprint("linking", __name__)
 
 _MAX_REASONS = 5
 
-_MAX_PAGES = 20
+_MAX_PAGES = 40
 """How many pages of the queue are passed over in one request where none of their rows can be linked."""
 
 # What of the desk's address goes with a conversation, so that the queue keeps its place.
@@ -292,8 +292,8 @@ def _queue(connection: Any, instructor_id: UUID, q: str) -> dict[str, Any]:
 
 
 def _page(connection: Any, instructor_id: UUID, q: str, before: Cursor | None) -> Page[ConversationRow]:
-    linked = request.args.get("linked") == "yes"
-    return inbox(connection, instructor_id=instructor_id, q=q, before=before, with_link=True, linked=linked)
+    page: dict[str, Any] = {"linked": request.args.get("linked") == "yes", "size": queries.QUEUE_SIZE}
+    return inbox(connection, instructor_id=instructor_id, q=q, before=before, with_link=True, **page)
 
 
 def _linkable(row: ConversationRow) -> bool:

@@ -4,8 +4,8 @@ from uuid import UUID
 
 from bs4 import BeautifulSoup
 
-from console.conversations.queries import PAGE_SIZE
 from console.linking import history
+from console.linking.queries import QUEUE_SIZE
 from testkit.databases import execute
 from testkit.factories import Desk, payload, run
 from testkit.pages import Browser
@@ -81,7 +81,7 @@ def test_a_long_history_shows_the_newest_events_and_the_one_that_was_seen(marta:
 
 def test_next_passes_over_many_pages_of_what_cannot_be_linked_in_one_request(marta: Browser, anna: Desk):
     wanted = anna.conversation("393331234567", at=1_600_000_000)
-    short_codes = (str(40_000 + number) for number in range(2 * PAGE_SIZE + 1))
+    short_codes = (str(40_000 + number) for number in range(2 * QUEUE_SIZE + 1))
     run(anna.cli, "ingest", "-", stdin="\n".join(payload(anna.phone_number_id, code) for code in short_codes))
     answer = marta.http.get("/links/next")
     assert answer.status_code == 302
