@@ -62,7 +62,7 @@ def test_the_queue_is_walked_by_key_and_says_where_one_is(operator: Visit):
 
 def test_the_queue_keeps_its_place_after_a_save(operator: Visit):
     page = operator.open("/links")
-    page.get_by_role("link", name="+4915100000030").click()
+    page.get_by_role("link", name="+4915100000040").click()
     queue = page.locator(".queue")
     expect(page.locator(".queue [aria-current=page]")).to_be_in_viewport()
     queue.evaluate("(queue) => { queue.scrollTop -= 100; }")
@@ -95,11 +95,12 @@ def test_place_in_an_older_page_of_the_queue_goes_with_every_step(operator: Visi
 
 def test_next_goes_on_to_the_next_page_and_then_begins_again(operator: Visit):
     page = operator.open("/links")
-    page.locator(".queue .who").last.click()
-    page.get_by_role("link", name="Next").click()
-    expect(page.get_by_role("button", name="Link customer")).to_be_visible()
-    expect(page.locator(".queue .who").first).to_have_attribute("aria-current", "page")
-    assert "before=" in page.url
+    for _ in range(2):
+        page.locator(".queue .who").last.click()
+        page.get_by_role("link", name="Next").click()
+        expect(page.get_by_role("button", name="Link customer")).to_be_visible()
+        expect(page.locator(".queue .who").first).to_have_attribute("aria-current", "page")
+        assert "before=" in page.url
     page.locator(".queue .who").last.click()
     page.get_by_role("link", name="Next").click()
     arrived(page, "+447700900123", level=2)
