@@ -73,6 +73,12 @@ def test_a_message_that_comes_late_stands_where_it_was_sent(marta: Browser, anna
     assert last.text == "third"
 
 
+def test_a_list_shows_the_message_that_the_thread_ends_with(marta: Browser, anna: Desk):
+    conversation_id = say(anna, [f"message {number}" for number in range(8)], apart=0)
+    (last,) = marta.get_page("/conversations").select(".rows .last")
+    assert last.text == said(marta.get_page(f"/conversations/{conversation_id}"))[-1]
+
+
 def test_a_list_shows_the_first_160_characters_of_the_last_message(marta: Browser, anna: Desk):
     say(anna, ["0123456789" * 17])
     (last,) = marta.get_page("/conversations").select(".rows .last")
