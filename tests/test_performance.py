@@ -15,7 +15,7 @@ from sqlalchemy import event, insert, select, text
 
 from console.conversations.queries import PAGE_SIZE
 from console.database import db, new_id
-from console.linking.queries import MAX_CUSTOMERS, MAX_LEFT
+from console.linking.queries import MAX_CUSTOMERS, MAX_LEFT, QUEUE_SIZE
 from console.models import AuditCounter, AuditEvent, Conversation, Customer, Message
 from testkit.databases import back_door, execute, on_postgresql, on_sqlite, rows
 from testkit.factories import Desk, desk, payload, run
@@ -256,9 +256,9 @@ def test_every_statement_goes_by_the_index_meant_for_it(
 RETURNED = {
     "/conversations": [1, PAGE_SIZE + 1],
     "/conversations/{conversation_id}": [1, 1, PAGE_SIZE + 1],
-    "/links": [1, PAGE_SIZE + 1, 1],
+    "/links": [1, QUEUE_SIZE + 1, 1],
     # The thread brings WhatsApp's last statement along.
-    "/links/{conversation_id}": [1, PAGE_SIZE + 2, MAX_CUSTOMERS + 1, PAGE_SIZE + 1],
+    "/links/{conversation_id}": [1, PAGE_SIZE + 2, MAX_CUSTOMERS + 1, QUEUE_SIZE + 1],
     "/links/{conversation_id}/customers": [1, 1, MAX_CUSTOMERS + 1],
 }
 

@@ -5,6 +5,7 @@ from bs4 import BeautifulSoup
 
 from console.conversations.queries import PAGE_SIZE
 from console.conversations.resolution import Subject
+from console.linking.queries import QUEUE_SIZE
 from testkit.databases import execute, rows
 from testkit.factories import Desk, link_state, payload, run
 from testkit.pages import Browser
@@ -36,9 +37,11 @@ def said(page: BeautifulSoup) -> list[str]:
 
 
 def test_a_full_page_leads_no_further_where_there_is_nothing_more(marta: Browser, anna: Desk):
-    for number in range(PAGE_SIZE - 1):
-        anna.conversation(f"3933300{number:05}")
     conversation_id = say(anna, [f"message {number}" for number in range(PAGE_SIZE)])
+    for number in range(PAGE_SIZE - 1):
+        other = anna.conversation(f"3933300{number:05}")
+        if number >= QUEUE_SIZE - 1:
+            anna.link(other)
     for path in (
         "/conversations",
         "/links",
