@@ -11,7 +11,6 @@ import tomllib
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from testkit import postgres
 from verification.mutants.plugin import Run
@@ -31,7 +30,7 @@ def equivalents() -> dict[Key, str]:
     }
 
 
-def judged(modules: list[str], only: str, **how: Any) -> dict[Mutant, str]:
+def judged(modules: list[str], only: str, *, on_server: bool, processes: int | None) -> dict[Mutant, str]:
     """Run the tests on each mutant of these modules; name a survivor as soon as it is known."""
     made = [mutant for mutant in mutants(modules) if only in mutant.function]
     found: dict[Mutant, str] = {}
@@ -40,7 +39,8 @@ def judged(modules: list[str], only: str, **how: Any) -> dict[Mutant, str]:
         tempfile.TemporaryDirectory(prefix="mutants-", dir=memory if memory.is_dir() else None) as directory,
         postgres.cluster() as cluster,
     ):
-        judge = Judge(Run(Path(directory), cluster), modules, **how)
+        work = Run(Path(directory), cluster, on_server=on_server)
+        judge = Judge(work, modules, processes=processes)
         say(f"{len(made)} mutants; running the tests without one first")
         judge.watch()
         for mutant, verdict in judge.judge(made):

@@ -43,7 +43,9 @@ class Run:
     """For the databases that tests copy and for compiled templates: all processes share it."""
     cluster: Cluster
     tests: list[str] | None = None
-    """The tests to run, in this order; None for all on SQLite."""
+    """The tests to run, in this order; None for all."""
+    on_server: bool = True
+    """Whether to run tests on PostgreSQL."""
     failures: Path | None = None
     """Gets the name of each test that fails."""
     files: frozenset[str] = frozenset()
@@ -94,15 +96,14 @@ def pytest_fixture_setup(
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Keep the tests to run, in their order; without a mutant those on SQLite, and note the others."""
+    """Keep the tests to run, in their order, and note which of them are on PostgreSQL."""
+    run.watched.on_server = {item.nodeid for item in items if on_server(item)}
     if run.tests is None:
-        run.watched.on_server = {item.nodeid for item in items if on_server(item)}
-        names = [item.nodeid for item in items if item.nodeid not in run.watched.on_server]
+        chosen = [item for item in items if run.on_server or not on_server(item)]
     else:
-        names = run.tests
-    rank = {name: place for place, name in enumerate(names)}
-    chosen = sorted((item for item in items if item.nodeid in rank), key=lambda item: rank[item.nodeid])
-    config.hook.pytest_deselected(items=[item for item in items if item.nodeid not in rank])
+        rank = {name: place for place, name in enumerate(run.tests)}
+        chosen = sorted((item for item in items if item.nodeid in rank), key=lambda item: rank[item.nodeid])
+    config.hook.pytest_deselected(items=[item for item in items if item not in chosen])
     items[:] = chosen
 
 

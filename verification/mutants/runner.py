@@ -2,9 +2,9 @@
 
 The parent imports what the tests need of others, never the console: a child imports that anew, with one
 mutant in the place of its module. A mutant is run on those of its module's tests that call its function, or
-any function of its module where it is in none. Those that killed its neighbours come first, then the quicker
-ones, and in the end, where the mutant is alive still, those on PostgreSQL. A process that a test starts sees
-no mutant.
+any function of its module where it is in none. Those that killed its neighbours come first, then the others
+on SQLite, and in the end, where the mutant is alive still, those on PostgreSQL; the quicker ones first. A
+process that a test starts sees no mutant.
 """
 
 import contextlib
@@ -180,10 +180,7 @@ class _Finder(MetaPathFinder):
 class Judge:
     """Runs the tests without a mutant, and then on each."""
 
-    def __init__(
-        self, work: Run, modules: Sequence[str], *, on_server: bool = True, processes: int | None = None
-    ) -> None:
-        self.on_server = on_server
+    def __init__(self, work: Run, modules: Sequence[str], *, processes: int | None = None) -> None:
         self.processes = processes or os.cpu_count() or 1
         self.work = work
         self.modules = modules
@@ -196,7 +193,7 @@ class Judge:
         told = self.work.directory / "watched"
 
         def work() -> int:
-            plugin.run = Run(self.work.directory, self.work.cluster, files=self.files)
+            plugin.run = replace(self.work, files=self.files)
             tests = sorted({test for module in self.modules for test in JUDGES[module]})
             result = _pytest(tests, self.work.directory / "watching")
             modules = [
@@ -235,25 +232,21 @@ class Judge:
     def _check(self, mutants: Sequence[Mutant]) -> None:
         """Run the tests of a mutant on the code as it is; raises RuntimeError where they fail."""
         for mutant in mutants:
-            if self._fails_anyway(mutant, 0, self._tests(mutant)):
+            same = replace(mutant, source=(ROOT / mutant.module).read_text())
+            if os.waitpid(self._start(same, 0, self._tests(mutant)), 0)[1]:
                 output = self.work.directory / "output-0"
                 raise RuntimeError(f"the tests fail without a mutant\n{output.read_text()}")
-
-    def _fails_anyway(self, mutant: Mutant, slot: int, tests: Sequence[list[str]]) -> bool:
-        """Say whether tests of a mutant fail on the code as it is."""
-        same = replace(mutant, source=(ROOT / mutant.module).read_text())
-        return os.waitstatus_to_exitcode(os.waitpid(self._start(same, slot, tests), 0)[1]) != 0
 
     def _start(self, mutant: Mutant, slot: int, groups: Sequence[list[str]]) -> int:
         def work() -> int:
             sys.meta_path.insert(0, _Finder(mutant))
             server = (self.work.directory / "server").open("w")
             for tests in filter(None, groups):
-                if not self.watched.on_server.isdisjoint(tests):
-                    fcntl.flock(server, fcntl.LOCK_EX)  # a database is copied while nothing else is at it
-                plugin.run = Run(
-                    self.work.directory,
-                    self.work.cluster,
+                # Tests on PostgreSQL look at the whole server: one process at a time.
+                is_on_server = not self.watched.on_server.isdisjoint(tests)
+                fcntl.flock(server, fcntl.LOCK_EX if is_on_server else fcntl.LOCK_UN)
+                plugin.run = replace(
+                    self.work,
                     tests=tests,
                     failures=self._failures(slot),
                     watched=Watched(made=self.watched.made),
@@ -267,8 +260,7 @@ class Judge:
 
     def _tests(self, mutant: Mutant) -> tuple[list[str], list[str], list[str]]:
         """Return the tests of a mutant: those to try first, the others, and those on PostgreSQL."""
-        path, judges = str(ROOT / mutant.module), JUDGES[mutant.module]
-        watched = self.watched
+        path, judges, watched = str(ROOT / mutant.module), JUDGES[mutant.module], self.watched
         calling = [
             name
             for name, called in watched.called.items()
@@ -276,19 +268,13 @@ class Judge:
             and any(file == path and mutant.begins in (None, begins) for file, begins in called)
         ]
         calling.sort(key=watched.seconds.__getitem__)
-        twins = {name.replace(POSTGRESQL, SQLITE): name for name in sorted(watched.on_server)}
-        on_server = [twins[name] for name in calling if name in twins]
-        on_server += [
-            name
-            for twin, name in twins.items()
-            if twin not in watched.called and name.partition("::")[0] in judges
-        ]
         neighbours = [*self.killers[mutant.module, mutant.function], *self.killers[mutant.module, ""]]
-        first = [name for name in dict.fromkeys(neighbours) if name in (*calling, *on_server)][:MAX_FIRST]
+        first = [name for name in dict.fromkeys(neighbours) if name in calling][:MAX_FIRST]
+        others = [name for name in calling if name not in first]
         return (
             first,
-            [name for name in calling if name not in first],
-            [name for name in on_server if name not in first] if self.on_server else [],
+            [name for name in others if name not in watched.on_server],
+            [name for name in others if name in watched.on_server],
         )
 
     def _verdict(self, mutant: Mutant, slot: int, status: int) -> str:
@@ -298,8 +284,6 @@ class Judge:
             return TIMEOUT
         failures = self._failures(slot)
         for name in failures.read_text().splitlines()[:1] if failures.exists() else ():
-            if name in self.watched.on_server and self._fails_anyway(mutant, slot, [[name]]):
-                return SURVIVED
             for neighbours in (mutant.function, ""):
                 known = self.killers[mutant.module, neighbours]
                 known[:] = [name, *(other for other in known if other != name)]
