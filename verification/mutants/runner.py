@@ -40,6 +40,7 @@ MUTATING_PYTHON = ROOT / ".venv-mutants" / "bin" / "python"
 _LINKING = ("tests/linking/test_service.py", "tests/linking/test_pages.py")
 _TRAIL = (
     "tests/linking/test_audit.py",
+    "tests/linking/test_outbox.py",
     "tests/linking/test_verify.py",
     "tests/linking/test_queue.py",
     "tests/person/test_erasure.py",
@@ -65,9 +66,15 @@ JUDGES: dict[str, tuple[str, ...]] = {
         "tests/linking/test_queue.py",
         "tests/security/test_permissions.py",
     ),
-    "console/identifiers.py": ("tests/test_identifiers.py",),
-    "console/conversations/badges.py": (*_BADGES, _METRICS),
-    "console/conversations/resolution.py": (*_BADGES, _READING[1], _METRICS, "tests/test_partitions.py"),
+    "console/identifiers.py": ("tests/test_identifiers.py", "tests/conversations/test_display.py"),
+    "console/conversations/badges.py": (*_BADGES, *_READING, _METRICS),
+    "console/conversations/resolution.py": (
+        *_BADGES,
+        *_READING,
+        "tests/conversations/test_snapshots.py",
+        _METRICS,
+        "tests/test_partitions.py",
+    ),
     "console/conversations/queries.py": (
         *_READING,
         "tests/conversations/test_queries.py",
@@ -83,7 +90,13 @@ JUDGES: dict[str, tuple[str, ...]] = {
         "tests/conversations/test_queries.py",
         "tests/test_ownership.py",
     ),
-    "console/linking/service.py": (*_LINKING, "tests/linking/test_requests.py", *_TRAIL, _METRICS),
+    "console/linking/service.py": (
+        *_LINKING,
+        "tests/linking/test_requests.py",
+        *_TRAIL,
+        "tests/test_ownership.py",
+        _METRICS,
+    ),
     "console/linking/state.py": _LINKING,
     "console/linking/events.py": (
         *_LINKING,
@@ -97,16 +110,26 @@ JUDGES: dict[str, tuple[str, ...]] = {
     "console/linking/audit.py": (
         *_TRAIL,
         "tests/linking/test_append_only.py",
-        "tests/linking/test_outbox.py",
+        "tests/linking/test_keeper.py",
+        "tests/linking/test_service.py",
+        "tests/person/test_refusals.py",
         _METRICS,
     ),
     "console/linking/history.py": (
         *_TRAIL,
         *_LINKING[1:],
+        "tests/linking/test_keeper.py",
         "tests/linking/test_words.py",
+        "tests/operations/test_watching.py",
         "tests/test_ownership.py",
+        _METRICS,
     ),
-    "console/linking/verification.py": _TRAIL,
+    "console/linking/verification.py": (
+        *_TRAIL,
+        "tests/linking/test_checkpoints.py",
+        "tests/linking/test_service.py",
+        "tests/person/test_refusals.py",
+    ),
     "console/ingestion/whatsapp.py": ("tests/ingestion/test_whatsapp.py", "tests/ingestion/test_samples.py"),
 }
 """The modules that decide, and the tests that judge the mutants of each."""
