@@ -16,6 +16,9 @@ _IGNORABLE = re.compile(
     "\U000e0000-\U000e0fff]"
 )
 
+# Control characters but tab and line breaks, and halves of a surrogate pair.
+_NOT_KEPT = re.compile("[\0-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
+
 
 def is_visible(text: str) -> bool:
     """Say whether a reader sees at least one character of `text` (CM-2.3)."""
@@ -32,9 +35,7 @@ def reason_fault(reason: str) -> str | None:
         return "Give a reason: it is kept in the audit trail."
     if len(reason) > MAX_REASON:
         return f"Keep the reason to {MAX_REASON} characters at most."
-    if any(
-        unicodedata.category(character) in ("Cc", "Cs") and character not in "\t\n\r" for character in reason
-    ):
+    if _NOT_KEPT.search(reason):
         return "The reason has control characters, which can’t be kept. Remove them."
     return None
 

@@ -156,14 +156,14 @@ def _prepare_sqlite(engine: Engine, engines: Iterable[Engine], *, read_only: boo
         if read_only:
             connection.execute("PRAGMA query_only = ON")
 
-    @event.listens_for(engine, "begin")
-    def on_begin(connection: Connection) -> None:
-        if read_only:
-            # Past SQLAlchemy, which would take longer over it than over a page's query: it touches no file.
-            cast(sqlite3.Connection, connection.connection.driver_connection).execute("BEGIN")
-        else:
-            # A write takes its lock at once, so it never fails half-way for having read before.
-            connection.exec_driver_sql("BEGIN IMMEDIATE")
+    # A write takes its lock at once, so it never fails half-way for having read before.
+    begin = "BEGIN" if read_only else "BEGIN IMMEDIATE"
+
+    def do_begin(dbapi_connection: Any) -> None:
+        dbapi_connection.execute(begin)
+
+    # A listener for "begin" would have SQLAlchemy look for listeners at every statement: a tenth of a link.
+    engine.dialect.do_begin = do_begin  # type: ignore[method-assign]
 
     @event.listens_for(engine, "handle_error")
     def on_error(context: ExceptionContext) -> None:

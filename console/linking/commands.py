@@ -13,7 +13,7 @@ import click
 from console.commands import UUID_PARAM, Failure, Group
 from console.database import now
 from console.linking import audit, checkpoints, history, verification
-from console.linking.events import MOMENT
+from console.linking.events import rfc3339
 
 T = TypeVar("T")
 
@@ -50,7 +50,7 @@ def checkpoint() -> None:
         raise Failure("positions are missing in the trail: `flask audit verify` names them")
     with _progress(history.export(), history.size()) as events:
         taken = checkpoints.take(line for _, line in events)
-    click.echo(json.dumps({**asdict(taken), "timestamp": f"{now():{MOMENT}}"}))
+    click.echo(json.dumps({**asdict(taken), "timestamp": rfc3339(now())}))
 
 
 @audit_group.command("verify")
@@ -83,7 +83,7 @@ def verify(file: TextIO | None) -> None:
     click.echo(f"verified {total} conversations: their events explain every link")
     if kept:
         click.echo(f"verified {len(kept)} checkpoints: no event up to position {kept[-1].position} changed")
-    erased = [f"position {place} erased {moment:{MOMENT}}" for place, moment in verification.tombstones()]
+    erased = [f"position {place} erased {rfc3339(moment)}" for place, moment in verification.tombstones()]
     if erased:
         click.echo("\n".join([*erased, f"{len(erased)} tombstones"]))
 

@@ -8,8 +8,6 @@ from enum import StrEnum
 from typing import Any, ClassVar
 from uuid import UUID
 
-MOMENT = "%Y-%m-%dT%H:%M:%S.%fZ"
-"""How lines of the trail write a moment: RFC 3339 in UTC, with microseconds."""
 UNREADABLE = (AttributeError, KeyError, RecursionError, TypeError, ValueError)
 """What reading anything but a line of the trail raises."""
 _DIGEST_CHARACTERS = 64
@@ -89,7 +87,7 @@ class Tombstone:
     def to_json(self) -> str:
         """Return the tombstone as one JSON object on one line."""
         fields = {
-            "erased": self.erased.strftime(MOMENT),
+            "erased": rfc3339(self.erased),
             "conversation_id": str(self.conversation_id),
             "sequence": self.sequence,
             "sha256": self.sha256,
@@ -120,6 +118,11 @@ def read_tombstone(line: str) -> Tombstone | None:
     return tombstone if is_whole else None
 
 
+def rfc3339(moment: datetime) -> str:
+    """Write a moment as lines of the trail do: in UTC, with microseconds."""
+    return f"{moment.astimezone(UTC).isoformat(timespec='microseconds').removesuffix('+00:00')}Z"
+
+
 def line_digest(line: str) -> str:
     """Return the SHA-256 of a line of the trail; for a tombstone that of the line that it replaced."""
     tombstone = read_tombstone(line)
@@ -128,7 +131,7 @@ def line_digest(line: str) -> str:
 
 def _plain(value: Any) -> Any:
     if isinstance(value, datetime):
-        return value.astimezone(UTC).strftime(MOMENT)
+        return rfc3339(value)
     return str(value) if isinstance(value, UUID) else value
 
 
