@@ -189,7 +189,7 @@ def test_every_public_constant_has_a_sentence_below_it():
 
 
 @pytest.mark.shows("CM-1.5", "Review.T2.3")
-def test_there_is_one_normalisation_and_no_second_variant():
+def test_normalisation_is_written_once():
     users = {name for name, tree in modules() if "normalize_identifier" in ast.unparse(tree)}
     assert "console/identifiers.py" in users
     definitions = [

@@ -113,7 +113,7 @@ def wait_until(condition: Callable[[], object], seconds: float = 20) -> None:
         time.sleep(0.05)
 
 
-def test_what_a_killed_index_build_left_is_replaced(empty: Flask, empty_settings: Settings):
+def test_an_index_left_by_a_killed_build_is_replaced(empty: Flask, empty_settings: Settings):
     url = empty_settings.database_url
     upgrade(revision="0002_customers")
     execute(*ROWS["0001_inbox"])

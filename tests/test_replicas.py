@@ -258,7 +258,7 @@ def test_a_user_never_reads_less_than_they_wrote(
     assert counts["primary"]
 
 
-def test_without_the_standby_pages_go_on_from_the_primary(app: Flask, anna: Desk, marta: Browser, pair: Pair):
+def test_pages_go_on_from_the_primary_without_the_standby(app: Flask, anna: Desk, marta: Browser, pair: Pair):
     conversation_id = anna.conversation("393331234567")
     pair.catch_up()
     marta.get_page("/conversations")
@@ -343,7 +343,7 @@ def test_addresses_may_name_several_servers(pair: Pair, anna: Desk, database: UR
         pair.catch_up()
 
 
-def test_without_any_server_the_answer_is_503(app: Flask, marta: Browser, pair: Pair):
+def test_a_page_answers_503_without_any_server(app: Flask, marta: Browser, pair: Pair):
     pair.standby.stop()
     pair.primary.stop()
     try:

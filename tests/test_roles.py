@@ -209,7 +209,7 @@ def both(anna: Desk, bruno: Desk) -> tuple[Desk, Desk]:
 
 
 @pytest.mark.shows("CM-1.3", "Review.Everywhere.1")
-def test_without_a_where_a_request_reads_its_own_instructors_rows(app: Flask, both: tuple[Desk, Desk]):
+def test_a_request_without_a_where_reads_only_its_own_instructors_rows(app: Flask, both: tuple[Desk, Desk]):
     anna, bruno = both
     for mine in ([anna.instructor_id], [bruno.instructor_id], [anna.instructor_id, bruno.instructor_id], []):
         assert seen(scope_for(app, *mine)) == all_of(*mine)
@@ -228,13 +228,15 @@ def test_a_command_reads_everything(app: Flask, both: tuple[Desk, Desk]):
 
 
 @pytest.mark.shows("CM-1.3")
-def test_without_a_where_a_request_reads_its_own_instructors_operations(app: Flask, both: tuple[Desk, Desk]):
+def test_a_request_without_a_where_reads_only_its_own_instructors_operations(
+    app: Flask, both: tuple[Desk, Desk]
+):
     for mine in both:
         with writing(scope_for(app, mine.instructor_id)) as connection:
             assert set(connection.scalars(select(LinkOperation.instructor_id))) == {mine.instructor_id}
 
 
-def test_without_a_where_a_request_writes_its_own_instructors_rows(app: Flask, both: tuple[Desk, Desk]):
+def test_a_request_without_a_where_writes_only_its_own_instructors_rows(app: Flask, both: tuple[Desk, Desk]):
     anna, _bruno = both
     with writing(scope_for(app, anna.instructor_id)) as connection:
         assert connection.execute(text("UPDATE conversations SET customer_id = NULL")).rowcount == 1
@@ -300,7 +302,7 @@ def test_a_connection_that_another_tenant_used_before_shows_nothing_of_theirs(
         expect(mine)
 
 
-def test_after_an_error_the_rest_of_a_request_works_for_the_same(app: Flask, both: tuple[Desk, Desk]):
+def test_a_request_keeps_its_instructors_after_an_error(app: Flask, both: tuple[Desk, Desk]):
     anna, _ = both
     with reading(scope_for(app, anna.instructor_id)) as connection:
         with pytest.raises(DBAPIError):

@@ -59,7 +59,9 @@ def test_printing_changes_nothing_and_prints_what_is_applied(
     assert privileges(cluster, database) == repaired
 
 
-def test_what_the_servers_administrator_made_becomes_the_owners(cluster: Cluster, migrated_on_server: URL):
+def test_objects_made_by_the_servers_administrator_become_the_owners(
+    cluster: Cluster, migrated_on_server: URL
+):
     with fresh_copy(cluster) as url:
         app = create_app(replace(settings_for(url), database_url=url))
         with app.app_context():

@@ -290,7 +290,7 @@ def own_environment(**settings: str) -> dict[str, str]:
     return kept | nothing | settings
 
 
-def test_what_the_benchmark_takes_from_the_tests_works_without_the_tests_tools():
+def test_the_benchmark_runs_without_the_tests_dependencies():
     taken = {
         module
         for path in (ROOT / "benchmarks").rglob("*.py")

@@ -36,13 +36,13 @@ def refused(browser: Browser, answer: TestResponse, status: int) -> str:
 
 
 @pytest.mark.parametrize("path", ["/login/oidc", BACK, BACK + "?code=x&state=y"])
-def test_without_a_provider_there_is_nothing(settings: Settings, path: str):
+def test_pages_show_no_provider_without_one(settings: Settings, path: str):
     browser = Browser(create_app(settings))
     browser.get_page(path, 404)
     assert "single sign-on" not in browser.get_page("/login").text
 
 
-def test_without_a_provider_its_library_is_not_even_read(settings: Settings):
+def test_the_providers_library_is_not_loaded_without_a_provider(settings: Settings):
     asking = "import sys; from app import app; app.test_client().get('/login'); "
     asking += "print([m for m in ('authlib', 'requests', 'limits', 'redis', 'zxcvbn') if m in sys.modules])"
     environment = {"CONSOLE_SECRET_KEY": "x"}

@@ -154,7 +154,7 @@ def test_a_session_that_is_used_all_the_time_ends_all_the_same(app: Flask, marta
     assert not is_in(browser)
 
 
-def test_with_the_clock_set_back_a_session_goes_on_and_ends_as_if_begun_then(
+def test_a_session_goes_on_after_the_clock_is_set_back_and_ends_as_if_begun_then(
     app: Flask, marta: Person, clock: Clock
 ):
     unused, used = signed_in(app, marta), signed_in(app, marta)
@@ -250,7 +250,7 @@ def test_over_tls_the_cookies_are_this_hosts_alone(settings: Settings, marta: Pe
     assert all(part in out for part in ("Max-Age=0", "Secure", "Path=/"))
 
 
-def test_without_tls_the_cookies_are_kept_from_scripts_and_other_sites(client: Browser, marta: Person):
+def test_cookies_without_tls_are_kept_from_scripts_and_other_sites(client: Browser, marta: Person):
     answer = client.sign_in(marta.email, marta.password)
     assert list(cookies(answer)) == ["session", "device"]
     for line in cookies(answer).values():
@@ -279,7 +279,7 @@ def test_another_key_ends_no_session_and_loses_no_form_while_the_one_before_is_a
     assert ended.http.get("/conversations").status_code == 302
 
 
-def test_after_a_change_of_keys_the_new_key_signs(settings: Settings, app: Flask, marta: Person):
+def test_the_new_key_signs_after_a_change_of_keys(settings: Settings, app: Flask, marta: Person):
     new = replace(settings, secret_key="the key after" * 4)
     after = Browser(create_app(replace(new, secret_key_fallbacks=(settings.secret_key,))))
     after.sign_in(marta.email, marta.password)

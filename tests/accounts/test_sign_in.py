@@ -103,7 +103,7 @@ def test_signing_out_ends_the_session(client: Browser, marta: Person):
 @pytest.mark.parametrize(
     "path", ["/", "/conversations?q=39%20333", "/links", "/badges?id=1", "/links/1/customers"]
 )
-def test_without_a_session_a_visitor_signs_in_and_comes_back(client: Browser, marta: Person, path: str):
+def test_a_visitor_without_a_session_signs_in_and_comes_back(client: Browser, marta: Person, path: str):
     answer = client.http.get(path)
     assert answer.status_code == 302
     assert answer.location.startswith("/login?next=%2F")
@@ -155,7 +155,7 @@ def test_a_session_of_another_key_or_of_no_user_is_invalid(app: Flask, client: B
     assert client.http.get("/conversations").status_code == 302
 
 
-def test_with_passwords_turned_off_no_password_signs_in(settings: Settings, marta: Person):
+def test_no_password_signs_in_where_passwords_are_turned_off(settings: Settings, marta: Person):
     oidc = Oidc(issuer="https://id.example.org", client_id="console", client_secret="hush")
     client = Browser(create_app(replace(settings, oidc=oidc, password_sign_in=False)))
     page = client.get_page("/login?next=/links")

@@ -60,7 +60,7 @@ def come_from(browser: Browser, client: str) -> Browser:
     return browser
 
 
-def test_after_five_failures_a_sign_in_waits_a_minute_without_hashing(
+def test_a_sign_in_waits_a_minute_after_five_failures_without_hashing(
     client: Browser, marta: Person, clock: Clock, verifications: list[str]
 ):
     fail(client, marta)
@@ -354,7 +354,7 @@ def test_redis_keeps_no_address_and_nothing_for_good(settings: Settings, store: 
     assert not [key for key in keys if marta.email in key or "example" in key or "192.0" in key]
 
 
-def test_without_redis_sign_in_works_and_failures_are_counted(
+def test_sign_in_works_without_redis_and_failures_are_counted(
     settings: Settings,
     store: Server,
     marta: Person,

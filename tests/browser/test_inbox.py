@@ -90,7 +90,7 @@ class TestWithTheFlagOff:
         """Turn the badge off."""
         return replace(site_settings, customer_badge=False)
 
-    def test_there_is_no_badge_no_placeholder_and_no_request(self, instructor: Visit):
+    def test_a_page_has_no_badge_no_placeholder_and_no_request(self, instructor: Visit):
         page = instructor.open("/conversations")
         expect(page.locator(".badge, [hx-get*=badges]")).to_have_count(0)
         row(page, "+447700900123").click()

@@ -47,7 +47,7 @@ def test_a_small_windows_menu_holds_the_instructors_the_keys_and_the_way_out(
     expect(page.get_by_text("Luca Moser · times in UTC")).to_be_visible()
 
 
-def test_what_a_finger_touches_is_large_enough_also_in_the_menu(visitor: Visitor, site: Site):
+def test_controls_are_large_enough_for_a_finger_also_in_the_menu(visitor: Visitor, site: Site):
     visit = visitor(site.world.operator, size=PHONE)
     for page in (visit.open("/conversations"), visit.open_conversation(NEW)):
         page.get_by_role("button", name="Menu").click()

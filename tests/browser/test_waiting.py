@@ -16,7 +16,7 @@ SLOW = re.compile("/login$|/rows|/messages|/logout|conversations.instructor")
 @pytest.mark.shows("CM-2.4.6", "T6.3")
 @pytest.mark.parametrize("size", [DESK, PHONE], ids=["desk", "phone"])
 @pytest.mark.parametrize("alone", [False, True], ids=["list", "conversation"])
-def test_where_badges_do_not_come_each_place_says_so_and_one_can_ask_again(
+def test_missing_badges_are_said_in_their_place_and_can_be_asked_for_again(
     visitor: Visitor, site: Site, size: tuple[int, int], alone: bool
 ):
     visit = visitor(site.world.instructor, size=size)
@@ -52,7 +52,7 @@ def test_where_badges_do_not_come_each_place_says_so_and_one_can_ask_again(
     expect(page.get_by_text("Not loaded")).to_have_count(0)
 
 
-def test_without_htmx_each_badges_place_says_that_it_was_not_loaded(instructor: Visit):
+def test_each_badges_place_says_that_it_was_not_loaded_without_htmx(instructor: Visit):
     instructor.expected = "ERR_FAILED"
     instructor.page.route("**/htmx.min.js*", lambda route: route.abort())
     page = instructor.open("/conversations")

@@ -89,7 +89,7 @@ def test_the_badge_says_exactly_what_the_rule_says(reader: Browser, anna: Desk):
 
 
 @pytest.mark.parametrize("path", ["/conversations", "/conversations/{known}"])
-def test_until_it_arrives_a_badge_has_no_state(reader: Browser, anna: Desk, path: str):
+def test_a_badge_has_no_state_until_it_arrives(reader: Browser, anna: Desk, path: str):
     ids = three(anna)
     page = reader.get_page(path.format(known=ids[0]))
     listed = ids if path == "/conversations" else ids[:1]
@@ -128,7 +128,9 @@ def test_a_browser_without_scripting_is_sent_to_the_same_page_with_its_badges_in
 
 
 @pytest.mark.shows("CM-2.4.5", "T6.2", "Review.T6.5")
-def test_with_the_flag_off_there_is_no_trace_of_a_badge(settings: Settings, cli: FlaskCliRunner, anna: Desk):
+def test_a_page_has_no_trace_of_a_badge_with_the_flag_off(
+    settings: Settings, cli: FlaskCliRunner, anna: Desk
+):
     ids = three(anna)
     off = Browser(create_app(replace(settings, customer_badge=False)))
     off.sign_in(anna.operator.email, anna.operator.password)

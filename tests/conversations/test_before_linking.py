@@ -19,7 +19,7 @@ from tests.conversations.conftest import subjects
 @pytest.mark.shows("CM-2.1.4", "Review.Everywhere.4")
 @downgrading
 @pytest.mark.parametrize("revision", ["0001_inbox", "0002_customers"])
-def test_without_links_pages_work_and_every_badge_is_unlinked(
+def test_pages_work_without_links_and_every_badge_is_unlinked(
     settings: Settings,
     app: Flask,
     cli: FlaskCliRunner,

@@ -95,7 +95,7 @@ def test_an_unresolved_conversation_has_a_reason(anna: Desk, identifier: str | N
 
 
 @pytest.mark.shows("CM-2.1.3", "T3.3")
-def test_without_an_instructor_no_customer_is_looked_up(anna: Desk):
+def test_no_customer_is_looked_up_without_an_instructor(anna: Desk):
     anna.customer("393331234567")
     subject = Subject(str(uuid4()), None, "whatsapp", "393331234567", None)
     with reading(command_scope()) as connection:
@@ -264,7 +264,7 @@ def test_any_number_of_conversations_takes_one_statement(app: Flask, anna: Desk,
     assert without_control(statements) == [statements[-1]]
 
 
-def test_without_an_identifier_to_look_up_no_statement_is_sent(anna: Desk):
+def test_no_statement_is_sent_without_an_identifier_to_look_up(anna: Desk):
     anna.link(anna.conversation("393331234567"))
     anna.conversation("40404")
     with reading(command_scope()) as connection:

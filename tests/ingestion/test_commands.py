@@ -103,7 +103,7 @@ def test_rejected_payloads_are_tried_again(cli):
     assert [reason for reason, _ in rejected()] == ["no list of entry"]
 
 
-def test_with_nothing_rejected_there_is_nothing_to_try(cli):
+def test_retry_has_nothing_to_do_without_rejected_payloads(cli):
     result = ingest(cli, "--rejected")
     assert (result.exit_code, result.stdout, result.stderr) == (0, counts(), "")
 
@@ -160,7 +160,7 @@ FAILING = {
 }
 
 
-def test_when_the_database_fails_the_line_to_go_on_from_is_named(cli, engine):
+def test_ingest_names_the_line_to_continue_from_when_the_database_fails(cli, engine):
     execute(*FAILING[engine])
     lines = [payload(message(f"wamid.{number}")) for number in range(1, 5)]
     result = ingest(cli, "-", stdin=b"\n".join(lines))
@@ -170,7 +170,7 @@ def test_when_the_database_fails_the_line_to_go_on_from_is_named(cli, engine):
     assert [row[3] for row in messages()] == ["wamid.1", "wamid.2"]
 
 
-def test_when_the_database_fails_on_rejected_payloads_they_stay(cli):
+def test_rejected_payloads_stay_when_the_database_fails_on_them(cli):
     ingest(cli, "-", stdin=UNKNOWN_ACCOUNT)
     execute(
         f"UPDATE channel_accounts SET account_id = '100000000000009' WHERE account_id = '{ACCOUNT}'",

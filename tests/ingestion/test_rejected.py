@@ -22,7 +22,7 @@ def ids(cli: FlaskCliRunner, *options: str) -> list[str]:
     return [line.split("  ")[0] for line in run(cli, "rejected", "list", *options).splitlines()]
 
 
-def test_each_that_waits_is_a_line_with_id_moment_and_reason(cli: FlaskCliRunner):
+def test_each_waiting_payload_is_a_line_with_id_moment_and_reason(cli: FlaskCliRunner):
     assert ids(cli) == []
     ingest_payload(UNKNOWN_ACCOUNT)
     ingest_payload(b"{")

@@ -90,7 +90,7 @@ def test_identifiers_that_differ_in_writing_are_different_conversations():
 
 
 @pytest.mark.shows("CM-2.2.11")
-def test_after_a_conversation_is_closed_the_next_message_opens_another():
+def test_a_message_after_a_closed_conversation_opens_another():
     ingest_payload(payload(message("1")))
     execute("UPDATE conversations SET status = 'closed'")
     assert ingest_payload(payload(message("2"))).stored == 1

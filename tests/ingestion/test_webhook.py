@@ -96,7 +96,7 @@ def test_a_payload_over_3_mb_is_too_large(sender):
 
 
 @on_postgresql
-def test_what_the_server_does_not_take_is_not_acknowledged_and_stored_when_sent_again(sender, capsys):
+def test_a_payload_that_the_server_refuses_is_not_acknowledged_and_is_stored_when_sent_again(sender, capsys):
     execute("REVOKE INSERT ON messages FROM console_ingest")
     assert sender.post(URL, data=PAYLOAD, headers=sign(PAYLOAD)).status_code == 503
     assert "payload_not_stored" in capsys.readouterr().err
@@ -107,7 +107,7 @@ def test_what_the_server_does_not_take_is_not_acknowledged_and_stored_when_sent_
 
 
 @on_sqlite
-def test_what_the_database_does_not_take_is_not_acknowledged_and_stored_when_sent_again(
+def test_a_payload_that_the_database_refuses_is_not_acknowledged_and_is_stored_when_sent_again(
     settings, monkeypatch, capsys
 ):
     monkeypatch.setattr(engines, "SQLITE_BUSY_SECONDS", 0.05)
@@ -163,7 +163,7 @@ def test_the_challenge_is_returned_for_the_verify_token(sender, query, status, a
 
 
 @pytest.mark.parametrize("method", ["GET", "POST"])
-def test_without_its_secrets_the_webhook_is_not_there(settings, method):
+def test_the_webhook_answers_404_without_its_secrets(settings, method):
     bare = replace(settings, whatsapp_app_secret=None, whatsapp_verify_token=None)
     query = {"hub.mode": "subscribe", "hub.verify_token": "", "hub.challenge": "1"}
     client = create_app(bare).test_client()

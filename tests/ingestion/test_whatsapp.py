@@ -88,7 +88,7 @@ def test_the_identifier_is_the_first_that_there_is(fields, contacts, identifier)
         pytest.param([{"wa_id": "A"}, {"wa_id": "B"}], id="several contacts, and nothing that says which"),
     ],
 )
-def test_without_an_identifier_that_is_surely_the_senders_a_message_is_rejected(contacts):
+def test_a_message_is_rejected_unless_its_identifier_is_surely_the_senders(contacts):
     assert only(payload(message(sender=None), contacts=contacts)) == Rejection("no identifier")
 
 

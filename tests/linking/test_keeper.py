@@ -15,7 +15,7 @@ from tests.linking.test_append_only import add_raw
 from tests.linking.test_audit import BROKEN
 
 
-def test_what_waits_is_moved_in_the_background(app: Flask, anna: Desk, monkeypatch: pytest.MonkeyPatch):
+def test_waiting_events_are_moved_in_the_background(app: Flask, anna: Desk, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(keeper, "PAUSE_SECONDS", (0.01, 0.02))
     conversation_id = anna.conversation("393331234567")
     breaks, repairs = BROKEN["missing"]
@@ -36,7 +36,7 @@ def test_what_waits_is_moved_in_the_background(app: Flask, anna: Desk, monkeypat
 
 
 @on_postgresql
-def test_what_waits_is_moved_once_a_dead_connections_lock_is_gone(
+def test_waiting_events_are_moved_once_a_dead_connections_lock_is_gone(
     app: Flask, anna: Desk, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(keeper, "PAUSE_SECONDS", (0.01, 0.02))

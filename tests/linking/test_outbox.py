@@ -31,7 +31,7 @@ def test_an_event_that_is_in_the_trail_already_leaves_its_outbox(anna: Desk):
 
 
 @pytest.mark.shows("CM-2.5.4")
-def test_of_several_events_the_one_whose_place_is_taken_stays_alone(anna: Desk):
+def test_only_the_event_whose_place_is_taken_stays(anna: Desk):
     conversation_id = anna.conversation("393331234567")
     breaks, repairs = BROKEN["missing"]
     execute(*breaks)
@@ -49,7 +49,7 @@ def test_of_several_events_the_one_whose_place_is_taken_stays_alone(anna: Desk):
     [([], None), ({"a": 1}, [{"a": 1}]), ([1, "two"], [1, "two"])],
     ids=["an empty list", "an object", "a list of something else"],
 )
-def test_what_is_no_event_stays_and_an_empty_outbox_is_none(anna: Desk, outbox: Any, kept: Any):
+def test_items_that_are_no_events_stay_and_an_empty_outbox_becomes_null(anna: Desk, outbox: Any, kept: Any):
     conversation_id = anna.conversation("393331234567")
     put(conversation_id, outbox)
     assert audit.drain() == ((1, 0) if kept is None else (0, 1))

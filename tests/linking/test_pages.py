@@ -115,7 +115,7 @@ def test_a_linked_conversation_asks_before_it_is_overwritten(marta: Browser, ann
 
 
 @pytest.mark.shows("CM-2.5.6", "CM-2.2.15")
-def test_without_the_trail_the_dialog_still_asks_and_the_form_still_works(marta: Browser, anna: Desk):
+def test_the_dialog_and_the_form_work_without_the_trail(marta: Browser, anna: Desk):
     conversation_id, other = anna.conversation("393331234567"), anna.customer("393330000000")
     anna.link(conversation_id)
     execute("ALTER TABLE audit_events RENAME TO mislaid")
@@ -245,7 +245,7 @@ NOT_YES = [
 @pytest.mark.shows("CM-2.3.5")
 @pytest.mark.parametrize("value", NOT_YES, ids=ascii)
 @pytest.mark.parametrize("field", ["create", "overwrite", "confirm"])
-def test_only_1_is_yes_and_any_other_word_writes_nothing(
+def test_only_1_confirms_and_any_other_word_writes_nothing(
     marta: Browser, anna: Desk, field: str, value: str | list[str]
 ):
     conversation_id = anna.conversation("393331234567")

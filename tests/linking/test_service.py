@@ -122,7 +122,7 @@ def test_a_link_is_changed_only_over_the_version_that_was_seen(anna: Desk):
 
 
 @pytest.mark.shows("CM-2.3.4", "T4.4")
-def test_there_and_back_again_counts_as_changed(anna: Desk):
+def test_a_change_there_and_back_counts_as_a_change(anna: Desk):
     conversation_id = anna.conversation("393331234567")
     anna.link(conversation_id)
     first = link_state(conversation_id)
@@ -308,7 +308,7 @@ def test_raw_sql_cannot_link_across_instructors_nor_orphan_a_link(anna: Desk, br
 
 
 @pytest.mark.shows("CM-2.3.4")
-def test_of_many_at_once_one_links_and_the_others_are_told(app: Flask, anna: Desk):
+def test_one_of_many_at_once_links_and_the_others_are_told(app: Flask, anna: Desk):
     conversation_id = anna.conversation("40404")
     choices = [anna.customer(f"39333000000{number}") for number in range(8)]
 
@@ -370,7 +370,7 @@ def test_links_survive_a_conversation_that_closes_and_a_new_one_is_not_linked(an
 
 @pytest.mark.shows("CM-2.3.2", "CM-2.2.19")
 @on_sqlite
-def test_on_sqlite_no_link_leaves_its_instructor_even_without_foreign_keys(
+def test_no_link_leaves_its_instructor_on_sqlite_even_without_foreign_keys(
     anna: Desk, bruno: Desk, settings: Settings
 ):
     linked, unlinked = anna.conversation("393331234567"), anna.conversation("393337654321")

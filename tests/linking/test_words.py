@@ -43,7 +43,7 @@ def test_a_statement_of_whatsapp_stands_beside_the_links_date_however_old_it_is(
     assert len(page.select("#messages .messages li")) == 50
 
 
-def test_without_a_statement_or_a_readable_history_the_desk_says_neither(marta: Browser, anna: Desk):
+def test_the_desk_shows_no_statement_and_no_date_that_it_does_not_have(marta: Browser, anna: Desk):
     conversation_id = anna.conversation("393331234567")
     anna.link(conversation_id)
     execute("ALTER TABLE audit_events RENAME TO away")

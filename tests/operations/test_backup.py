@@ -79,7 +79,7 @@ REVOKED = """
 
 
 @on_postgresql
-def test_what_was_revoked_stays_revoked_after_a_restore_on_a_new_server(
+def test_revoked_rights_stay_revoked_after_a_restore_on_a_new_server(
     app: Flask, anna: Desk, settings: Settings, cluster: Cluster, directory: Path
 ):
     anna.link(anna.conversation("393331234567"))

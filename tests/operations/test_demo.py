@@ -180,7 +180,9 @@ def test_a_further_run_restores_what_is_missing(cli: FlaskCliRunner):
     assert everything() == before
 
 
-def test_what_a_person_changed_stays(cli: FlaskCliRunner, client: Browser, passwords: dict[str, str]):
+def test_a_second_run_keeps_what_a_person_changed(
+    cli: FlaskCliRunner, client: Browser, passwords: dict[str, str]
+):
     linked = next(id_ for id_, state in states().items() if state == BadgeState.KNOWN)
     client.sign_in(OPERATOR, passwords[OPERATOR])
     page = client.get_page(f"/links/{linked}")

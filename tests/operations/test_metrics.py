@@ -140,7 +140,7 @@ def test_badges_are_counted_by_state_and_unresolved_conversations_by_reason(
     }
 
 
-def test_what_dashboards_ask_for_has_its_labels_from_the_start(app: Flask, marta: Browser, anna: Desk):
+def test_labels_that_dashboards_use_exist_from_the_start(app: Flask, marta: Browser, anna: Desk):
     conversation_id = anna.conversation("393331111111")
     anna.link(conversation_id)
     assert marta.http.get(f"/badges?id={conversation_id}").status_code == 200
@@ -298,7 +298,7 @@ def test_the_outboxes_are_found_by_their_index(app: Flask, anna: Desk):
     assert "Seq Scan" not in plan
 
 
-def test_without_the_tables_the_other_metrics_are_there(
+def test_the_other_metrics_are_there_without_the_tables(
     app: Flask, anna: Desk, capfd: pytest.CaptureFixture[str]
 ):
     execute("ALTER TABLE conversations RENAME TO away")
@@ -311,7 +311,7 @@ def test_without_the_tables_the_other_metrics_are_there(
 
 
 @on_sqlite
-def test_without_the_database_file_the_other_metrics_are_there(settings: Settings):
+def test_the_other_metrics_are_there_without_the_database_file(settings: Settings):
     path = sqlite_path(settings.database_url)
     assert path
     path.unlink()
@@ -321,7 +321,7 @@ def test_without_the_database_file_the_other_metrics_are_there(settings: Setting
 
 
 @on_postgresql
-def test_without_the_server_the_other_metrics_are_there(settings: Settings):
+def test_the_other_metrics_are_there_without_the_server(settings: Settings):
     told = samples(create_app(settings_for(settings.database_url.set(port=1))))
     assert {told["console_database_usable", which] for which in ("write", "read", "ingest")} == {0}
     assert WAITING not in told

@@ -206,7 +206,7 @@ def test_no_forged_change_is_carried_out(app: Flask, people: World):
             assert signed_in == (name != "signed out"), (trick, path)
 
 
-def test_what_was_typed_comes_back_but_not_to_another_site(app: Flask, people: World):
+def test_typed_text_comes_back_but_not_to_another_site(app: Flask, people: World):
     operator = people.enter(app, "links it")
     path, form = f"/links/{people.conversation_id}", people.link_form(reason="typed <b>so</b>")
     expired = Browser(app).check(operator.ask("POST", path, data=form), 400)

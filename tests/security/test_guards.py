@@ -35,7 +35,7 @@ def test_a_session_epoch_is_raised_by_one_and_never_set(cli: FlaskCliRunner, ann
     assert rows("SELECT session_epoch FROM users") == [(4,)]
 
 
-def test_at_the_last_epoch_a_user_can_be_disabled_and_nothing_says_that_sessions_end(
+def test_a_user_at_the_last_epoch_can_be_disabled_but_their_sessions_are_not_said_to_end(
     app: Flask, cli: FlaskCliRunner, anna: Desk, engine: str
 ):
     person = user(cli, anna.instructor_id)

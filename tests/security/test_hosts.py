@@ -55,7 +55,7 @@ def ask(app: Flask, path: str, host: str | None, **environ: str) -> TestResponse
 
 
 @pytest.mark.shows("CM-2.3.1")
-def test_without_a_public_address_only_this_machine_is_answered(app: Flask):
+def test_only_this_machine_is_answered_without_a_public_address(app: Flask):
     assert {host: ask(app, "/login", host).status_code for host in LOOPBACK} == dict.fromkeys(LOOPBACK, 200)
     for host in STRANGE:
         page = Browser(app).check(ask(app, "/login", host), 400)
@@ -63,7 +63,7 @@ def test_without_a_public_address_only_this_machine_is_answered(app: Flask):
         assert not host.strip() or len(host) < 6 or host not in page.text
 
 
-def test_with_a_public_address_only_that_is_answered(settings: Settings):
+def test_only_the_public_address_is_answered(settings: Settings):
     app = create_app(replace(settings, public_url=PUBLIC))
     assert {host: ask(app, "/login", host).status_code for host in AS_PUBLIC} == dict.fromkeys(AS_PUBLIC, 200)
     for host in NOT_PUBLIC:
@@ -130,7 +130,7 @@ FORWARDED = {
 DIRECTLY = {"client": "127.0.0.1", "scheme": "http", "host": "localhost", "root": ""}
 
 
-def test_without_proxies_forwarded_headers_are_ignored(told: Callable[..., TestResponse]):
+def test_forwarded_headers_are_ignored_without_proxies(told: Callable[..., TestResponse]):
     assert told(0, **FORWARDED, X_Forwarded_Port="9").json == DIRECTLY
 
 

@@ -236,7 +236,9 @@ def texts_of(page: str, name: str) -> list[str]:
 
 
 @on_sqlite
-def test_on_every_page_they_are_only_text(app: Flask, people: World, receive: Callable[[bytes], None]):
+def test_hostile_strings_are_only_text_on_every_page(
+    app: Flask, people: World, receive: Callable[[bytes], None]
+):
     texts, names = [text for text in NAUGHTY if text], [text for text in NAUGHTY if is_name(text)]
     # Cut alike, and as invisible: a text without a visible character is shown as "No visible text".
     plain = [f"z{number}".ljust(len(name), "z") if seen(name) else name for number, name in enumerate(names)]

@@ -71,7 +71,7 @@ def test_a_line_that_systemd_might_read_otherwise_is_refused(tmp_path: Path, lin
     assert f"{tmp_path / 'environment'}, line 2:" in done.stderr
 
 
-def test_without_the_settings_file_no_command_runs(tmp_path: Path):
+def test_no_command_runs_without_the_settings_file(tmp_path: Path):
     for content in (None, "CONSOLE_SECRET_KEY=x\n"):
         if content:
             (tmp_path / "environment").write_text(content)

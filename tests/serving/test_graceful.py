@@ -100,7 +100,7 @@ def loading(settings: Settings, directory: Path) -> Iterator[Console]:
 
 
 @pytest.mark.parametrize("stops", [False, True], ids=["goes on", "is stopped"])
-def test_while_the_console_loads_health_is_answered_and_every_other_request_waits(
+def test_health_is_answered_while_the_console_loads_and_other_requests_wait(
     settings: Settings, tmp_path: Path, *, stops: bool
 ):
     # More than there are threads of either kind.

@@ -114,7 +114,7 @@ def test_a_visitor_signs_in_links_and_signs_out(visitor: Visitor, anna: Desk):
     assert visitor.get("/conversations").status_code == 302
 
 
-def test_without_tls_every_visitor_is_sent_to_tls(stage: Stage):
+def test_every_visitor_without_tls_is_sent_to_tls(stage: Stage):
     plain = f"http://localhost:{stage.front.plain_port}/conversations?q=39"
     answer = requests.get(plain, allow_redirects=False, timeout=SECONDS)
     assert answer.status_code == 301
@@ -271,7 +271,7 @@ def test_a_large_cookie_comes_through_in_either_direction(visitor: Visitor):
     assert visitor.get(f"/badges?{longest}").status_code == 302
 
 
-def test_while_the_console_is_away_there_is_a_page_that_says_so(stage: Stage, visitor: Visitor):
+def test_a_page_says_so_while_the_console_is_away(stage: Stage, visitor: Visitor):
     port = stage.listener.getsockname()[1]
     stage.listener.close()
     stage.down()

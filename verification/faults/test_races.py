@@ -64,7 +64,7 @@ class Chaos(threading.Thread):
     short=Size(processes=2, operators=8, conversations=20, calls=300, faults=5, pause=0.4),
     full=Size(processes=4, operators=50, conversations=1000, calls=60_000, faults=200, pause=2),
 )
-def test_what_many_operators_do_at_once_is_linearizable(
+def test_writes_of_many_operators_at_once_are_linearizable(
     app: Flask, database: Database, figures: Figures, tmp_path: Path, size: Size
 ):
     world = populate(conversations=size.conversations, operators=size.operators, customers=5)
