@@ -67,13 +67,16 @@ def test_pages_of_a_thread_follow_one_another_without_gap_or_repeat(
     assert sorted(by_id) == texts
 
 
-def test_a_message_that_comes_late_stands_where_it_was_sent(marta: Browser, anna: Desk):
-    conversation_id = say(anna, ["second", "third"])
-    say(anna, ["first"], at=AT - 60)
+def test_messages_that_come_late_stand_where_they_were_sent(marta: Browser, anna: Desk):
+    texts = [f"message {number}" for number in range(PAGE_SIZE + 9)]
+    conversation_id = say(anna, texts[6:])
+    say(anna, texts[:6], at=AT - 60)
     for path in (f"/conversations/{conversation_id}", f"/links/{conversation_id}"):
-        assert said(marta.get_page(path)) == ["first", "second", "third"]
+        page = marta.get_page(path)
+        assert said(page) == texts[-PAGE_SIZE:]
+        assert said(marta.get_page(older(page) or "")) == texts[:-PAGE_SIZE]
     (last,) = marta.get_page("/conversations").select(".rows .last")
-    assert last.text == "third"
+    assert last.text == texts[-1]
 
 
 def test_a_list_shows_the_message_that_the_thread_ends_with(marta: Browser, anna: Desk):
