@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import Any, ClassVar
 from uuid import UUID
 
-UNREADABLE = (AttributeError, KeyError, RecursionError, TypeError, ValueError)
+UNREADABLE = (AttributeError, KeyError, OverflowError, RecursionError, TypeError, ValueError)
 """What reading anything but a line of the trail raises."""
 _DIGEST_CHARACTERS = 64
 _ERASED = '{"erased": '
@@ -112,9 +112,9 @@ def read_tombstone(line: str) -> Tombstone | None:
             int(fields["sequence"]),
             bytes.fromhex(fields["sha256"]).hex(),
         )
+        is_whole = len(tombstone.sha256) == _DIGEST_CHARACTERS and tombstone.to_json() == line
     except UNREADABLE:
         return None
-    is_whole = len(tombstone.sha256) == _DIGEST_CHARACTERS and tombstone.to_json() == line
     return tombstone if is_whole else None
 
 

@@ -232,6 +232,7 @@ FORGED: dict[str, Callable[[dict[str, Any]], Any]] = {
     "a sequence that is text": lambda item: {**item, "sequence": str(item["sequence"])},
     "another conversation": lambda item: {**item, "conversation_id": str(uuid4())},
     "a moment that is none": lambda item: {**item, "erased": "yesterday"},
+    "a moment before all others": lambda item: {**item, "erased": "0001-01-01T00:00:00+05:00"},
     "a moment without its zone": lambda item: {**item, "erased": item["erased"].rstrip("Z")},
     "nothing": lambda item: {},
 }
