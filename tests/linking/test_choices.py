@@ -3,7 +3,7 @@
 from uuid import UUID
 
 from console.linking.queries import MAX_CUSTOMERS
-from testkit.factories import Desk, user
+from testkit.factories import Desk, payload, run, user
 from testkit.pages import Browser
 
 MORE = "There are more customers than are shown. Type more digits."
@@ -72,3 +72,12 @@ def test_the_desk_counts_what_is_left_to_link_of_one_instructor(marta: Browser, 
             page = marta.get_page(path)
             assert [said.text for said in page.select(".queue .tabs .soft")] == [str(count)]
         assert f"{count} not linked" in {said.text.lstrip("· ") for said in page.select(".back .soft")}
+
+
+def test_the_desk_counts_to_a_hundred(marta: Browser, anna: Desk):
+    lines = [payload(anna.phone_number_id, f"3933300{number:05}") for number in range(99)]
+    run(anna.cli, "ingest", "-", stdin="\n".join(lines))
+    for sender, said in (("40404", "100"), ("50505", "more than 100")):
+        for path in (f"/links/{anna.conversation(sender)}", "/links"):
+            (left,) = marta.get_page(path).select(".queue .tabs .soft")
+            assert left.text == said
