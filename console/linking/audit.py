@@ -53,7 +53,7 @@ def _insert(dialect: str) -> Executable:
 
 @cache
 def _append(dialect: str) -> Executable:
-    outbox = json_append(dialect, Conversation.audit_outbox, bindparam("event", type_=String()))
+    outbox = json_append(dialect, Conversation.audit_outbox, bindparam("event"))
     return update(Conversation).where(*_ASKED).values(audit_outbox=outbox)
 
 
