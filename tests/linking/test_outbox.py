@@ -1,13 +1,17 @@
 """What moving does with each sort of outbox: it records what it can, once, and keeps the rest as it is."""
 
 import json
+import time
 from typing import Any
 from uuid import UUID
 
 import pytest
+from flask import Flask
+from sqlalchemy import text
+from sqlalchemy.exc import OperationalError
 
 from console.linking import audit
-from testkit.databases import execute
+from testkit.databases import POSTGRESQL, back_door, execute
 from testkit.factories import Desk, link_state, trail
 from tests.linking.test_append_only import add_raw
 from tests.linking.test_audit import BROKEN
@@ -54,3 +58,14 @@ def test_items_that_are_no_events_stay_and_an_empty_outbox_becomes_null(anna: De
     put(conversation_id, outbox)
     assert audit.drain() == ((1, 0) if kept is None else (0, 1))
     assert link_state(conversation_id).outbox == kept
+
+
+def test_draining_does_not_wait_longer_than_a_move(app: Flask, engine: str, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(audit, "MAX_MOVE_MS", 100)
+    with back_door() as blocker:  # which holds the write lock of a file
+        if engine == POSTGRESQL:
+            blocker.execute(text("LOCK TABLE conversations"))
+        started = time.monotonic()
+        with pytest.raises(OperationalError):
+            audit.drain()
+        assert time.monotonic() - started < 7  # of the 15 seconds that others wait
