@@ -23,7 +23,7 @@ MAX_COUNTED = 10_000
 _HISTORY = select(AuditEvent.event).where(
     AuditEvent.conversation_id == bindparam("conversation_id"),
     AuditEvent.instructor_id == bindparam("instructor_id"),
-    AuditEvent.sequence.in_(bindparam("sequences", expanding=True)),
+    AuditEvent.sequence.in_(bindparam("sequences")),
 )
 
 
