@@ -232,11 +232,14 @@ def test_a_page_takes_the_same_few_statements_for_one_row_and_for_fifty(
 def test_a_link_form_with_a_history_takes_two_statements_more(client: Browser, anna: Desk):
     conversation_id = anna.conversation("393331234567")
     anna.link(conversation_id)
+    anna.customer("393330000000")
     client.sign_in(anna.operator.email, anna.operator.password)
     statements = get(client, "/links/{conversation_id}", [conversation_id])
     assert len(statements) == PAGES["/links/{conversation_id}"][0] + 2
     (trail,) = (statement for statement in statements if "FROM audit_events" in statement.sql)
     assert trail.indexes == {"audit_events.key"}
+    (labels,) = (statement for statement in statements if "UNION ALL" in statement.sql)
+    assert (trail.returned, labels.returned) == (1, 2)
 
 
 @pytest.mark.parametrize("path", PAGES)
