@@ -1,10 +1,24 @@
-"""How much of a conversation's history is read, whatever was done to it (CM-2.5)."""
+"""How much of the trail is read, whatever it holds and whether or not it can be read (CM-2.5)."""
+
+import json
+from uuid import UUID
 
 import pytest
 
 from console.database import command_scope, reading
 from console.linking import history
+from testkit.databases import SQLITE, execute
 from testkit.factories import Desk
+from tests.linking.test_audit import BROKEN
+
+
+def sequences(anna: Desk, conversation_id: UUID, version: int, seen: int | None = None) -> list[int] | None:
+    """Return the sequences of the events that are found; None where the trail fails."""
+    with reading(command_scope()) as connection:
+        events = history.history(
+            connection, conversation_id, anna.instructor_id, outbox=None, version=version, seen=seen
+        )
+    return None if events is None else [event.sequence for event in events]
 
 
 @pytest.mark.parametrize(
@@ -16,15 +30,35 @@ def test_the_newest_events_up_to_a_version_are_read_and_the_one_that_was_seen(
 ):
     monkeypatch.setattr(history, "MAX_SHOWN", 2)
     conversation_id = anna.conversation("393331234567")
-    for customer_id in (
-        None,
-        anna.customer("447000001"),
-        anna.customer("447000002"),
-        anna.customer("44700003"),
-    ):
-        anna.link(conversation_id, customer_id, confirmed=True)
-    with reading(command_scope()) as connection:
-        events = history.history(
-            connection, conversation_id, anna.instructor_id, outbox=None, version=version, seen=seen
-        )
-    assert [event.sequence for event in events or []] == found
+    anna.link(conversation_id)
+    for number in ("447000001", "447000002", "447000003"):
+        anna.link(conversation_id, anna.customer(number), confirmed=True)
+    assert sequences(anna, conversation_id, version, seen) == found
+
+
+def test_a_trail_that_fails_is_logged_and_asked_only_for_what_it_has(
+    anna: Desk, engine: str, capfd: pytest.CaptureFixture[str]
+):
+    conversation_id = anna.conversation("393331234567")
+    execute(*BROKEN["missing"][0])
+    assert sequences(anna, conversation_id, 0) == []
+    assert capfd.readouterr().err == ""
+    assert sequences(anna, conversation_id, 1) is None
+    line = json.loads(capfd.readouterr().err)
+    kind = "OperationalError" if engine == SQLITE else "ProgrammingError"
+    told = (line["event"], line["conversation_id"], line["kind"])
+    assert told == ("audit_history_unreadable", str(conversation_id), kind)
+
+
+def test_waiting_conversations_are_counted_up_to_a_limit(anna: Desk, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(history, "MAX_COUNTED", 2)
+    execute(*BROKEN["missing"][0])
+    for number, count in (("447000001", 1), ("447000002", 2), ("447000003", 2)):
+        anna.link(anna.conversation(number))
+        assert history.waiting()[0] == count
+
+
+def test_the_size_of_the_trail_is_how_many_events_it_has(anna: Desk):
+    assert history.size() == 0
+    anna.link(anna.conversation("393331234567"))
+    assert history.size() == 1

@@ -17,6 +17,7 @@ from console.database import append_only_lifted, db
 from console.ingestion.service import ingest_payload
 from console.linking import service
 from console.linking.events import line_digest
+from console.linking.history import export
 from console.linking.verification import tombstones
 from testkit.databases import back_door, execute, on_postgresql, rows
 from testkit.factories import Desk, desk, link_state, payload, run, trail
@@ -85,13 +86,14 @@ def test_a_customer_erased_while_a_write_links_to_them_is_no_customer(anna: Desk
     assert link_state(conversation_id).link_version == 0
 
 
-def test_tombstones_are_told_in_the_order_of_the_trail(anna: Desk, person: Person):
+def test_tombstones_and_events_are_told_in_the_order_of_the_trail(anna: Desk, person: Person):
     third = "393332222222"
     for number in (NUMBER, OTHER, third):
         anna.link(anna.conversation(number))
     for number in (third, NUMBER, OTHER):  # in no order that a table on PostgreSQL keeps
         person("erase", number, *ERASE)
     assert [position for position, _ in tombstones()] == [1, 2, 3]
+    assert [position for position, _ in export()] == [1, 2, 3]
 
 
 def test_verify_accepts_whatever_customer_an_erased_event_left(
