@@ -3,6 +3,7 @@
 from uuid import UUID
 
 from console.linking.queries import MAX_CUSTOMERS
+from testkit.databases import POSTGRESQL, execute
 from testkit.factories import Desk, payload, run, user
 from testkit.pages import Browser
 
@@ -17,13 +18,19 @@ def offered(browser: Browser, conversation_id: UUID, **query: object) -> tuple[l
     return [shown.text.lstrip("+") for shown in page.select(".choice .identifier")], found.text.strip()
 
 
-def test_the_own_and_the_chosen_customer_come_first_however_many_match(marta: Browser, anna: Desk):
+def test_the_own_and_the_chosen_customer_come_first_however_many_match(
+    marta: Browser, anna: Desk, engine: str
+):
     others = [f"US.a{number:02}" for number in range(MAX_CUSTOMERS + 1)]
     for identifier in reversed(others):
         anna.customer(identifier)
     chosen, own = anna.customer("US.ay"), anna.conversation("US.az")
     assert offered(marta, own) == (others[:MAX_CUSTOMERS], MORE)
     anna.customer("US.az")
+    if engine == POSTGRESQL:  # the order is asked for, not the index's
+        execute(
+            "ALTER TABLE customers DROP CONSTRAINT uq_customers_instructor_id_channel_normalized_identifier"
+        )
     for q in ("", "us.A"):
         assert offered(marta, own, q=q) == (["US.az", *others[: MAX_CUSTOMERS - 1]], MORE)
         both = ["US.az", "US.ay", *others[: MAX_CUSTOMERS - 2]]
