@@ -22,9 +22,9 @@ def test_the_own_and_the_chosen_customer_come_first_however_many_match(
     marta: Browser, anna: Desk, engine: str
 ):
     others = [f"US.a{number:02}" for number in range(MAX_CUSTOMERS + 1)]
+    chosen, own = anna.customer("US.ay"), anna.conversation("US.az")
     for identifier in reversed(others):
         anna.customer(identifier)
-    chosen, own = anna.customer("US.ay"), anna.conversation("US.az")
     assert offered(marta, own) == (others[:MAX_CUSTOMERS], MORE)
     anna.customer("US.az")
     if engine == POSTGRESQL:  # the order is asked for, not the index's
