@@ -118,6 +118,7 @@ JUDGES: dict[str, tuple[str, ...]] = {
     "console/linking/history.py": (
         *_TRAIL,
         *_LINKING[1:],
+        "tests/linking/test_checkpoints.py",
         "tests/linking/test_history.py",
         "tests/linking/test_keeper.py",
         "tests/linking/test_words.py",
