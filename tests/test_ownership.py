@@ -122,6 +122,16 @@ def test_rows_of_another_instructor_change_no_answer(
         assert ask(connection, conversation_id, anna.instructor_id, customer_id) == before
 
 
+@pytest.mark.shows("CM-2.3.2", "Review.T4.2")
+def test_a_write_changes_no_row_of_another_instructor(anna: Desk, bruno: Desk, conversation_id: UUID):
+    repeat_for(bruno, conversation_id)
+    execute("UPDATE conversations SET link_version = 1")
+    his = f"SELECT * FROM conversations WHERE instructor_id = '{bruno.instructor_id}' ORDER BY id"
+    before = rows(his)
+    anna.unlink(conversation_id, instructor_id=anna.instructor_id, seen_version=1)
+    assert rows(his) == before
+
+
 @pytest.mark.shows("CM-2.3.2")
 def test_a_customer_of_another_channel_is_not_offered(anna: Desk, conversation_id: UUID):
     shown = view(conversation_id, anna.instructor_id)

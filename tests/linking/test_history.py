@@ -5,10 +5,13 @@ from uuid import UUID
 
 import pytest
 
+from console.config import Settings
 from console.database import command_scope, reading
 from console.linking import history
-from testkit.databases import SQLITE, execute
+from testkit.databases import SQLITE, execute, on_postgresql
 from testkit.factories import Desk
+from testkit.pages import Browser
+from testkit.postgres import Cluster
 from tests.linking.test_audit import BROKEN
 
 
@@ -62,3 +65,27 @@ def test_the_size_of_the_trail_is_how_many_events_it_has(anna: Desk):
     assert history.size() == 0
     anna.link(anna.conversation("393331234567"))
     assert history.size() == 1
+
+
+@on_postgresql
+def test_a_server_hands_the_trail_over_in_pieces(anna: Desk, cluster: Cluster, settings: Settings):
+    anna.link(anna.conversation("393331234567"))
+    events = history.export()
+    next(events)
+    last = "SELECT query FROM pg_stat_activity WHERE datname = '{}' AND state = 'idle in transaction'"
+    ((query,),) = cluster.execute(last.format(settings.database_url.database))
+    assert query.startswith("FETCH FORWARD")
+    assert list(events) == []
+
+
+def test_a_page_shows_an_event_that_waits(marta: Browser, anna: Desk):
+    conversation_id = anna.conversation("393331234567")
+    anna.link(conversation_id, reason="while the trail was there")
+    breaks, repairs = BROKEN["missing"]
+    execute(*breaks)
+    anna.unlink(conversation_id, reason="while it was not")
+    execute(*repairs)
+    told = [item.get_text(" ") for item in marta.get_page(f"/links/{conversation_id}").select(".history li")]
+    assert len(told) == 2
+    assert "while it was not" in told[0]
+    assert "while the trail was there" in told[1]
