@@ -252,7 +252,7 @@ UNDOING = {
     POSTGRESQL: (
         [
             (
-                "CREATE FUNCTION undo() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS"
+                "CREATE FUNCTION undo() RETURNS trigger LANGUAGE plpgsql AS"
                 " $$ BEGIN PERFORM pg_terminate_backend(pg_backend_pid()); RETURN NEW; END $$"
             ),
             "CREATE TRIGGER undo BEFORE INSERT ON audit_events FOR EACH ROW EXECUTE FUNCTION undo()",

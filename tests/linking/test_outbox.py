@@ -11,10 +11,10 @@ from sqlalchemy import text
 from sqlalchemy.exc import OperationalError
 
 from console.linking import audit
-from testkit.databases import POSTGRESQL, back_door, execute
+from testkit.databases import POSTGRESQL, SQLITE, back_door, execute
 from testkit.factories import Desk, link_state, trail
 from tests.linking.test_append_only import add_raw
-from tests.linking.test_audit import BROKEN
+from tests.linking.test_audit import BROKEN, UNDOING, told_of
 
 
 def put(conversation_id: UUID, outbox: Any) -> None:
@@ -69,3 +69,12 @@ def test_draining_does_not_wait_longer_than_a_move(app: Flask, engine: str, monk
         with pytest.raises(OperationalError):
             audit.drain()
         assert time.monotonic() - started < 7  # of the 15 seconds that others wait
+
+
+def test_the_log_says_what_undid_a_write(anna: Desk, engine: str, capfd: pytest.CaptureFixture[str]):
+    conversation_id = anna.conversation("393331234567")
+    execute(*UNDOING[engine][0])
+    capfd.readouterr()
+    anna.link(conversation_id)
+    why = "IntegrityError" if engine == SQLITE else "OperationalError"
+    assert told_of(capfd.readouterr().err) == [("audit_move_failed", str(conversation_id), why)]
