@@ -1,11 +1,14 @@
-"""What a request to change a link asks for, and the digest of its content."""
+"""What a request to change a link asks for, the digest of its content, and what the database may answer."""
 
 from typing import Any
 from uuid import UUID
 
 import pytest
+from sqlalchemy.exc import IntegrityError
 
 from console.linking.service import LinkRequest
+from testkit.databases import POSTGRESQL, SQLITE, execute
+from testkit.factories import Desk, link_state
 
 CUSTOMER = UUID(int=3)
 
@@ -47,3 +50,20 @@ def test_a_request_asks_for_exactly_one_thing(asked: dict[str, object]):
 )
 def test_an_operation_has_the_same_digest_in_every_release(asked: dict[str, object], digest: str):
     assert request(**asked).digest == digest
+
+
+REFUSING_LINKS = {
+    SQLITE: (
+        "CREATE TRIGGER refuse BEFORE UPDATE OF customer_id ON conversations"
+        " BEGIN SELECT RAISE(ABORT, 'no'); END"
+    ),
+    POSTGRESQL: "ALTER TABLE conversations ADD CONSTRAINT refuse CHECK (customer_id IS NULL)",
+}
+
+
+def test_only_a_missing_customer_is_told_as_one(anna: Desk, engine: str):
+    conversation_id = anna.conversation("393331234567")
+    execute(REFUSING_LINKS[engine])
+    with pytest.raises(IntegrityError):
+        anna.link(conversation_id)
+    assert link_state(conversation_id).link_version == 0
