@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass, field
+from functools import _lru_cache_wrapper
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -121,6 +122,7 @@ def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
     if not run.files:
         return (yield)
     called = run.watched.called[item.nodeid] = set()
+    forget()
 
     def watch(frame: FrameType, event: str, _: object) -> None:
         code = frame.f_code
@@ -136,6 +138,14 @@ def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
         sys.settrace(None)
         threading.settrace(None)
         run.watched.seconds[item.nodeid] = time.process_time() - started
+
+
+def forget() -> None:
+    """Empty the console's caches: a test that reuses what another has built calls what builds it as well."""
+    for name in [name for name in sys.modules if name.startswith("console.")]:
+        for member in list(vars(sys.modules[name]).values()):
+            if type(member) is _lru_cache_wrapper:  # isinstance would ask Flask's proxies, which refuse here
+                member.cache_clear()
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
