@@ -50,7 +50,7 @@ HEADERS = (
 
 def cursor(moment: str, row_id: object = UUID(int=0)) -> str:
     """Write a cursor as the console does."""
-    return urlsafe_b64encode(f"{moment} {row_id}".encode()).decode()
+    return urlsafe_b64encode(f"{moment} {row_id}".encode()).decode().rstrip("=")
 
 
 # Well made, and none that a page ever said.

@@ -1,9 +1,10 @@
 """SQLite under load: each write waits for its turn, and none fails because the database is locked."""
 
+import sqlite3
+import typing
 from pathlib import Path
 
 from flask import Flask
-from sqlalchemy import event
 
 from console.database import command_scope, db, writing
 from testkit.databases import on_sqlite
@@ -34,7 +35,9 @@ def test_many_processes_write_and_none_finds_the_database_locked(
 @on_sqlite
 def test_a_write_takes_its_lock_at_once_and_reaches_the_disk(app: Flask):
     statements: list[str] = []
-    event.listen(db.engine, "before_cursor_execute", lambda *call: statements.append(call[2]))
+    with db.engine.connect() as connection:
+        driver = typing.cast(sqlite3.Connection, connection.connection.driver_connection)
+        driver.set_trace_callback(statements.append)  # of the one connection that the pool has
     with writing(command_scope()) as connection:
         settings = [
             connection.exec_driver_sql(f"PRAGMA {name}").scalar() for name in ("journal_mode", "synchronous")

@@ -57,11 +57,15 @@ def filtered(name: str, alter: Callable[[Any], Any]) -> Callable[[Stage, Patch],
     """Return what alters what a filter of the templates is given."""
 
     def tell(stage: Stage, patch: Patch) -> None:
-        original = stage.app.jinja_env.filters[name]
-        told = lambda value, *rest: original(alter(value), *rest)  # noqa: E731
-        patch.setitem(stage.app.jinja_env.filters, name, told)
+        filters, original = stage.app.jinja_env.filters, stage.app.jinja_env.filters[name]
+        patch.setitem(filters, name, lambda value, *rest: original(alter(value), *rest))
 
     return tell
+
+
+def _dated_a_day_early(stage: Stage, patch: Patch) -> None:
+    filters, dated = stage.app.jinja_env.filters, stage.app.jinja_env.filters["dated"]
+    patch.setitem(filters, "dated", lambda then: (*dated(then)[:2], dated(then - DAY)[2]))
 
 
 def parsed(alter: Callable[[IncomingMessage], IncomingMessage | None]) -> Callable[[Stage, Patch], None]:
@@ -292,13 +296,8 @@ LIES: dict[str, Lie] = {
     # When
     "a day too late": Lie(("day",), filtered("day", lambda then: then + DAY)),
     "an hour too late": Lie(("newest in full", "sent in full"), filtered("moment", lambda then: then + HOUR)),
-    "a date too early": Lie(
-        ("first wrote day", "customer since day"), filtered("date", lambda then: then - DAY)
-    ),
-    "customer since tomorrow": Lie(
-        ("customer since",),
-        offered(lambda row: _later(row, created_at=DAY)),
-    ),
+    "a date too early": Lie(("first wrote day", "customer since day"), _dated_a_day_early),
+    "customer since tomorrow": Lie(("customer since",), offered(lambda row: _later(row, created_at=DAY))),
     "times are another zone's": Lie(
         ("loaded at", "newest in full", "ago", "sent in full", "clock", "day"),
         lambda _, patch: patch.setattr(display.Clock, "local", lambda _, then: then.astimezone(UTC)),
