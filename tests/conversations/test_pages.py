@@ -54,6 +54,7 @@ def test_pages_of_fifty_follow_one_another_without_gap_or_repeat(reader: Browser
 def test_search_finds_identifiers_by_their_digits(reader: Browser, anna: Desk):
     number = anna.conversation("393331234567")
     written = anna.conversation("+39 333 999-0000")
+    slashed = anna.conversation("0664/98765")
     user_id = anna.conversation("US.13491208655302741918")
     for q, found in {
         "1234567": [number],
@@ -62,13 +63,14 @@ def test_search_finds_identifiers_by_their_digits(reader: Browser, anna: Desk):
         "333-123.45": [number],
         "999-00": [written],
         "999%00-00": [written],
+        "4/98": [slashed],
         "us.1349": [user_id],
         "134912": [user_id],
         "77": [],
         "%25": [],
         "_": [],
         "' OR 1=1 --": [],
-        "%00": [user_id, written, number],
+        "%00": [user_id, slashed, written, number],
         "x" * 5000: [],
     }.items():
         assert sorted(shown(reader, f"/conversations?q={q}")) == sorted(str(row) for row in found), q
