@@ -224,7 +224,6 @@ def _create_customer(connection: Connection, state: State) -> UUID:
         "instructor_id": state.instructor_id,
         "channel": state.channel,
         "normalized_identifier": state.normalized_identifier,
-        "created_at": now(),
     }
     key = ["instructor_id", "channel", "normalized_identifier"]
     if insert_ignoring(connection, Customer, [customer], key).rowcount != 1:
