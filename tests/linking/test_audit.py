@@ -322,6 +322,9 @@ def test_draining_gives_up_once_moves_have_failed_for_long(
     assert audit.drain() == (0, 3)
     ((event, _, why),) = told_of(capfd.readouterr().err)
     assert (event, why) == ("audit_move_failed", "unreadable, or its id or sequence is taken")
+    monkeypatch.setattr(audit, "MAX_FAILING_SECONDS", 60)
+    assert audit.drain() == (0, 3)
+    assert len(told_of(capfd.readouterr().err)) == 3
 
 
 def test_a_failing_move_is_logged_and_counted(anna: Desk, engine: str, capfd: pytest.CaptureFixture[str]):
