@@ -163,7 +163,7 @@ def _prepare_sqlite(engine: Engine, engines: Iterable[Engine], *, read_only: boo
         dbapi_connection.execute(begin)
 
     # A listener for "begin" would have SQLAlchemy look for listeners at every statement: a tenth of a link.
-    engine.dialect.do_begin = do_begin  # type: ignore[method-assign]
+    engine.dialect.do_begin = do_begin  # type: ignore[method-assign]  # a hook without an event
 
     @event.listens_for(engine, "handle_error")
     def on_error(context: ExceptionContext) -> None:
