@@ -114,9 +114,9 @@ class Desk:
     def _change(
         self, conversation_id: UUID, asked: dict[str, Any], scope: Scope | None = None
     ) -> service.LinkOutcome:
-        default = {"actor_id": self.operator.id, "operation_id": uuid4()}
+        default: dict[str, Any] = {"actor_id": self.operator.id, "operation_id": uuid4()}
         if "seen_version" not in asked:
-            asked["seen_version"] = link_state(conversation_id).link_version
+            default["seen_version"] = link_state(conversation_id).link_version
         request = service.LinkRequest(conversation_id=conversation_id, **{**default, **asked})
         return service.change(request, scope or command_scope())
 

@@ -156,8 +156,8 @@ def test_nothing_shifts_while_a_page_loads(visitor: Visitor, site: Site, name: s
     visit = visitor(site.world.operator if view.signed_in else None, size=size)
     visit.page.add_init_script(
         "window.shifted = []; new PerformanceObserver((list) => list.getEntries().forEach((entry) => {"
-        " if (!entry.hadRecentInput) window.shifted.push(...entry.sources.map((moved) =>"
-        " [moved.node?.outerHTML, JSON.stringify([moved.previousRect, moved.currentRect])])); }))"
+        " if (!entry.hadRecentInput) window.shifted.push([entry.value, ...entry.sources.map((moved) =>"
+        " [moved.node?.outerHTML, JSON.stringify([moved.previousRect, moved.currentRect])])]); }))"
         ".observe({ type: 'layout-shift', buffered: true })"
     )
     site.slow.set()
