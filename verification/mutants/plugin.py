@@ -100,11 +100,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """Keep the tests to run, in their order, and note which of them are on PostgreSQL."""
     run.watched.on_server = {item.nodeid for item in items if on_server(item)}
     if run.tests is None:
-        chosen = [item for item in items if run.on_server or not on_server(item)]
+        chosen = [item for item in items if run.on_server or item.nodeid not in run.watched.on_server]
     else:
         rank = {name: place for place, name in enumerate(run.tests)}
         chosen = sorted((item for item in items if item.nodeid in rank), key=lambda item: rank[item.nodeid])
-    config.hook.pytest_deselected(items=[item for item in items if item not in chosen])
+    config.hook.pytest_deselected(items=list({*items}.difference(chosen)))
     items[:] = chosen
 
 
