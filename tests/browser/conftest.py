@@ -182,6 +182,12 @@ def arrived(page: Page, heading: str, *, level: int = 1) -> None:
     page.wait_for_load_state()
 
 
+def lose_session(page: Page) -> None:
+    """Let the browser lose its session once the page has its badges: a request for them would be refused."""
+    expect(page.locator(".badge:not([data-state])")).to_have_count(0)
+    page.context.clear_cookies()
+
+
 Visitor = Callable[..., Visit]
 
 

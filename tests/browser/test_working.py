@@ -6,7 +6,7 @@ import pytest
 from playwright.sync_api import Page, Route, expect
 
 from testkit.factories import PASSWORD, Desk, channel
-from tests.browser.conftest import PHONE, Site, Visit, Visitor, arrived
+from tests.browser.conftest import PHONE, Site, Visit, Visitor, arrived, lose_session
 from tests.browser.test_confirm import ask_to_replace
 from tests.browser.test_desk import reason, saved
 from tests.browser.test_going_on import TYPED, expect_everything, sign_in_again, type_everything
@@ -186,7 +186,7 @@ def test_the_focus_after_an_answer_is_on_what_matters_next_and_is_heard(operator
     page.get_by_role("radio").first.check()
     page.get_by_role("button", name="Link customer").click()
     expect(saved(page)).to_be_focused()
-    page.context.clear_cookies()
+    lose_session(page)
     page.goto("/login")
     refuse_sign_in(page)
     password = page.get_by_label("Password")
@@ -213,7 +213,7 @@ def test_a_page_that_answers_a_form_is_reloaded_and_left_without_sending_it_agai
         page.get_by_role("button", name="Link customer").click()
         expect(page.get_by_text("Compare below, then save again.")).to_be_visible()
     else:
-        page.context.clear_cookies()
+        lose_session(page)
         operator.open("/login")
         refuse_sign_in(page)
     posts = sent.count("POST")
