@@ -10,7 +10,7 @@ from sqlalchemy import insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from console.accounts import passwords
-from console.accounts.service import AccountError, is_email, new_user, normalize_email, require_name
+from console.accounts.service import AccountError, is_email, new_user, normalize_email, require_name, user_row
 from console.database import command_scope, new_id, reading, writing
 from console.models import Instructor, Membership, User
 from console.permissions import Role
@@ -53,10 +53,8 @@ def rename_user(*, email: str, name: str) -> UUID:
     """Give a user another name; return the id. Raises AccountError."""
     require_name(name, "a user")
     with writing(command_scope()) as connection:
-        changed = update(User).where(User.email == normalize_email(email)).values(name=name.strip())
-        user_id: UUID | None = connection.scalar(changed.returning(User.id))
-    if user_id is None:
-        raise AccountError("there is no user with that address")
+        renamed = update(User).values(name=name.strip()).returning(User.id)
+        user_id: UUID = user_row(connection, email, renamed).id
     return user_id
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
-from threading import BoundedSemaphore, Lock
+from threading import BoundedSemaphore
 from typing import Any
 from uuid import UUID
 
@@ -16,21 +16,11 @@ from sqlalchemy import Connection, bindparam, case, delete, insert, select, upda
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
 from console.accounts import passwords
-from console.database import (
-    Scope,
-    command_scope,
-    insert_ignoring,
-    new_id,
-    now,
-    open_snapshot,
-    reading,
-    writing,
-)
+from console.database import Scope, command_scope, insert_ignoring, new_id, open_snapshot, reading, writing
 from console.models import ChannelAccount, Instructor, Membership, User
 from console.permissions import Actor, ActorMembership, Role
 from console.text import MAX_NAME, is_name
 
-_NO_USER = "there is no user with that address"
 _ACCOUNT_ID = re.compile("[0-9]{1,64}")
 
 hasher = PasswordHasher()
@@ -45,8 +35,9 @@ MAX_HASH_WAIT_SECONDS = 5
 """How long a sign-in waits for its turn to hash: one hash takes 64 MiB and up to four cores."""
 
 _places = BoundedSemaphore(MAX_SIGN_INS)
-_turn = Lock()
+_turn = BoundedSemaphore(1)
 
+_USER = select(User.id, User.name)
 _NEXT_EPOCH = case((User.session_epoch < MAX_EPOCH, User.session_epoch + 1), else_=User.session_epoch)
 
 
@@ -107,7 +98,8 @@ def authenticate(account: Account | None, password: str) -> bool:
 
     Each call costs one verification, whether there is an account or not. Raises TooBusy.
     """
-    with _hashing():
+    # One sign-in hashes at a time, a few wait for their turn, and all others come again.
+    with _holding(_places, blocking=False), _holding(_turn, timeout=MAX_HASH_WAIT_SECONDS):
         # Made for both, so that a worker's first answer costs both the same.
         hash_of_no_account = _hash_of_no_account()
         matches = _verify(account.password_hash if account else hash_of_no_account, password)
@@ -115,25 +107,17 @@ def authenticate(account: Account | None, password: str) -> bool:
 
 
 @contextmanager
-def _hashing() -> Iterator[None]:
-    """Let one sign-in hash at a time, a few wait for their turn, and all others come again."""
-    if not _places.acquire(blocking=False):
+def _holding(lock: BoundedSemaphore, **wait: Any) -> Iterator[None]:
+    if not lock.acquire(**wait):
         raise TooBusy
     try:
-        if not _turn.acquire(timeout=MAX_HASH_WAIT_SECONDS):
-            raise TooBusy
-        try:
-            yield
-        finally:
-            _turn.release()
+        yield
     finally:
-        _places.release()
+        lock.release()
 
 
 def user_for_verified_email(scope: Scope, *, email: str) -> Account | None:
     """Return the active user with an address that a provider has verified; None if there is none."""
-    if not is_email(email):
-        return None
     # The kelvin sign's lower case is a k: who verified an address with one has not verified that with a k.
     given = "".join(letter.lower() if letter.isascii() else letter for letter in email)
     return _account(scope, given)
@@ -166,10 +150,9 @@ def end_sessions(scope: Scope, user_id: UUID, epoch: int) -> int | None:
 def add_instructor(*, name: str) -> UUID:
     """Create an instructor and return the id."""
     require_name(name, "an instructor")
-    instructor_id = new_id()
+    added = insert(Instructor).values(name=name.strip()).returning(Instructor.id)
     with writing(command_scope()) as connection:
-        connection.execute(insert(Instructor).values(id=instructor_id, name=name.strip(), created_at=now()))
-    return instructor_id
+        return connection.execute(added).scalar_one()
 
 
 def add_user(*, email: str, name: str, instructor_id: UUID, role: Role, password: str) -> UUID:
@@ -187,8 +170,12 @@ def add_user(*, email: str, name: str, instructor_id: UUID, role: Role, password
     try:
         with writing(command_scope()) as connection:
             _require_instructor(connection, instructor_id)
-            user_id = _existing(connection, email, password)
-            if user_id is None:
+            known = select(User.id, User.password_hash).where(User.email == email)
+            if row := connection.execute(known).one_or_none():
+                if not _verify(row.password_hash, password):
+                    raise AccountError("that address is taken by a user with another password")
+                user_id: UUID = row.id
+            else:
                 _require_good(password, email=email, name=name)
                 user_id = new_id()
                 connection.execute(insert(User), new_user(user_id, email, name, password))
@@ -204,8 +191,8 @@ def add_user(*, email: str, name: str, instructor_id: UUID, role: Role, password
 
 def new_user(user_id: UUID, email: str, name: str, password: str) -> dict[str, Any]:
     """Return the row of a new user; hashes the password."""
-    kept = {"email": normalize_email(email), "name": name.strip(), "active": True, "created_at": now()}
-    return {"id": user_id, **kept, "password_hash": hash_password(password)}
+    kept = {"id": user_id, "email": normalize_email(email), "name": name.strip()}
+    return {**kept, "password_hash": hash_password(password)}
 
 
 def set_membership(*, email: str, instructor_id: UUID, role: Role) -> UUID:
@@ -215,10 +202,11 @@ def set_membership(*, email: str, instructor_id: UUID, role: Role) -> UUID:
     """
     with writing(command_scope()) as connection:
         _require_instructor(connection, instructor_id)
-        key = {"user_id": _user_id(connection, email), "instructor_id": instructor_id}
+        user_id: UUID = user_row(connection, email).id
+        key = {"user_id": user_id, "instructor_id": instructor_id}
         insert_ignoring(connection, Membership, [{**key, "role": role.value}], list(key))
         connection.execute(update(Membership).filter_by(**key).values(role=role.value))
-    return key["user_id"]
+    return user_id
 
 
 def remove_membership(*, email: str, instructor_id: UUID) -> UUID:
@@ -227,7 +215,7 @@ def remove_membership(*, email: str, instructor_id: UUID) -> UUID:
     Raises AccountError.
     """
     with writing(command_scope()) as connection:
-        user_id = _user_id(connection, email)
+        user_id: UUID = user_row(connection, email).id
         removed = delete(Membership).filter_by(user_id=user_id, instructor_id=instructor_id)
         if connection.execute(removed).rowcount == 0:
             raise AccountError("that user is not a member for this instructor")
@@ -237,21 +225,15 @@ def remove_membership(*, email: str, instructor_id: UUID) -> UUID:
 def change_password(*, email: str, password: str) -> UUID:
     """Give a user another password, which ends every session; return the id. Raises AccountError."""
     with writing(command_scope()) as connection:
-        name = connection.scalar(select(User.name).where(User.email == normalize_email(email)))
-        if name is None:
-            raise AccountError(_NO_USER)
-        _require_good(password, email=normalize_email(email), name=name)
+        _require_good(password, email=normalize_email(email), name=user_row(connection, email).name)
     return end_sessions_of(email, password_hash=hash_password(password))
 
 
 def end_sessions_of(email: str, **changes: Any) -> UUID:
     """End every session of a user, and change columns with it; return the id. Raises AccountError."""
-    statement = update(User).where(User.email == normalize_email(email))
-    changed = statement.values(session_epoch=_NEXT_EPOCH, **changes).returning(User.id, User.session_epoch)
+    changed = update(User).values(session_epoch=_NEXT_EPOCH, **changes)
     with writing(command_scope()) as connection:
-        row: Any = connection.execute(changed).one_or_none()
-        if row is None:
-            raise AccountError(_NO_USER)
+        row = user_row(connection, email, changed.returning(User.id, User.session_epoch))
         if row.session_epoch == MAX_EPOCH and changes != {"active": False}:
             raise AccountError(
                 "that user's sessions can't be ended any more: disable the user and add another"
@@ -260,11 +242,12 @@ def end_sessions_of(email: str, **changes: Any) -> UUID:
     return user_id
 
 
-def _user_id(connection: Connection, email: str) -> UUID:
-    user_id: UUID | None = connection.scalar(select(User.id).where(User.email == normalize_email(email)))
-    if user_id is None:
-        raise AccountError(_NO_USER)
-    return user_id
+def user_row(connection: Connection, email: str, statement: Any = _USER) -> Any:
+    """Return the row that a statement gives of a user, by default id and name. Raises AccountError."""
+    row = connection.execute(statement.where(User.email == normalize_email(email))).one_or_none()
+    if row is None:
+        raise AccountError("there is no user with that address")
+    return row
 
 
 def require_name(name: str, whose: str) -> None:
@@ -304,18 +287,6 @@ def _verify(password_hash: str, password: str) -> bool:
         return hasher.verify(password_hash, passwords.composed(password))
     except (VerifyMismatchError, InvalidHashError):
         return False
-
-
-def _existing(connection: Connection, email: str, password: str) -> UUID | None:
-    row: Any = connection.execute(
-        select(User.id, User.password_hash).where(User.email == email)
-    ).one_or_none()
-    if row is None:
-        return None
-    if not _verify(row.password_hash, password):
-        raise AccountError("that address is taken by a user with another password")
-    user_id: UUID = row.id
-    return user_id
 
 
 def _require_instructor(connection: Connection, instructor_id: UUID) -> None:
