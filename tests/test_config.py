@@ -40,6 +40,7 @@ def test_a_time_zone_is_read_by_its_name():
         ("CONSOLE_DATABASE_URL", "nonsense", "sqlite:///"),
         ("CONSOLE_DATABASE_URL", "sqlite://", "sqlite:///"),
         ("CONSOLE_DATABASE_URL", "mysql://somewhere/else", "postgresql+psycopg://"),
+        ("CONSOLE_DATABASE_URL", "postgresql+psycopg://h:port/d", "postgresql+psycopg://"),
         ("CONSOLE_READ_DATABASE_URL", "postgresql+pg8000://h/d", "postgresql+psycopg://"),
         ("CONSOLE_TIME_ZONE", "CEST", "Europe/Rome"),
         ("CONSOLE_TIME_ZONE", "Europe", "Europe/Rome"),
