@@ -108,6 +108,21 @@ def test_a_change_that_the_trail_lacks_is_not_said_never_to_have_happened(marta:
     assert said(marta, path, ".history p") == ["What was changed is missing from the audit trail."]
 
 
+def test_the_dialog_names_no_earlier_change_for_one_that_the_trail_lacks(marta: Browser, anna: Desk):
+    conversation_id, other = anna.conversation("393331234567"), anna.customer("393330000000")
+    anna.link(conversation_id, reason="an earlier change")
+    execute("UPDATE conversations SET link_version = 2")
+    path = f"/links/{conversation_id}"
+    page = marta.get_page(path)
+    answer = marta.submit(page, path, customer_id=str(other), reason="another")
+    (told,) = marta.check(answer, 409).select("#consequence")
+    assert "Who linked it, when and why can’t be read right now." in told.text
+    execute("UPDATE conversations SET link_version = 3")
+    answer = marta.submit(page, path, customer_id=str(other), reason="another", overwrite="1")
+    (told,) = marta.check(answer, 409).select(".work")
+    assert "Changed by" not in told.text
+
+
 def test_every_event_has_a_sentence_of_its_own():
     history = (ROOT / "templates" / "linking" / "_history.html").read_text()
     assert [name for name in EventName if f'event.event_name == "{name}"' not in history] == []
