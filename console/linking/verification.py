@@ -118,12 +118,15 @@ def _problem(
     if waiting is None:
         return "an event is invalid"
     sequences = {row.sequence: row.event_id for row in trail}
+    held = []
     for event in waiting:
         place = (event.conversation_id, event.sequence)
         if taken.get(event.event_id, place) != place:
-            return f"the trail holds the id of the waiting event {event.event_id} for another event"
-        if sequences.get(event.sequence, event.event_id) != event.event_id:
-            return f"the trail holds the sequence of the waiting event {event.event_id} for another event"
+            held.append(f"id of the waiting event {event.event_id}")
+        elif sequences.get(event.sequence, event.event_id) != event.event_id:
+            held.append(f"sequence of the waiting event {event.event_id}")
+    if held:
+        return "; ".join(f"the trail holds the {what} for another event" for what in held)
     if not all(map(_agree, trail, moved)):
         return "an event's row and its JSON line disagree"
     # An event may still wait in the outbox though it was moved: the next move clears it.

@@ -45,10 +45,10 @@ def add_event(conversation_id: UUID, forge: Callable[[dict[str, object]], None])
         )
 
 
-def add_waiting(conversation_id: UUID, **forged: object) -> None:
-    """Put a forged copy of a conversation's last event into its outbox."""
-    event = trail(conversation_id)[-1] | forged
-    outbox = json.dumps([event]).replace("'", "''")
+def add_waiting(conversation_id: UUID, *forged: dict[str, object]) -> None:
+    """Put forged copies of a conversation's last event into its outbox."""
+    event = trail(conversation_id)[-1]
+    outbox = json.dumps([event | changes for changes in forged]).replace("'", "''")
     set_link(conversation_id, f"audit_outbox = '{outbox}'")
 
 
@@ -103,11 +103,11 @@ TAMPERED: dict[str, tuple[Callable[[UUID], None], str]] = {
         }.items()
     },
     "a waiting event whose id is taken": (
-        lambda id_: add_waiting(id_, sequence=3),
+        lambda id_: add_waiting(id_, {"sequence": 3}),
         "the trail holds the id of the waiting event",
     ),
     "a waiting event whose sequence is taken": (
-        lambda id_: add_waiting(id_, event_id=str(uuid4())),
+        lambda id_: add_waiting(id_, {"event_id": str(uuid4())}),
         "the trail holds the sequence of the waiting event",
     ),
     "an outbox with something else": (
@@ -146,6 +146,19 @@ def names_what_its_events_do_not_explain(
     assert result.exit_code == 1
     (line,) = result.stdout.splitlines()
     assert line.startswith(f"{tampered} {said}")
+
+
+@pytest.mark.shows("CM-2.5.7")
+def test_verify_names_every_waiting_event_whose_id_or_sequence_is_taken(cli: FlaskCliRunner, anna: Desk):
+    conversation_id = anna.conversation("393331234567")
+    anna.link(conversation_id)
+    taken, new = trail(conversation_id)[0]["event_id"], str(uuid4())
+    add_waiting(conversation_id, {"sequence": 2}, {"event_id": new})
+    (line,) = cli.invoke(args=["audit", "verify"]).stdout.splitlines()
+    assert line == (
+        f"{conversation_id} the trail holds the id of the waiting event {taken} for another event;"
+        f" the trail holds the sequence of the waiting event {new} for another event"
+    )
 
 
 def link_two_and_put(anna: Desk, position: int, *, at: int) -> None:
