@@ -29,6 +29,7 @@ _SWITCHES = dict.fromkeys(("true", "1", "on", "yes"), True) | dict.fromkeys(
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 _DATABASE = "sqlite:///path/to/file.db or postgresql+psycopg://user:password@host/name"
 _LOG_LEVELS = ("debug", "info", "warning", "error", "critical")
+_TEXT = "text in UTF-8"
 T = TypeVar("T")
 
 
@@ -98,7 +99,7 @@ def _split(raw: str) -> SplitResult:
     return parts
 
 
-def _setting(parse: Callable[[str], T], default: T, takes: str = "", *, secret: bool = False) -> T:
+def _setting(parse: Callable[[str], T], default: T, takes: str = _TEXT, *, secret: bool = False) -> T:
     """Declare a setting that `load` reads from the variable of its name."""
     declared: T = field(default=default, repr=not secret, metadata={"parse": parse, "takes": takes})
     return declared
@@ -167,7 +168,7 @@ def load(environ: Mapping[str, str] | None = None) -> Settings:
     def read(name: str, parse: Callable[[str], T], default: T, takes: str) -> T:
         raw = environ.get(f"CONSOLE_{name}", "").strip()
         try:
-            return parse(raw) if raw else default
+            return parse(raw.encode().decode()) if raw else default  # the environment may hold any bytes
         except (ArgumentError, LookupError, OSError, ValueError):
             raise ConfigurationError(f"CONSOLE_{name} takes {takes}") from None
 
@@ -178,7 +179,7 @@ def load(environ: Mapping[str, str] | None = None) -> Settings:
             if each.metadata
         }
 
-    if not (secret_key := environ.get("CONSOLE_SECRET_KEY", "").strip()):
+    if not (secret_key := read("SECRET_KEY", str, "", _TEXT)):
         raise ConfigurationError(
             "CONSOLE_SECRET_KEY is not set: it takes a long random text that signs sessions"
         )

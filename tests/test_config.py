@@ -34,6 +34,7 @@ def test_a_time_zone_is_read_by_its_name():
     ("name", "value", "takes"),
     [
         ("CONSOLE_SECRET_KEY", "", "random text"),
+        ("CONSOLE_SECRET_KEY", "\udcff", "text in UTF-8"),
         ("CONSOLE_SECRET_KEY_FALLBACKS", "one,,two", "separated by commas"),
         ("CONSOLE_CUSTOMER_BADGE", "maybe", "true or false"),
         ("CONSOLE_LOG_LEVEL", "loud", "debug, info"),
@@ -41,6 +42,8 @@ def test_a_time_zone_is_read_by_its_name():
         ("CONSOLE_DATABASE_URL", "sqlite://", "sqlite:///"),
         ("CONSOLE_DATABASE_URL", "mysql://somewhere/else", "postgresql+psycopg://"),
         ("CONSOLE_DATABASE_URL", "postgresql+psycopg://h:port/d", "postgresql+psycopg://"),
+        ("CONSOLE_DATABASE_URL", "postgresql+psycopg://h/\udcff", "postgresql+psycopg://"),
+        ("CONSOLE_METRICS_TOKEN", "\udcff", "text in UTF-8"),
         ("CONSOLE_READ_DATABASE_URL", "postgresql+pg8000://h/d", "postgresql+psycopg://"),
         ("CONSOLE_TIME_ZONE", "CEST", "Europe/Rome"),
         ("CONSOLE_TIME_ZONE", "Europe", "Europe/Rome"),
