@@ -30,7 +30,10 @@ class _Commands(AppGroup):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name == "db":
             self._migrations()
-        return super().get_command(ctx, cmd_name)
+        command = super().get_command(ctx, cmd_name)
+        if command is None:
+            raise BadUsage(f"there is no command {cmd_name!r} (flask --help tells more)")
+        return command
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         self._migrations()

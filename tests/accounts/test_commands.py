@@ -111,6 +111,7 @@ def test_bad_input_is_refused_in_one_line(cli: FlaskCliRunner):
         (2, "whatsapp", ("channel", "add", "telegram", "1", "--instructor", anna), b""),
         (1, "no instructor", ("channel", "add", "whatsapp", "1", "--instructor", str(uuid4())), b""),
         (2, "No such command", ("user", "promote"), b""),
+        (2, "no command 'promote'", ("promote",), b""),
         (2, "not valid UTF-8", ("instructor", "add", "\udcff"), b""),
     ]
     for code, said, arguments, stdin in refused:
