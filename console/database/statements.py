@@ -28,27 +28,28 @@ from sqlalchemy.types import TypeEngine
 
 from console.database.types import Base
 
+# Drivers know how many rows went in; SQLAlchemy keeps that of an INSERT only when asked.
+_COUNTED = {"preserve_rowcount": True}
+
 
 def insert_ignoring(
     connection: Connection, table: type[Base], rows: Sequence[Mapping[str, Any]], conflict: Sequence[str]
 ) -> CursorResult[Any]:
     """Insert `rows`, passing over those whose `conflict` columns are there already."""
-    statement = _insert_ignoring(connection.dialect.name, table, tuple(conflict))
-    # Drivers know how many rows went in; SQLAlchemy keeps that of an INSERT only when asked.
-    return connection.execute(statement, list(rows), execution_options={"preserve_rowcount": True})
+    return connection.execute(_insert_ignoring(connection.dialect.name, table, tuple(conflict)), list(rows))
 
 
 @cache
 def _insert_ignoring(dialect: str, table: type[Base], conflict: tuple[str, ...]) -> Executable:
     insert = postgresql.insert if dialect == "postgresql" else sqlite.insert
-    return insert(table).on_conflict_do_nothing(index_elements=list(conflict))
+    return insert(table).on_conflict_do_nothing(index_elements=list(conflict)).execution_options(**_COUNTED)
 
 
 def insert_numbered(dialect: str, table: type[Base], **number: Any) -> Executable:
     """Return an INSERT of a row whose number a trigger gives on PostgreSQL, and `number` on SQLite."""
     if dialect == "postgresql":
-        return postgresql.insert(table).inline()
-    return sqlite.insert(table).inline().values(**number)
+        return postgresql.insert(table).inline().execution_options(**_COUNTED)
+    return sqlite.insert(table).inline().values(**number).execution_options(**_COUNTED)
 
 
 def json_append(

@@ -49,7 +49,14 @@ def reading(scope: Scope) -> Iterator[Connection]:
 
 def _snapshot(scope: Scope) -> Connection:
     connection = _standby(scope) if scope.engines.primary else scope.engines.read.connect()
-    return connection.execution_options(scope=scope)
+    _set_options(connection, scope)
+    return connection
+
+
+def _set_options(connection: Connection, scope: Scope, *, wait_ms: int | None = None) -> None:
+    """Set what a transaction on PostgreSQL begins with; on SQLite it would only slow each statement."""
+    if connection.dialect.name == "postgresql":
+        connection.execution_options(scope=scope, wait_ms=wait_ms)
 
 
 def _standby(scope: Scope) -> Connection:
@@ -93,7 +100,7 @@ def writing(scope: Scope, *, wait_ms: int | None = None) -> Iterator[Connection]
     """
     scope.end_snapshot()
     with scope.engines.write.connect() as connection:
-        connection.execution_options(scope=scope, wait_ms=wait_ms)
+        _set_options(connection, scope, wait_ms=wait_ms)
         with _patience(connection, wait_ms), connection.begin():
             yield connection
         if scope.engines.primary:
@@ -118,7 +125,7 @@ def savepoint(connection: Connection, *, wait_ms: int) -> Iterator[None]:
         begin += f"; SET LOCAL statement_timeout = {wait_ms}"  # which the savepoint's end undoes
     try:
         driver.execute(begin)
-        with _patience(connection, wait_ms):
+        with _deadline(connection, wait_ms):
             yield
     except Exception as error:
         try:
@@ -144,14 +151,27 @@ def _patience(connection: Connection, wait_ms: int | None) -> Iterator[None]:
         yield
         return
     driver = typing.cast(sqlite3.Connection, connection.connection.driver_connection)
-    deadline = time.monotonic() + wait_ms / 1000
     driver.execute(f"PRAGMA busy_timeout = {wait_ms}")
+    try:
+        with _deadline(connection, wait_ms):
+            yield
+    finally:
+        driver.execute(f"PRAGMA busy_timeout = {SQLITE_BUSY_SECONDS * 1000}")
+
+
+@contextmanager
+def _deadline(connection: Connection, wait_ms: int) -> Iterator[None]:
+    """Have SQLite break off what runs longer than `wait_ms` from now; PostgreSQL does that itself."""
+    if connection.dialect.name != "sqlite":
+        yield
+        return
+    driver = typing.cast(sqlite3.Connection, connection.connection.driver_connection)
+    deadline = time.monotonic() + wait_ms / 1000
     driver.set_progress_handler(lambda: time.monotonic() > deadline, _SQLITE_STEPS_BETWEEN_LOOKS)
     try:
         yield
     finally:
         driver.set_progress_handler(None, 0)
-        driver.execute(f"PRAGMA busy_timeout = {SQLITE_BUSY_SECONDS * 1000}")
 
 
 @contextmanager

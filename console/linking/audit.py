@@ -161,9 +161,7 @@ def _record(connection: Connection, event: Event) -> None:
         "sequence": event.sequence,
         "event": event.to_json(),
     }
-    # The drivers count the rows; SQLAlchemy keeps the count of an INSERT only when asked.
-    options = {"preserve_rowcount": True}
-    if connection.execute(_insert(connection.dialect.name), row, execution_options=options).rowcount != 1:
+    if connection.execute(_insert(connection.dialect.name), row).rowcount != 1:
         raise NotRecorded
 
 

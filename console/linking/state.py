@@ -35,8 +35,6 @@ class State:
 # Built once: building them anew would be half the cost of a write.
 _STATE = (
     select(
-        Conversation.id,
-        Conversation.instructor_id,
         Conversation.channel,
         Conversation.customer_identifier,
         Conversation.customer_id,
@@ -80,11 +78,14 @@ def read_state(
     An instructor that isn't named is looked up first: a row is locked in one place. None where there is no
     such conversation, or where the actor isn't active and a member of its instructor.
     """
+    instructor_id = instructor_id or connection.scalar(_INSTRUCTOR, {"asked_id": conversation_id})
+    if instructor_id is None:
+        return None
     asked = {
         "asked_id": conversation_id,
-        "asked_instructor_id": instructor_id or connection.scalar(_INSTRUCTOR, {"asked_id": conversation_id}),
+        "asked_instructor_id": instructor_id,
         "asked_customer_id": customer_id,
         "actor_id": actor_id,
     }
     row = connection.execute(_STATE, asked).one_or_none()
-    return State(**row._mapping) if row else None
+    return State(id=conversation_id, instructor_id=instructor_id, **row._mapping) if row else None
