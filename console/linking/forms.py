@@ -30,6 +30,10 @@ class WriteForm(FlaskForm):  # type: ignore[misc]  # Flask-WTF ships no types
     reason = StringField("Reason")
     seen_version = HiddenField()
     operation_id = HiddenField()
+    # Each form takes all three, as any other value of any of them is refused.
+    create = YesField()
+    overwrite = YesField()
+    confirm = YesField()
 
     @property
     def lacks_precondition(self) -> bool:
@@ -45,7 +49,7 @@ class WriteForm(FlaskForm):  # type: ignore[misc]  # Flask-WTF ships no types
     @property
     def damaged(self) -> bool:
         """Say whether a hidden field is invalid, or any field came with two values."""
-        unread = (self[name].errors for name in _UNTYPED if name in self)
+        unread = (self[name].errors for name in _UNTYPED)
         return any(unread) or self._contradicts_itself
 
     @property
@@ -76,8 +80,6 @@ class LinkForm(WriteForm):
     """Link or relink: a customer, or the explicit choice to create one."""
 
     customer_id = StringField("Customer")
-    create = YesField()
-    overwrite = YesField()
 
     def validate_customer_id(self, field: Field) -> None:
         """Take exactly one of the two choices."""
@@ -89,8 +91,6 @@ class LinkForm(WriteForm):
 
 class UnlinkForm(WriteForm):
     """Unlink."""
-
-    confirm = YesField()
 
 
 def as_uuid(text: str | None) -> UUID | None:

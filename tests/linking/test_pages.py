@@ -262,6 +262,17 @@ def test_only_1_confirms_and_any_other_word_writes_nothing(
     assert link_state(conversation_id) == before
 
 
+@pytest.mark.shows("CM-2.3.5")
+@pytest.mark.parametrize(("to", "field"), [("", "confirm"), ("/unlink", "overwrite"), ("/unlink", "create")])
+def test_an_intent_of_the_other_form_is_read_as_strictly(marta: Browser, anna: Desk, to: str, field: str):
+    conversation_id = anna.conversation("393331234567")
+    anna.link(conversation_id)
+    asked = {"customer_id": str(anna.customer("393330000000")), "overwrite": "1", "confirm": "1"}
+    answer = send(marta, conversation_id, to, **{**asked, field: "yes"})
+    assert answer.status_code == 422
+    assert link_state(conversation_id).link_version == 1
+
+
 @pytest.mark.parametrize("value", [None, "", "0", ["0", "0"]], ids=ascii)
 def test_zero_empty_and_absent_mean_no(marta: Browser, anna: Desk, value: str | None):
     conversation_id = anna.conversation("393331234567")
