@@ -6,7 +6,6 @@ Every statement names the columns of 0001_inbox it uses, so it is the same whate
 import json
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
 from operator import itemgetter
@@ -14,6 +13,7 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 from sqlalchemy import (
+    ColumnElement,
     Connection,
     Executable,
     String,
@@ -25,6 +25,7 @@ from sqlalchemy import (
     select,
     update,
 )
+from sqlalchemy.orm import InstrumentedAttribute
 
 from console.database import json_rows, new_id, now
 from console.ingestion.whatsapp import IncomingMessage
@@ -42,13 +43,8 @@ class Existing(NamedTuple):
     message_id: UUID | None
 
 
-@dataclass(frozen=True, slots=True)
-class Arrival:
-    """A message that isn't stored yet, whose it is, and its open conversation where there is one."""
-
-    message: IncomingMessage
-    instructor_id: UUID
-    conversation_id: UUID | None
+# A message that isn't stored yet, with what there is for it: at least the instructor.
+Arrival = tuple[IncomingMessage, Existing]
 
 
 def look_up(connection: Connection, messages: Sequence[IncomingMessage]) -> list[Existing]:
@@ -78,21 +74,21 @@ def add(connection: Connection, arrivals: Sequence[Arrival]) -> None:
 
     Raises IntegrityError if another process has inserted one of them since they were looked up.
     """
-    threads: defaultdict[tuple[UUID, str], list[Arrival]] = defaultdict(list)
-    for arrival in arrivals:
-        threads[arrival.instructor_id, arrival.message.identifier].append(arrival)
+    threads: defaultdict[tuple[UUID | None, str], list[Arrival]] = defaultdict(list)
+    for message, found in arrivals:
+        threads[found.instructor_id, message.identifier].append((message, found))
     moment = now()
     opened, messages, continued = [], [], []
     for thread, members in threads.items():
-        newest = max(arrival.message.sent_at for arrival in members)
-        conversation_id = members[0].conversation_id
+        newest = max(message.sent_at for message, _ in members)
+        conversation_id = members[0][1].conversation_id
         if conversation_id:
             row = {"continued": conversation_id, "instructor": thread[0], "moment": moment, "newest": newest}
             continued.append(row)
         else:
             conversation_id = new_id()
             opened.append(_conversation_row(conversation_id, *thread, moment, newest))
-        messages += [_message_row(conversation_id, arrival) for arrival in members]
+        messages += [_message_row(conversation_id, *arrival) for arrival in members]
     _execute(connection, _INSERT_CONVERSATION, opened, "instructor_id", "customer_identifier")
     _execute(connection, _INSERT_MESSAGE, messages, "external_id")
     _execute(connection, _CONTINUE_CONVERSATION, continued, "continued")
@@ -128,7 +124,7 @@ def _execute(connection: Connection, statement: Executable, rows: list[dict[str,
 
 
 def _conversation_row(
-    conversation_id: UUID, instructor_id: UUID, identifier: str, moment: datetime, newest: datetime
+    conversation_id: UUID, instructor_id: UUID | None, identifier: str, moment: datetime, newest: datetime
 ) -> dict[str, Any]:
     return {
         "id": conversation_id,
@@ -142,17 +138,17 @@ def _conversation_row(
     }
 
 
-def _message_row(conversation_id: UUID, arrival: Arrival) -> dict[str, Any]:
+def _message_row(conversation_id: UUID, message: IncomingMessage, found: Existing) -> dict[str, Any]:
     return {
         "id": new_id(),
         "conversation_id": conversation_id,
-        "instructor_id": arrival.instructor_id,
+        "instructor_id": found.instructor_id,
         "channel": CHANNEL,
-        "direction": arrival.message.direction,
-        "external_id": arrival.message.external_id,
-        "kind": arrival.message.kind,
-        "body": arrival.message.body,
-        "sent_at": arrival.message.sent_at,
+        "direction": message.direction,
+        "external_id": message.external_id,
+        "kind": message.kind,
+        "body": message.body,
+        "sent_at": message.sent_at,
     }
 
 
@@ -161,32 +157,25 @@ def _lookup(dialect: str) -> Executable:
     # Sub-selects, and the status written out, leave the planner no other way than the three unique
     # indexes, whatever it believes of the tables' sizes.
     given, (place, account, identifier, external_id) = json_rows(dialect, *[String()] * 4)
-    instructor_id = (
-        select(ChannelAccount.instructor_id)
-        .where(ChannelAccount.channel == CHANNEL, ChannelAccount.account_id == account)
-        .correlate(given)
-        .scalar_subquery()
+
+    def found(column: InstrumentedAttribute[UUID], *where: ColumnElement[bool]) -> ColumnElement[UUID]:
+        return select(column).where(*where).correlate(given).scalar_subquery()
+
+    instructor_id = found(
+        ChannelAccount.instructor_id, ChannelAccount.channel == CHANNEL, ChannelAccount.account_id == account
     )
-    conversation_id = (
-        select(Conversation.id)
-        .where(
-            Conversation.instructor_id == instructor_id,
-            Conversation.channel == CHANNEL,
-            Conversation.customer_identifier == identifier,
-            Conversation.status == literal_column("'open'"),
-        )
-        .correlate(given)
-        .scalar_subquery()
+    conversation_id = found(
+        Conversation.id,
+        Conversation.instructor_id == instructor_id,
+        Conversation.channel == CHANNEL,
+        Conversation.customer_identifier == identifier,
+        Conversation.status == literal_column("'open'"),
     )
-    message_id = (
-        select(Message.id)
-        .where(
-            Message.channel == CHANNEL,
-            Message.external_id == external_id,
-            Message.instructor_id == instructor_id,
-        )
-        .correlate(given)
-        .scalar_subquery()
+    message_id = found(
+        Message.id,
+        Message.channel == CHANNEL,
+        Message.external_id == external_id,
+        Message.instructor_id == instructor_id,
     )
     return select(place, instructor_id, conversation_id, message_id).select_from(given)
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import hmac
+from dataclasses import asdict
 
 import structlog
 from flask import Blueprint, Response, abort, request
@@ -53,14 +54,7 @@ def receive() -> Response:
     except NotStored:
         log.error("payload_not_stored", exc_info=True)
         return _plain("not stored: send it again", 503)
-    log.info(
-        "payload_ingested",
-        stored=counts.stored,
-        repeated=counts.repeated,
-        ignored=counts.ignored,
-        rejected=counts.rejected,
-        reasons=counts.reasons,
-    )
+    log.info("payload_ingested", **asdict(counts))
     return _plain("ok", 200)
 
 

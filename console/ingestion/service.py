@@ -135,9 +135,7 @@ def _store(connection: Connection, items: list[Item]) -> Counts:
         elif found.message_id or (found.instructor_id, message.external_id) in new:
             repeated += 1
         else:
-            new[found.instructor_id, message.external_id] = Arrival(
-                message, found.instructor_id, found.conversation_id
-            )
+            new[found.instructor_id, message.external_id] = message, found
     add(connection, list(new.values()))
     return Counts(
         stored=len(new),

@@ -2,12 +2,12 @@
 
 from flask import Flask
 
-from console.operations import asking, demo, health, metrics, roles
+from console.operations import demo, health, metrics, roles
 
 
 def init_app(app: Flask) -> None:
     """Add health, metrics and their commands."""
-    app.extensions["asking"] = asking.Asking(app)
+    app.extensions["asking"] = health.Asking(app)
     app.register_blueprint(health.blueprint)
     app.register_blueprint(metrics.blueprint)
     app.cli.add_command(demo.demo)

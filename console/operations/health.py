@@ -1,13 +1,15 @@
 """Health: is the process up, and can it do its work."""
 
 import sqlite3
+import threading
+import time
 from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from datetime import datetime
 from errno import EDQUOT, EFBIG, ENOSPC
 from functools import cache, partial
-from typing import Any
+from typing import Any, TypeVar
 
 import structlog
 from flask import Blueprint, Flask, current_app, render_template
@@ -37,10 +39,10 @@ log = structlog.get_logger()
 FAILURES = (SQLAlchemyError, sqlite3.Error)
 """What asking a database may raise."""
 
-# /readyz answers within two seconds, /metrics within about one, whatever the databases do.
+# /readyz answers within two seconds, whatever the databases do.
 _READY_SECONDS = 1.0
-_METRICS_SECONDS = 0.9
 _LOCK_WAIT_MS = 500
+_THREADS = 8
 
 _REVISION = select(table("alembic_version", column("version_num", String)).c.version_num)
 # Finds nothing, and is refused all the same where a write would be.
@@ -67,6 +69,7 @@ _WORDS = {
 }
 
 Opener = Callable[[], AbstractContextManager[Connection]]
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,13 +82,35 @@ class Check:
     stops_work: bool = True
 
 
-@dataclass(frozen=True, slots=True)
-class Findings:
-    """What the databases said: each check, each channel's last message, and the answers by name."""
+class Asking:
+    """One process's questions for the databases, in threads of their own: who asks waits for a limited time.
 
-    checks: list[Check]
-    last_messages: dict[str, datetime]
-    answers: dict[str, Any]
+    Everyone who asks the same at the same time shares one question.
+    """
+
+    def __init__(self, app: Flask) -> None:
+        self._app = app
+        self._threads = ThreadPoolExecutor(_THREADS, "asking")
+        self._asked: dict[str, tuple[Future[Any], float]] = {}
+        self._lock = threading.Lock()
+
+    def ask(self, questions: Mapping[str, Callable[[], Any]], seconds: float) -> dict[str, Any]:
+        """Return the answers, by name, that came within `seconds` of asking; raise what a question raised.
+
+        Who joins a question that waits already waits for the rest of its time only.
+        """
+        with self._lock:
+            for name, question in questions.items():
+                if name not in self._asked or self._asked[name][0].done():
+                    self._asked[name] = (self._threads.submit(self._answer, question), time.monotonic())
+            asked = {name: self._asked[name] for name in questions}
+        for future, asked_at in asked.values():
+            wait([future], max(0, asked_at + seconds - time.monotonic()))
+        return {name: future.result() for name, (future, _) in asked.items() if future.done()}
+
+    def _answer(self, question: Callable[[], Any]) -> Any:
+        with self._app.app_context():
+            return question()
 
 
 @blueprint.get("/healthz")
@@ -99,31 +124,32 @@ def healthz() -> ResponseReturnValue:
 @public
 def readyz() -> ResponseReturnValue:
     """Say whether the databases can be used and the migrations are at head, and what is wrong if not."""
-    found = look(_READY_SECONDS)
-    ready = not any(check.problem for check in found.checks if check.stops_work)
+    checks, answers = look(_READY_SECONDS)
+    ready = not any(check.problem for check in checks if check.stops_work)
     answer = render_template(
         "operations/health.html",
         heading="Ready" if ready else "Not ready",
-        checks={check.title: check.problem for check in found.checks},
-        last_messages=found.last_messages,
+        checks={check.title: check.problem for check in checks},
+        last_messages=answers["last_messages"],
     )
     return answer, 200 if ready else 503
 
 
-def look_for_metrics(questions: Mapping[str, Callable[[], Any]]) -> Findings:
-    """Ask every database, and these questions too, for as long as /metrics may take."""
-    return look(_METRICS_SECONDS, questions)
+def look(
+    seconds: float, questions: Mapping[str, Callable[[], Any]] | None = None
+) -> tuple[list[Check], dict[str, Any]]:
+    """Ask every database whether it can do what it is for; one that hasn't answered in time can't.
 
-
-def look(seconds: float, questions: Mapping[str, Callable[[], Any]] | None = None) -> Findings:
-    """Ask every database whether it can do what it is for; one that hasn't answered in time can't."""
+    Return the checks, and by name the answers that came in time to these questions and to `last_messages`:
+    when each channel last brought a message.
+    """
     same = settings().ingest_database_url == settings().database_url
     asked: dict[str, Callable[[], Any]] = {
         "write": partial(_problem, _write, for_writing=True),
         "read": partial(_problem, lambda: reading(command_scope())),
         **({} if same else {"ingest": partial(_problem, ingesting, for_writing=True)}),
         **({"standby": partial(_problem, db.engines["read"].connect)} if "primary" in db.engines else {}),
-        "last_messages": _last_messages,
+        "last_messages": partial(known, ingestion.last_messages, "last_messages_unknown"),
         **(questions or {}),
     }
     answers = current_app.extensions["asking"].ask(asked, seconds)
@@ -136,16 +162,17 @@ def look(seconds: float, questions: Mapping[str, Callable[[], Any]] | None = Non
     if "primary" in db.engines:  # without the standby pages read the primary
         told = standby and f"{standby} (the primary is read meanwhile)"
         checks.append(Check("standby", "Standby", told, stops_work=False))
-    return Findings(checks, {} if checks[2].problem else answers.get("last_messages") or {}, answers)
+    last_messages = {} if checks[2].problem else answers.get("last_messages") or {}
+    return checks, {**answers, "last_messages": last_messages}
 
 
-def _last_messages() -> dict[str, datetime]:
-    """Return when each channel last brought a message; nothing where ingestion's database can't tell."""
+def known(question: Callable[[], T], event: str) -> T | None:
+    """Return the answer to a question; None where a database can't tell, which is logged as this event."""
     try:
-        return ingestion.last_messages()
+        return question()
     except FAILURES as error:
-        log.error("last_messages_unknown", kind=type(error).__name__)
-        return {}
+        log.error(event, kind=type(error).__name__)
+        return None
 
 
 def _write() -> AbstractContextManager[Connection]:
