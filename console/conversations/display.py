@@ -55,26 +55,11 @@ def init_app(app: Flask, zone: ZoneInfo) -> None:
     """Give the templates these filters, and the name of the zone that they show moments in."""
     clock = Clock(zone)
     app.jinja_env.globals["now"] = now
-    filters = (
-        query,
-        kind_name,
-        seen,
-        channel_name,
-        identifier_groups,
-        listed_identifier,
-        short_identifier,
-        with_links,
-        clock.listed,
-        clock.ago,
-        clock.moment,
-        clock.dated,
-        clock.time,
-        clock.day,
-        clock.by_day,
-        isoformat,
-        ids,
-    )
-    app.jinja_env.filters.update({shown.__name__: shown for shown in filters})
+    of_identifiers = (identifier_groups, listed_identifier, short_identifier, ids)
+    of_messages = (channel_name, kind_name, seen, with_links)
+    of_moments = (isoformat, clock.listed, clock.moment, clock.dated, clock.time, clock.day, clock.by_day)
+    for shown in (query, *of_identifiers, *of_messages, *of_moments):
+        app.jinja_env.filters[shown.__name__] = shown
     app.jinja_env.globals["time_zone"] = zone.key
 
 
@@ -206,14 +191,9 @@ class Clock:
             parts, cut = listed_identifier(row.customer_identifier)
             by, kind, said = preview(row, author)
             there = self.local(row.last_message_at)
-            ago = _ago((at - row.last_message_at).total_seconds(), there, today)
+            since = ago((at - row.last_message_at).total_seconds(), there, today)
             moment = f"{_date(there)}, {_time(there)}"
-            yield Listed(row.id, parts, cut, by, kind, said, ago, moment, isoformat(row.last_message_at))
-
-    def ago(self, then: datetime, at: datetime | None = None) -> str:
-        """Say how long ago, as short as a list allows: 2 min, 3 h, yesterday, Sat, 3 Nov, 3 Nov 2025."""
-        at = at or now()
-        return _ago((at - then).total_seconds(), self.local(then), self.local(at))
+            yield Listed(row.id, parts, cut, by, kind, said, since, moment, isoformat(row.last_message_at))
 
     def moment(self, then: datetime) -> str:
         """Say exactly when: 24 Nov 2026, 09:14."""
@@ -242,7 +222,8 @@ class Clock:
         return [(sent[0].sent_at, sent) for sent in (list(group) for _, group in days)]
 
 
-def _ago(seconds: float, there: datetime, today: datetime) -> str:
+def ago(seconds: float, there: datetime, today: datetime) -> str:
+    """Say how long ago, as short as a list allows: 2 min, 3 h, yesterday, Sat, 3 Nov, 3 Nov 2025."""
     days = today.toordinal() - there.toordinal()
     if days < 7:
         if 0 <= seconds < 60:
