@@ -54,8 +54,10 @@ def erase(person: Person, instructor_id: UUID) -> Found:
         found = _find(connection, person, instructor_id)
         for payload in found.payloads:
             _erase_payload(connection, payload)
-        for table in (Message, LinkOperation):
-            connection.execute(delete(table).where(table.conversation_id.in_(found.conversations)))
+        connection.execute(delete(Message).where(Message.conversation_id.in_(found.conversations)))
+        # An operation id alone says nothing of the person, and stays taken for good (CM-2.3).
+        operations = update(LinkOperation).where(LinkOperation.conversation_id.in_(found.conversations))
+        connection.execute(operations.values(conversation_id=UUID(int=0), digest=None))
         connection.execute(delete(Conversation).where(Conversation.id.in_(found.conversations)))
         connection.execute(delete(Customer).where(Customer.id.in_(found.customers)))
         # Last, as nothing else gets into the trail until the commit: events go to their outboxes meanwhile.
