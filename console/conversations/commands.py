@@ -31,10 +31,6 @@ def badge(conversation_id: UUID) -> None:
         if not found:
             raise Failure("there is no conversation with that id")
         (shown,) = badges(connection, found)
-    basis = {
-        "state": shown.state,
-        "resolution": shown.basis.outcome,
-        "reason": shown.basis.reason,
-        "customer_id": shown.basis.customer_id,
-    }
-    click.echo(json.dumps(basis))
+    basis = shown.basis
+    told = {"state": shown.state, "resolution": basis.outcome, "reason": basis.reason}
+    click.echo(json.dumps({**told, "customer_id": basis.customer_id}))

@@ -29,11 +29,7 @@ class Guid(TypeDecorator[UUID]):
 
     def result_processor(self, dialect: Dialect, coltype: object) -> Any:
         """Return what turns the driver's text into a UUID; None where the driver gives UUIDs."""
-        return _from_text if dialect.name == "sqlite" else None
-
-
-def _from_text(value: str | None) -> UUID | None:
-    return None if value is None else UUID(value)
+        return (lambda text: None if text is None else UUID(text)) if dialect.name == "sqlite" else None
 
 
 def read_id(text: str) -> UUID:
@@ -64,15 +60,9 @@ class UtcDateTime(TypeDecorator[datetime]):
 
     def result_processor(self, dialect: Dialect, coltype: object) -> Any:
         """Return what makes an aware moment of what the driver gives."""
-        return _moment_from_text if dialect.name == "sqlite" else _moment_in_utc
-
-
-def _moment_from_text(value: str | None) -> datetime | None:
-    return None if value is None else datetime.fromisoformat(f"{value}Z")
-
-
-def _moment_in_utc(value: datetime | None) -> datetime | None:
-    return None if value is None else value.astimezone(UTC)
+        if dialect.name == "sqlite":
+            return lambda text: None if text is None else datetime.fromisoformat(f"{text}Z")
+        return lambda moment: None if moment is None else moment.astimezone(UTC)
 
 
 class Json(TypeDecorator[Any]):

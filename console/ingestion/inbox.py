@@ -27,7 +27,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import InstrumentedAttribute
 
-from console.database import json_rows, new_id, now
+from console.database import ingesting, json_rows, new_id, now
 from console.ingestion.whatsapp import IncomingMessage
 from console.models import ChannelAccount, Conversation, Message
 
@@ -94,10 +94,11 @@ def add(connection: Connection, arrivals: Sequence[Arrival]) -> None:
     _execute(connection, _CONTINUE_CONVERSATION, continued, "continued")
 
 
-def last_messages(connection: Connection) -> dict[str, datetime]:
+def last_messages() -> dict[str, datetime]:
     """Return when each channel's newest message was sent; one that is dated after this moment doesn't count.
 
-    A channel that never brought a message is left out. One row of an index is read for each account.
+    A channel that never brought a message is left out. One row of an index is read for each account. Raises
+    SQLAlchemyError when the database fails.
     """
     accounts = select(ChannelAccount.channel, ChannelAccount.instructor_id).distinct().subquery()
     newest = (
@@ -112,7 +113,8 @@ def last_messages(connection: Connection) -> dict[str, datetime]:
         .scalar_subquery()
     )
     by_channel = select(accounts.c.channel, func.max(newest)).group_by(accounts.c.channel)
-    return {channel: moment for channel, moment in connection.execute(by_channel) if moment}
+    with ingesting() as connection:
+        return {channel: moment for channel, moment in connection.execute(by_channel) if moment}
 
 
 def _execute(connection: Connection, statement: Executable, rows: list[dict[str, Any]], *order: str) -> None:

@@ -3,7 +3,6 @@
 import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import datetime
 from functools import partial
 from typing import TypeVar
 from uuid import UUID
@@ -81,12 +80,6 @@ def retry_rejected() -> Iterator[tuple[UUID, Counts]]:
     while retried := _in_transaction(partial(_retry_next, after)):
         yield retried
         after = retried[0]
-
-
-def last_messages() -> dict[str, datetime]:
-    """Return when each channel's newest message was sent. Raises SQLAlchemyError when the database fails."""
-    with ingesting() as connection:
-        return inbox.last_messages(connection)
 
 
 def waiting_payloads() -> int:

@@ -179,23 +179,22 @@ def _conversations(instructor: Data, templates: list[Data], first_run: datetime)
 
 def _add_conversations(conversations: list[_Conversation]) -> None:
     with ingesting() as connection:
-        rows = [_conversation_row(conversation) for conversation in conversations]
+        rows = [
+            {
+                "id": conversation.id,
+                "instructor_id": conversation.instructor_id,
+                "channel": CHANNEL,
+                "customer_identifier": conversation.identifier,
+                "status": conversation.status,
+                "created_at": conversation.sent_at(0),
+                "updated_at": conversation.last_message_at,
+                "last_message_at": conversation.last_message_at,
+            }
+            for conversation in conversations
+        ]
         insert_ignoring(connection, Conversation, rows, ["id", "instructor_id"])
         messages = [row for conversation in conversations for row in _message_rows(conversation)]
         insert_ignoring(connection, Message, messages, ["channel", "external_id", "instructor_id"])
-
-
-def _conversation_row(conversation: _Conversation) -> Data:
-    return {
-        "id": conversation.id,
-        "instructor_id": conversation.instructor_id,
-        "channel": CHANNEL,
-        "customer_identifier": conversation.identifier,
-        "status": conversation.status,
-        "created_at": conversation.sent_at(0),
-        "updated_at": conversation.last_message_at,
-        "last_message_at": conversation.last_message_at,
-    }
 
 
 def _message_rows(conversation: _Conversation) -> Iterator[Data]:

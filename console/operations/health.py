@@ -27,7 +27,7 @@ from console.database import (
     take_room,
     writing,
 )
-from console.ingestion import service as ingestion
+from console.ingestion import inbox
 from console.models import Conversation
 from console.permissions import public
 from console.web.current import settings
@@ -149,7 +149,7 @@ def look(
         "read": partial(_problem, lambda: reading(command_scope())),
         **({} if same else {"ingest": partial(_problem, ingesting, for_writing=True)}),
         **({"standby": partial(_problem, db.engines["read"].connect)} if "primary" in db.engines else {}),
-        "last_messages": partial(known, ingestion.last_messages, "last_messages_unknown"),
+        "last_messages": partial(known, inbox.last_messages, "last_messages_unknown"),
         **(questions or {}),
     }
     answers = current_app.extensions["asking"].ask(asked, seconds)

@@ -56,7 +56,9 @@ def _events(
         for row in records.outboxes(connection, instructor_id, own, customers):
             found += [(row.id, event) for event in json.loads(row.outbox) if (row.id, event) not in found]
         return [
-            event if conversation_id in own else _shared(event)
+            event
+            if conversation_id in own
+            else {name: value for name, value in event.items() if name in _SHARED_FIELDS}
             for conversation_id, event in found
             if records.named_customers(event).intersection(customers) or conversation_id in own
         ]
@@ -69,10 +71,6 @@ def _rows(connection: Connection, table: Any, key: Any, ids: Collection[UUID]) -
     columns = [column for column in table.__table__.c if column.name != "audit_outbox"]
     statement = select(*columns).where(key.in_(ids)).order_by(table.id)
     return [dict(row) for row in connection.execute(statement).mappings()]
-
-
-def _shared(event: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in event.items() if name in _SHARED_FIELDS}
 
 
 def _without_others(fields: dict[str, Any], customers: Collection[UUID]) -> dict[str, Any]:

@@ -19,7 +19,6 @@ from console.conversations.queries import Page
 from console.conversations.resolution import Outcome, Reason
 from console.database import Scope, now
 from console.ingestion import inbox, whatsapp
-from console.ingestion import service as ingestion
 from console.ingestion.whatsapp import IncomingMessage
 from console.linking import history, service
 from console.linking import queries as linking
@@ -393,6 +392,6 @@ LIES: dict[str, Lie] = {
     ),
     "silence since yesterday": Lie(
         ("last message",),
-        altered(ingestion.last_messages, lambda found: {channel: at - DAY for channel, at in found.items()}),
+        altered(inbox.last_messages, lambda found: {channel: at - DAY for channel, at in found.items()}),
     ),
 }
