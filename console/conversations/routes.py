@@ -169,10 +169,17 @@ def _thread(conversation_id: UUID, template: str) -> str:
 
 
 def badges_at_once(
-    connection: Any, shown: Sequence[queries.ConversationRow | queries.ConversationHead]
+    connection: Any,
+    shown: Sequence[queries.ConversationRow | queries.ConversationHead],
+    *,
+    unrepeatable: bool = False,
 ) -> dict[str, Badge]:
-    """Return the badges that come with a page, for a browser without scripting (docs/decisions/0007)."""
-    if not badge_is_on() or "plain" not in request.args:
+    """Return the badges that come with a page, for a browser without scripting (docs/decisions/0007).
+
+    It asks for them with a second request, but for a page that is `unrepeatable`.
+    """
+    plain = "plain" in request.args or (unrepeatable and "HX-Request" not in request.headers)
+    if not (plain and badge_is_on()):
         return {}
     drawn = badges(connection, [row.subject for row in shown])
     return {badge.conversation_id: badge for badge in drawn}

@@ -83,9 +83,9 @@ def desk() -> ResponseReturnValue:
         abort(403)
     q = request.args.get("q", "")
     with reading(scope()) as connection:
-        shown = _queue(connection, instructor.instructor_id, q)
-        left = queries.left(connection, instructor_id=instructor.instructor_id)
         done = _done(connection)
+        shown = _queue(connection, instructor.instructor_id, q, unrepeatable=bool(done))
+        left = queries.left(connection, instructor_id=instructor.instructor_id)
     place = _place() | ({"find": q} if q else {})
     return render_template(
         "linking/list.html",
@@ -203,8 +203,10 @@ def _form_page(
         seen = form.seen if form else None
         events, labels = _history(connection, view, view.link_version, seen)
         found = queries.customers(connection, view, q, chosen=chosen, with_own=True)
-        shown = _queue(connection, view.instructor_id, place.get("find", ""))
         done = _done(connection) if answer.status == 200 else []
+        shown = _queue(
+            connection, view.instructor_id, place.get("find", ""), unrepeatable=form is not None or bool(done)
+        )
     own = view.normalized_identifier
     page = render_template(
         "linking/detail.html",
@@ -279,13 +281,13 @@ def _members() -> list[UUID]:
     return [member.instructor_id for member in actor().memberships]
 
 
-def _queue(connection: Any, instructor_id: UUID, q: str) -> dict[str, Any]:
+def _queue(connection: Any, instructor_id: UUID, q: str, *, unrepeatable: bool) -> dict[str, Any]:
     """Return a page of the queue, badges that come with it, and what has no number a customer can have."""
     queue = _page(connection, instructor_id, q, cursor())
     return {
         "queue": queue,
         "with_badge": badge_is_on(),
-        "badges": badges_at_once(connection, queue.rows),
+        "badges": badges_at_once(connection, queue.rows, unrepeatable=unrepeatable),
         "searched": is_search(q),
         "unlinkable": {row.id for row in queue.rows if not row.customer_id and not _linkable(row)},
     }

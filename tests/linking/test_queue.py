@@ -2,12 +2,13 @@
 
 from uuid import UUID
 
+import pytest
 from bs4 import BeautifulSoup
 
 from console.linking import history
 from console.linking.queries import QUEUE_SIZE
 from testkit.databases import execute
-from testkit.factories import Desk, payload, run
+from testkit.factories import Desk, link_state, payload, run
 from testkit.pages import Browser
 
 TYPED = "said <so> & “so”"
@@ -95,3 +96,31 @@ def test_next_goes_from_page_to_page_and_begins_again_at_the_top(marta: Browser,
     for here, following in ((made[2], made[1]), (made[1], made[0]), (made[0], made[2])):
         assert marta.http.get(f"/links/next?after={here}").location == f"/links/{following}"
     assert marta.http.get("/links/next").location == f"/links/{made[2]}"
+
+
+@pytest.mark.shows("CM-2.4.7", "T6.4")
+def test_a_page_that_a_browser_without_scripting_cannot_ask_for_again_has_its_badges(
+    marta: Browser, anna: Desk
+):
+    conversation_id, _ = anna.conversation("393331234567"), anna.conversation("393330000000")
+    path = f"/links/{conversation_id}"
+
+    def states(page: BeautifulSoup) -> list[object]:
+        return [badge.get("data-state") for badge in page.select(".queue .badge")]
+
+    form = marta.get_page(path)
+    assert states(form) == [None, None]
+    assert form.select("noscript meta")
+    refused = marta.check(marta.submit(form, path, create="1", reason=""), 422)
+    assert states(refused) == ["unlinked", "unlinked"]
+    for page in (path, "/links"):
+        version = link_state(conversation_id).link_version
+        to = path if version == 0 else f"{path}/unlink"
+        marta.submit(marta.get_page(path), to, create="1", reason="said so", confirm="1")
+        saved = marta.get_page(page)
+        assert saved.select(".done")
+        assert None not in states(saved)
+        assert not saved.select("noscript meta, [hx-get^='/badges']")
+    data = {"csrf_token": str(form.select_one("[name=csrf_token]")["value"])}  # type: ignore[index]  # it is there
+    scripted = marta.http.post(path, data=data, headers={"HX-Request": "true"})
+    assert states(marta.check(scripted, 428)) == [None, None]
