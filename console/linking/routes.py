@@ -201,6 +201,8 @@ def _form_page(
             abort(404)
         view = _visible(work.view)
         seen = form.seen if form else None
+        if answer.confirming and seen != view.link_version:  # changed since the service asked to confirm
+            answer = Answer(*_REFUSED[service.LinkChanged])
         events, labels = _history(connection, view, view.link_version, seen)
         found = queries.customers(connection, view, q, chosen=chosen, with_own=True)
         done = _done(connection) if answer.status == 200 else []

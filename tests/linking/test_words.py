@@ -3,8 +3,10 @@
 from uuid import UUID
 
 import pytest
+from sqlalchemy import event
 
 from console.config import ROOT
+from console.database import db
 from console.linking.events import EventName
 from testkit.databases import execute
 from testkit.factories import Desk
@@ -121,6 +123,24 @@ def test_the_dialog_names_no_earlier_change_for_one_that_the_trail_lacks(marta: 
     answer = marta.submit(page, path, customer_id=str(other), reason="another", overwrite="1")
     (told,) = marta.check(answer, 409).select(".work")
     assert "Changed by" not in told.text
+
+
+def test_no_dialog_asks_about_a_link_that_is_gone_when_it_is_drawn(marta: Browser, anna: Desk):
+    conversation_id = anna.conversation("393331234567")
+    anna.link(conversation_id)
+    path = f"/links/{conversation_id}"
+    form = marta.get_page(path)
+
+    def unlink(_connection: object, _cursor: object, statement: str, *_: object) -> None:
+        if "link_version" in statement:
+            event.remove(db.engines["read"], "before_cursor_execute", unlink)
+            execute("UPDATE conversations SET customer_id = NULL, link_version = 2")
+
+    event.listen(db.engines["read"], "before_cursor_execute", unlink)
+    page = marta.check(marta.submit(form, f"{path}/unlink", reason="another"), 409)
+    assert not page.select("#asking")
+    (notice,) = page.select(".problem[role=alert]:not([hidden])")
+    assert notice.text.startswith("Someone changed this link after you opened it.")
 
 
 def test_every_event_has_a_sentence_of_its_own():
