@@ -133,7 +133,6 @@ def test_no_dialog_asks_about_a_link_that_is_gone_when_it_is_drawn(marta: Browse
 
     def unlink(_connection: object, _cursor: object, statement: str, *_: object) -> None:
         if "link_version" in statement:
-            event.remove(db.engines["read"], "before_cursor_execute", unlink)
             execute("UPDATE conversations SET customer_id = NULL, link_version = 2")
 
     event.listen(db.engines["read"], "before_cursor_execute", unlink)
