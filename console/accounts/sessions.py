@@ -54,14 +54,12 @@ def begin(user_id: UUID, epoch: int) -> None:
 
     But for how far the database had come when the browser wrote (docs/decisions/0010).
     """
-    written_until = session.get("written_until")
+    kept = {"written_until": session["written_until"]} if "written_until" in session else {}
     session.clear()
     now = int(time.time())
-    session.update(_user_id=str(user_id), epoch=epoch, signed_in=now, seen=now)
+    session.update(kept, _user_id=str(user_id), epoch=epoch, signed_in=now, seen=now)
     # Here and not with the first form, whose page would have to write the cookie again.
     session["csrf_token"] = secrets.token_hex()
-    if written_until:
-        session["written_until"] = written_until
 
 
 def epoch() -> int | None:

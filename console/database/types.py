@@ -24,11 +24,9 @@ class Guid(TypeDecorator[UUID]):
         return dialect.type_descriptor(CHAR(36) if dialect.name == "sqlite" else Uuid())
 
     def process_bind_param(self, value: UUID | None, dialect: Dialect) -> Any:
-        """Turn a UUID into what the driver takes."""
         return str(value) if value is not None and dialect.name == "sqlite" else value
 
     def result_processor(self, dialect: Dialect, coltype: object) -> Any:
-        """Return what turns the driver's text into a UUID; None where the driver gives UUIDs."""
         return (lambda text: None if text is None else UUID(text)) if dialect.name == "sqlite" else None
 
 
@@ -45,13 +43,12 @@ def id_text(text: str) -> str:
 
 
 class UtcDateTime(TypeDecorator[datetime]):
-    """A moment in UTC, aware in Python whatever the engine keeps."""
+    """A moment in UTC, aware in Python whatever the engine keeps; one without a zone is refused."""
 
     impl = DateTime(timezone=True)
     cache_ok = True
 
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """Refuse a moment without a zone; store the others as UTC."""
         if value is None:
             return None
         if value.tzinfo is None:
@@ -59,7 +56,6 @@ class UtcDateTime(TypeDecorator[datetime]):
         return value.astimezone(UTC)
 
     def result_processor(self, dialect: Dialect, coltype: object) -> Any:
-        """Return what makes an aware moment of what the driver gives."""
         if dialect.name == "sqlite":
             return lambda text: None if text is None else datetime.fromisoformat(f"{text}Z")
         return lambda moment: None if moment is None else moment.astimezone(UTC)

@@ -24,23 +24,18 @@ def export(person: Person, instructor_id: UUID) -> str:
         own = records.conversation_ids(connection, person, instructor_id)
         customers = records.customer_ids(connection, person, instructor_id)
         conversations = _rows(connection, Conversation, Conversation.id, own)
-        messages = _rows(connection, Message, Message.conversation_id, own)
-        known = _rows(connection, Customer, Customer.id, customers)
         events = _events(connection, instructor_id, own, customers)
+        held = {
+            "identifier": person.identifier,
+            "instructor_id": instructor_id,
+            "customers": _rows(connection, Customer, Customer.id, customers),
+            "conversations": [_without_others(row, customers) for row in conversations],
+            "messages": _rows(connection, Message, Message.conversation_id, own),
+            "link_events": [_without_others(event, customers) for event in events],
+        }
     with ingesting() as connection:
-        kept = [
-            {"id": kept.id, "parts": kept.parts}
-            for kept in records.kept_payloads(connection, person, instructor_id)
-        ]
-    held = {
-        "identifier": person.identifier,
-        "instructor_id": instructor_id,
-        "customers": known,
-        "conversations": [_without_others(row, customers) for row in conversations],
-        "messages": messages,
-        "link_events": [_without_others(event, customers) for event in events],
-        "kept_payloads": kept,
-    }
+        kept = records.kept_payloads(connection, person, instructor_id)
+        held["kept_payloads"] = [{"id": payload.id, "parts": payload.parts} for payload in kept]
     return json.dumps(held, indent=2, default=_plain)
 
 

@@ -52,13 +52,9 @@ def conversation_ids(connection: Connection, person: Person, instructor_id: UUID
 
 def customer_ids(connection: Connection, person: Person, instructor_id: UUID) -> list[UUID]:
     """Return the person's customers: one for each channel, if any."""
+    theirs = Customer.normalized_identifier == person.normalized_identifier
     return list(
-        connection.scalars(
-            select(Customer.id).where(
-                Customer.instructor_id == instructor_id,
-                Customer.normalized_identifier == person.normalized_identifier,
-            )
-        )
+        connection.scalars(select(Customer.id).where(Customer.instructor_id == instructor_id, theirs))
     )
 
 

@@ -1,9 +1,8 @@
 """Compresses pages, style sheets and scripts for browsers that take gzip.
 
-Compressed lengths can reveal secrets (BREACH) to an attacker who makes a signed-in browser load pages that
-repeat a guess beside the secret, and who observes the lengths. So a page is not compressed if another site
-may have chosen its query. Strangers write messages, so a compressed page gets a random number of bytes added
-(docs/decisions/0018).
+The length of a compressed page can reveal a secret to an attacker who chooses text beside it (BREACH). So a
+page is not compressed if another site may have chosen its query, and a compressed page gets a random number
+of bytes added (docs/decisions/0018).
 """
 
 import gzip

@@ -44,10 +44,6 @@ class _Stderr(logging.StreamHandler):  # type: ignore[type-arg]  # generic in th
         self.stream = sys.stderr
         super().emit(record)
 
-    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 (logging's own name)
-        # The base class would write the line's arguments to stderr.
-        pass
-
 
 class _Lines(structlog.PrintLogger):
     """Write lines while possible: a full disk must not fail a request (docs/decisions/0015)."""
@@ -78,6 +74,7 @@ def init_app(app: Flask, settings: Settings) -> None:
             use_get_message=False,
         )
     )
+    logging.raiseExceptions = False  # a line that can't be written would be told with its arguments
     logging.basicConfig(level=max(threshold, logging.WARNING), handlers=[handler], force=True)
 
     @app.before_request
