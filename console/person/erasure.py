@@ -12,9 +12,8 @@ from console.database import append_only_lifted, now, owning
 from console.linking import audit
 from console.linking.events import Tombstone, line_digest, read_tombstone
 from console.models import AuditEvent, Conversation, Customer, LinkOperation, Message, RejectedPayload
-from console.person import records
 from console.person.identity import Person
-from console.person.records import PersonError
+from console.person.records import Kept, PersonError, Records
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +24,7 @@ class Found:
     customers: list[UUID]
     messages: int
     events: list[Any]
-    payloads: list[records.Kept]
+    payloads: list[Kept]
     named_in: list[UUID]
     """Other people's conversations in which WhatsApp itself names the person. They stay."""
 
@@ -41,7 +40,7 @@ def find(person: Person, instructor_id: UUID) -> Found:
     """Return what would be erased. Raises NotOwner or PersonError where nothing would be."""
     audit.drain()
     with owning() as connection:
-        return _find(connection, person, instructor_id)
+        return _find(Records(connection, person, instructor_id))
 
 
 def erase(person: Person, instructor_id: UUID) -> Found:
@@ -51,7 +50,7 @@ def erase(person: Person, instructor_id: UUID) -> Found:
     """
     audit.drain()
     with owning() as connection:
-        found = _find(connection, person, instructor_id)
+        found = _find(Records(connection, person, instructor_id))
         for payload in found.payloads:
             _erase_payload(connection, payload)
         connection.execute(delete(Message).where(Message.conversation_id.in_(found.conversations)))
@@ -65,40 +64,38 @@ def erase(person: Person, instructor_id: UUID) -> Found:
     return found
 
 
-def _find(connection: Connection, person: Person, instructor_id: UUID) -> Found:
+def _find(records: Records) -> Found:
     """Find and lock what is the person's, in the order in which link writes lock.
 
     Kept payloads come first: one that is being tried again becomes a conversation, which is then found.
     """
-    payloads = list(records.kept_payloads(connection, person, instructor_id))
+    connection = records.connection
+    payloads = list(records.kept_payloads())
     _lock(connection, RejectedPayload, [payload.id for payload in payloads])
-    conversations = records.conversation_ids(connection, person, instructor_id)
-    _lock(connection, Conversation, conversations)
-    customers = records.customer_ids(connection, person, instructor_id)
-    _lock(connection, Customer, customers)
+    _lock(connection, Conversation, records.conversations)
+    _lock(connection, Customer, records.customers)
     # From here on nothing can be linked to these customers, so no further event names them.
     linked = select(Conversation.id).where(
-        Conversation.instructor_id == instructor_id, Conversation.customer_id.in_(customers)
+        Conversation.instructor_id == records.instructor_id, Conversation.customer_id.in_(records.customers)
     )
-    if others := sorted(set(connection.scalars(linked)).difference(conversations)):
+    if others := sorted(set(connection.scalars(linked)).difference(records.conversations)):
         raise PersonError(
             f"conversations with another identifier are linked to this customer: {' '.join(map(str, others))}"
             " (relink or unlink them first). Nothing was erased"
         )
-    if records.outboxes(connection, instructor_id, conversations, customers):
+    if records.outboxes():
         raise PersonError(
             "link events of this person are not in the trail yet: run flask audit drain, then this again."
             " Nothing was erased"
         )
-    messages = select(func.count()).where(Message.conversation_id.in_(conversations))
-    events = list(records.events(connection, instructor_id, conversations, customers))
+    messages = select(func.count()).where(Message.conversation_id.in_(records.conversations))
     return Found(
-        conversations=conversations,
-        customers=customers,
+        conversations=records.conversations,
+        customers=records.customers,
         messages=connection.scalar(messages) or 0,
-        events=events,
+        events=list(records.events()),
         payloads=payloads,
-        named_in=records.named_in(connection, person, instructor_id, conversations),
+        named_in=records.named_elsewhere(),
     )
 
 
@@ -106,7 +103,7 @@ def _lock(connection: Connection, table: Any, ids: Sequence[UUID]) -> None:
     connection.execute(select(table.id).where(table.id.in_(ids)).order_by(table.id).with_for_update())
 
 
-def _erase_payload(connection: Connection, payload: records.Kept) -> None:
+def _erase_payload(connection: Connection, payload: Kept) -> None:
     """Leave what is other people's, unless that is kept already."""
     this_one = RejectedPayload.id == payload.id
     digest = hashlib.sha256((payload.rest or "").encode()).hexdigest()

@@ -1,12 +1,14 @@
 """Finds what the console holds about a person with one instructor."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, Row, String, cast, or_, select
+from sqlalchemy import ColumnElement, Connection, Row, Select, String, cast, or_, select
+from sqlalchemy.orm import InstrumentedAttribute
 
 from console.models import (
     AuditEvent,
@@ -39,85 +41,71 @@ class PersonError(Exception):
     """What was asked for can't be done, and nothing was changed; the text says why."""
 
 
-def conversation_ids(connection: Connection, person: Person, instructor_id: UUID) -> list[UUID]:
-    """Return the person's conversations: those whose identifier is theirs in any written form."""
-    if connection.scalar(select(Instructor.id).where(Instructor.id == instructor_id)) is None:
-        raise PersonError("there is no instructor with that id")
-    columns = select(Conversation.id, Conversation.customer_identifier)
-    rows = connection.execute(
-        columns.where(Conversation.instructor_id == instructor_id).execution_options(yield_per=_AT_A_TIME)
-    )
-    return sorted(row.id for row in rows if person.has(row.customer_identifier))
+@dataclass
+class Records:
+    """What there is of a person with one instructor, as one transaction finds it."""
 
+    connection: Connection
+    person: Person
+    instructor_id: UUID
 
-def customer_ids(connection: Connection, person: Person, instructor_id: UUID) -> list[UUID]:
-    """Return the person's customers: one for each channel, if any."""
-    theirs = Customer.normalized_identifier == person.normalized_identifier
-    return list(
-        connection.scalars(select(Customer.id).where(Customer.instructor_id == instructor_id, theirs))
-    )
+    @cached_property
+    def conversations(self) -> list[UUID]:
+        """The ids of those whose identifier is the person's in any written form. Raises PersonError."""
+        if self.connection.scalar(select(Instructor.id).where(Instructor.id == self.instructor_id)) is None:
+            raise PersonError("there is no instructor with that id")
+        columns = select(Conversation.id, Conversation.customer_identifier)
+        rows = self._read(columns.where(Conversation.instructor_id == self.instructor_id))
+        return sorted(row.id for row in rows if self.person.has(row.customer_identifier))
 
+    @cached_property
+    def customers(self) -> list[UUID]:
+        """The ids of the person's customers: one for each channel, if any."""
+        theirs = Customer.normalized_identifier == self.person.normalized_identifier
+        statement = select(Customer.id).where(Customer.instructor_id == self.instructor_id, theirs)
+        return list(self.connection.scalars(statement))
 
-def events(
-    connection: Connection, instructor_id: UUID, conversations: list[UUID], customers: list[UUID]
-) -> Iterator[Row[UUID, int, int, str]]:
-    """Give the events of these conversations or naming these customers."""
-    contained = [AuditEvent.event.contains(str(customer_id)) for customer_id in customers]
-    rows = connection.execute(
-        select(AuditEvent.conversation_id, AuditEvent.position, AuditEvent.sequence, AuditEvent.event)
-        .where(
-            AuditEvent.instructor_id == instructor_id,
-            or_(AuditEvent.conversation_id.in_(conversations), *contained),
-        )
-        .order_by(AuditEvent.position)
-        .execution_options(yield_per=_AT_A_TIME)
-    )
-    for row in rows:
-        named = named_customers(json.loads(row.event))
-        if row.conversation_id in conversations or named.intersection(customers):
-            yield row
+    def concerns(self, conversation_id: UUID, event: dict[str, Any]) -> bool:
+        """Say whether an event is of these conversations, or names one of these customers."""
+        named = {UUID(event[key]) for key in CUSTOMER_FIELDS if event.get(key)}
+        return conversation_id in self.conversations or not named.isdisjoint(self.customers)
 
+    def events(self) -> Iterator[Row[UUID, int, int, str]]:
+        """Give the trail's events that concern the person."""
+        columns = (AuditEvent.conversation_id, AuditEvent.position, AuditEvent.sequence, AuditEvent.event)
+        found = or_(AuditEvent.conversation_id.in_(self.conversations), *self._named_in(AuditEvent.event))
+        statement = select(*columns).where(AuditEvent.instructor_id == self.instructor_id, found)
+        for row in self._read(statement.order_by(AuditEvent.position)):
+            if self.concerns(row.conversation_id, json.loads(row.event)):
+                yield row
 
-def outboxes(
-    connection: Connection, instructor_id: UUID, conversations: list[UUID], customers: list[UUID]
-) -> Sequence[Row[UUID, str]]:
-    """Return the outboxes of these conversations, and others in which these customers are named."""
-    outbox = cast(Conversation.audit_outbox, String).label("outbox")
-    named = [outbox.contains(str(customer_id)) for customer_id in customers]
-    return connection.execute(
-        select(Conversation.id, outbox)
-        .where(
-            Conversation.instructor_id == instructor_id,
-            Conversation.audit_outbox.is_not(None),
-            or_(Conversation.id.in_(conversations), *named),
-        )
-        .order_by(Conversation.id)
-    ).all()
+    def outboxes(self) -> Sequence[Row[UUID, str]]:
+        """Return the outboxes of these conversations, and others in which these customers are named."""
+        outbox = cast(Conversation.audit_outbox, String).label("outbox")
+        found = or_(Conversation.id.in_(self.conversations), *self._named_in(outbox))
+        waiting = (Conversation.instructor_id == self.instructor_id, Conversation.audit_outbox.is_not(None))
+        statement = select(Conversation.id, outbox).where(*waiting, found).order_by(Conversation.id)
+        return self.connection.execute(statement).all()
 
+    def named_elsewhere(self) -> list[UUID]:
+        """Return others' conversations in which a statement of WhatsApp's names the person."""
+        columns = select(Message.conversation_id, Message.body)
+        statements = columns.where(Message.instructor_id == self.instructor_id, Message.kind == "system")
+        rows = self._read(statements)
+        named = {row.conversation_id for row in rows if self.person.is_named_in(row.body or "")}
+        return sorted(named.difference(self.conversations))
 
-def named_customers(fields: dict[str, Any]) -> set[UUID]:
-    """Return the customers that an event names as the previous or the new one."""
-    return {UUID(fields[key]) for key in CUSTOMER_FIELDS if fields.get(key)}
+    def kept_payloads(self) -> Iterator[Kept]:
+        """Give the kept payloads that name the person, except where they are another instructor's."""
+        accounts = select(ChannelAccount.account_id).where(ChannelAccount.instructor_id != self.instructor_id)
+        elsewhere = frozenset(self.connection.scalars(accounts))
+        for row in self._read(select(RejectedPayload.id, RejectedPayload.payload)):
+            parts, rest = take_apart(row.payload, self.person, elsewhere)
+            if parts:
+                yield Kept(row.id, parts, rest)
 
+    def _named_in(self, text: ColumnElement[str] | InstrumentedAttribute[str]) -> list[ColumnElement[bool]]:
+        return [text.contains(str(customer_id)) for customer_id in self.customers]
 
-def named_in(connection: Connection, person: Person, instructor_id: UUID, own: list[UUID]) -> list[UUID]:
-    """Return the conversations, except their own, in which a statement of WhatsApp's names the person."""
-    rows = connection.execute(
-        select(Message.conversation_id, Message.body)
-        .where(Message.instructor_id == instructor_id, Message.kind == "system")
-        .execution_options(yield_per=_AT_A_TIME)
-    )
-    return sorted({row.conversation_id for row in rows if person.is_named_in(row.body or "")}.difference(own))
-
-
-def kept_payloads(connection: Connection, person: Person, instructor_id: UUID) -> Iterator[Kept]:
-    """Give the kept payloads that name the person, except where they are another instructor's."""
-    accounts = select(ChannelAccount.account_id).where(ChannelAccount.instructor_id != instructor_id)
-    elsewhere = frozenset(connection.scalars(accounts))
-    rows = connection.execute(
-        select(RejectedPayload.id, RejectedPayload.payload).execution_options(yield_per=_AT_A_TIME)
-    )
-    for row in rows:
-        parts, rest = take_apart(row.payload, person, elsewhere)
-        if parts:
-            yield Kept(row.id, parts, rest)
+    def _read(self, statement: Select[*tuple[Any, ...]]) -> Iterable[Row[*tuple[Any, ...]]]:
+        return self.connection.execute(statement.execution_options(yield_per=_AT_A_TIME))
