@@ -79,7 +79,7 @@ def _one_line(*refusals: type[Exception]) -> Iterator[None]:
         yield
     except refusals as error:
         raise Failure(str(error)) from None
-    except click.exceptions.NoArgsIsHelpError:
+    except (click.exceptions.NoArgsIsHelpError, click.exceptions.Exit, click.Abort, BrokenPipeError):
         raise
     except click.UsageError as error:
         usage = error.ctx.command_path if error.ctx else "flask"
@@ -92,6 +92,12 @@ def _one_line(*refusals: type[Exception]) -> Iterator[None]:
         if getattr(error.orig, "sqlstate", None) == "42501":
             advice = "Is it the role that docs/operations.md names for this command?"
         raise Failure(f"the database refused: {cause}. {advice}") from None
+    except OSError as error:
+        raise Failure(f"the system refused: {error.strerror}") from None
+    except (AttributeError, RuntimeError):
+        if sys.stdin is not None:
+            raise
+        raise BadUsage("stdin is closed") from None
 
 
 class Command(click.Command):

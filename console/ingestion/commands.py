@@ -2,7 +2,6 @@
 
 import getpass
 import os
-import sys
 from collections import Counter
 from collections.abc import Iterator
 from uuid import UUID
@@ -44,8 +43,6 @@ def ingest(file: str | None, retry: bool) -> None:
 
 
 def _lines(file: str) -> Iterator[Counts]:
-    if file == "-" and sys.stdin is None:
-        raise BadUsage("stdin is closed")
     try:
         with click.open_file(file, "rb") as lines:
             for number, line in enumerate(lines, 1):

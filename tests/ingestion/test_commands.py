@@ -1,16 +1,13 @@
 """`flask ingest`: what it prints, what it stores, and how it fails."""
 
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 from click.testing import Result
 from flask.testing import FlaskCliRunner
 
-from console.config import ROOT
-from testkit.databases import POSTGRESQL, SQLITE, environment, execute
+from testkit.databases import POSTGRESQL, SQLITE, execute
 from testkit.factories import run
 from tests.ingestion.payloads import ACCOUNT, SAMPLES, message, messages, payload, rejected
 from tests.ingestion.test_samples import EXPECTED
@@ -125,18 +122,6 @@ def test_a_file_that_cannot_be_read_is_one_line(cli, tmp_path: Path, name, why):
     assert result.exit_code == 2
     assert result.stderr == f"Error: {path} can't be read: {why}\n"
     assert result.stdout == ""
-
-
-def test_a_closed_stdin_is_one_line(settings):
-    done = subprocess.run(
-        ["sh", "-c", 'exec "$0" -m flask ingest - <&-', sys.executable],
-        cwd=ROOT,
-        env=environment(settings),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert (done.returncode, done.stdout, done.stderr) == (2, "", "Error: stdin is closed\n")
 
 
 # A database that fails on one message.

@@ -1,18 +1,22 @@
 """Naughty texts in every argument of every command, and on stdin: done, or refused in one line."""
 
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import click
+import pytest
 from click.testing import Result
 from flask import Flask
 from flask.testing import FlaskCliRunner
 from hypothesis import given
 from hypothesis import settings as effort
 
+from console.config import ROOT, Settings
 from console.identifiers import normalize_identifier
 from console.text import is_name
-from testkit.databases import on_sqlite, rows
+from testkit.databases import environment, on_sqlite, rows
 from testkit.factories import Desk, run
 from tests.security.naughty import NAUGHTY, any_text
 
@@ -148,3 +152,32 @@ def test_any_text_as_an_argument_is_an_end(cli: FlaskCliRunner, anna: Desk, text
         ["ingest", text],
     ):
         checked(cli.invoke(args=called), called)
+
+
+@pytest.mark.parametrize(
+    ("called", "code", "said"),
+    [
+        ("ingest - <&-", 2, "stdin is closed"),
+        ("audit verify --checkpoint - <&-", 2, "stdin is closed"),
+        ("user import - <&-", 2, "stdin is closed"),
+        ("user password a@example.org --password-stdin <&-", 2, "stdin is closed"),
+        (
+            "identifier normalize 393331234567 <&- >/dev/full",
+            1,
+            "the system refused: No space left on device",
+        ),
+    ],
+)
+@on_sqlite
+def test_a_stream_that_cannot_be_used_is_one_line(settings: Settings, called: str, code: int, said: str):
+    shell = ["sh", "-c", f'exec "$0" -m flask {called}', sys.executable]
+    done = subprocess.run(shell, cwd=ROOT, env=environment(settings), capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (code, "", f"Error: {said}\n")
+
+
+@on_sqlite
+def test_a_closed_stdin_is_nothing_to_a_command_that_reads_none(settings: Settings, tmp_path: Path):
+    (tmp_path / "lines").write_text("no JSON")
+    shell = ["sh", "-c", f'exec "$0" -m flask ingest {tmp_path}/lines <&-', sys.executable]
+    done = subprocess.run(shell, cwd=ROOT, env=environment(settings), capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (1, "line 1: not JSON\n")
