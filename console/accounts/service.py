@@ -210,10 +210,7 @@ def set_membership(*, email: str, instructor_id: UUID, role: Role) -> UUID:
 
 
 def remove_membership(*, email: str, instructor_id: UUID) -> UUID:
-    """Take a user's membership for an instructor away, from their next request on; return the user's id.
-
-    Raises AccountError.
-    """
+    """Take a membership away, from the user's next request on; return the user's id. Raises AccountError."""
     with writing(command_scope()) as connection:
         user_id: UUID = user_row(connection, email).id
         removed = delete(Membership).filter_by(user_id=user_id, instructor_id=instructor_id)

@@ -36,10 +36,7 @@ def missing_columns(connection: Connection) -> list[str]:
 
 
 def lost_on_citus(connection: Connection) -> str | None:
-    """Return which guarantee Citus would lose in silence as it is set up, in one line; None where none is.
-
-    None as well on every database without Citus.
-    """
+    """Return in one line which guarantee Citus would lose in silence; None where it loses none or isn't there."""
     if connection.dialect.name != "postgresql" or not connection.scalar(
         text("SELECT to_regclass('citus_tables') IS NOT NULL")
     ):

@@ -34,7 +34,9 @@ def ingest(file: str | None, retry: bool) -> None:
     if retry == (file is not None):
         raise BadUsage("takes a FILE (- is stdin) or --rejected")
     total: Counter[str] = Counter()
-    for counts in _lines(file) if file is not None else _rejected():
+    for place, counts in _lines(file) if file is not None else _rejected():
+        if counts.rejected:
+            click.echo(f"{place}: {counts.reason}", err=True)
         total.update({name: getattr(counts, name) for name in RESULTS})
     for name in RESULTS:
         click.echo(f"{name} {total[name]}")
@@ -42,37 +44,28 @@ def ingest(file: str | None, retry: bool) -> None:
         click.get_current_context().exit(1)
 
 
-def _lines(file: str) -> Iterator[Counts]:
+def _lines(file: str) -> Iterator[tuple[str, Counts]]:
+    number = 0
     try:
         with click.open_file(file, "rb") as lines:
             for number, line in enumerate(lines, 1):
                 if line.strip():
-                    yield _line(number, line.rstrip(b"\r\n"))
+                    yield f"line {number}", ingest_payload(line.rstrip(b"\r\n"))
                 if number % _PROGRESS_EVERY == 0:
                     click.echo(f"{number} lines", err=True)
     except OSError as error:
         raise BadUsage(f"{click.format_filename(file)} can't be read: {error.strerror}") from None
-
-
-def _line(number: int, raw: bytes) -> Counts:
-    try:
-        counts = ingest_payload(raw)
     except NotStored as error:
         raise Failure(
             f"stopped at line {number}: {error}. What comes before it is stored; "
             f"run this again from line {number} on, or as a whole"
         ) from None
-    if counts.rejected:
-        click.echo(f"line {number}: {counts.reason}", err=True)
-    return counts
 
 
-def _rejected() -> Iterator[Counts]:
+def _rejected() -> Iterator[tuple[str, Counts]]:
     try:
         for payload_id, counts in retry_rejected():
-            if counts.rejected:
-                click.echo(f"{payload_id}: {counts.reason}", err=True)
-            yield counts
+            yield str(payload_id), counts
     except NotStored as error:
         raise Failure(f"stopped half-way: {error}. What was tried before is done; run this again") from None
 

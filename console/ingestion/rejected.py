@@ -51,10 +51,7 @@ def find(payload_id: UUID) -> PayloadRow | None:
 
 
 def dismiss(payload_ids: Sequence[UUID], *, by: str, reason: str) -> None:
-    """Keep these payloads from being tried again; all of them, or none.
-
-    Raises NotDismissed.
-    """
+    """Keep these payloads from being tried again; all of them, or none. Raises NotDismissed."""
     if fault := reason_fault(reason):
         raise NotDismissed(fault)
     if not is_name(by):
