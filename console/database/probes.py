@@ -36,7 +36,7 @@ def missing_columns(connection: Connection) -> list[str]:
 
 
 def lost_on_citus(connection: Connection) -> str | None:
-    """Return in one line which guarantee Citus would lose in silence; None where it loses none or isn't there."""
+    """Return in one line which guarantee Citus would lose in silence; None for none, and without Citus."""
     if connection.dialect.name != "postgresql" or not connection.scalar(
         text("SELECT to_regclass('citus_tables') IS NOT NULL")
     ):

@@ -11,7 +11,7 @@ from werkzeug.exceptions import BadRequest, Forbidden
 from console.config import DEFAULT_PORTS, Settings
 
 if TYPE_CHECKING:
-    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+    from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
 # Internal callers use an address, and the webhook is signed. None of these uses the host's name.
 _ANY_HOST = {"health.healthz", "health.readyz", "ingestion.receive", "ingestion.verify", "metrics.metrics"}
@@ -48,31 +48,21 @@ class ForeignForm(Forbidden):
     )
 
 
-class _HostCheck:
-    """Mark requests for another host, and hide its name, which may be anything."""
+def check_host(app: Flask, settings: Settings) -> None:
+    """Answer 400 for every host but the public one, or loopback where none is set (docs/decisions/0022)."""
+    scheme, public, *_ = urlsplit(settings.public_url or "http://")
+    answer = app.wsgi_app
 
-    def __init__(self, app: "WSGIApplication", settings: Settings) -> None:
-        self._app = app
-        self._scheme, self._public, *_ = urlsplit(settings.public_url or "http://")
-
-    def __call__(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
+    def mark(environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
         asked = environ.get("HTTP_HOST")
         if asked is None:
             asked = f"{environ['SERVER_NAME']}:{environ['SERVER_PORT']}"
-        if not self._knows(asked):
+        if not (_written(scheme, asked) == public if public else _LOOPBACK.fullmatch(asked.lower())):
             environ[_REFUSED] = True
-            environ["HTTP_HOST"] = self._public or "localhost"
-        return self._app(environ, start_response)
+            environ["HTTP_HOST"] = public or "localhost"  # what was asked for may be anything
+        return answer(environ, start_response)
 
-    def _knows(self, host: str) -> bool:
-        if self._public:
-            return _written(self._scheme, host) == self._public
-        return _LOOPBACK.fullmatch(host.lower()) is not None
-
-
-def check_host(app: Flask, settings: Settings) -> None:
-    """Answer 400 for every host but the public one, or loopback where none is set (docs/decisions/0022)."""
-    app.wsgi_app = _HostCheck(app.wsgi_app, settings)  # type: ignore[method-assign]  # Flask's own way
+    app.wsgi_app = mark  # type: ignore[method-assign]  # Flask's own way
 
     @app.before_request
     def check() -> None:
