@@ -1,11 +1,13 @@
 """What the desk says is true in the cases where it could most easily be false."""
 
+from datetime import UTC, datetime
 from uuid import UUID
 
 import pytest
 from sqlalchemy import event
 
 from console.config import ROOT
+from console.conversations.cursors import Cursor
 from console.database import db
 from console.linking.events import EventName
 from testkit.databases import execute
@@ -76,6 +78,13 @@ def test_a_search_of_one_tab_says_nothing_of_the_other(marta: Browser, anna: Des
     assert said(marta, "/links?q=39333", ".queue .empty") == [
         "Nothing under “Not linked” found for “39333” Type part of a number."
     ]
+
+
+def test_a_search_says_nothing_of_the_pages_before(marta: Browser, anna: Desk):
+    anna.conversation("393331234567")
+    before = Cursor(datetime(2020, 1, 1, tzinfo=UTC), UUID(int=0))
+    (text,) = said(marta, f"/links?q=39333&before={before}", ".queue .empty")
+    assert text == "No older conversations found for “39333”"
 
 
 def test_a_row_that_next_comes_to_in_the_end_is_not_said_to_be_skipped(marta: Browser, anna: Desk):
