@@ -3,7 +3,7 @@
 import gc
 import sys
 
-# What is imported stays. Looking through it for garbage would take a tenth of the start.
+# Nothing that is imported becomes garbage. Looking for it would take a tenth of the start.
 gc.disable()
 
 from flask import Flask
@@ -40,12 +40,12 @@ def create_app(settings: Settings | None = None) -> Flask:
         SECRET_KEY_FALLBACKS=settings.secret_key_fallbacks,
         # Flask-WTF knows no fallbacks; the serializer behind it takes a list of keys and signs by the last.
         WTF_CSRF_SECRET_KEY=settings.secret_keys,
-        # The name alone makes browsers hold a cookie to this host, over TLS; elsewhere they would refuse it.
+        # Browsers keep a cookie of this name to this host and to TLS; without TLS they refuse it.
         SESSION_COOKIE_NAME="__Host-session" if settings.behind_tls else "session",
         SESSION_COOKIE_SECURE=settings.behind_tls,
         SESSION_COOKIE_SAMESITE="Lax",
         WTF_CSRF_TIME_LIMIT=None,
-        # Asks over TLS for a Referer, which some browsers keep to themselves: check_changes asks for more.
+        # Flask-WTF would refuse browsers that send no Referer over TLS; check_changes checks the sender.
         WTF_CSRF_SSL_STRICT=False,
         MAX_CONTENT_LENGTH=MAX_FORM_BYTES,
         MAX_FORM_MEMORY_SIZE=MAX_FORM_BYTES,

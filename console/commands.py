@@ -16,7 +16,7 @@ from werkzeug.local import LocalProxy
 from console.config import ROOT, sqlite_path
 from console.database import db, read_id
 
-# What these tell means nothing without the database that it is of.
+# These groups of commands name the database that they worked on.
 _NAME_THE_DATABASE = ("audit", "user")
 
 
@@ -55,7 +55,7 @@ def init_app(app: Flask) -> None:
 
 
 def printable(text: str) -> str:
-    """Return text in one line, with every character spelled out that a terminal would obey or not show."""
+    """Return text in one line; characters that a terminal would obey or not show are spelled out."""
     return "".join(character if character.isprintable() else ascii(character)[1:-1] for character in text)
 
 

@@ -37,8 +37,7 @@ class ConfigurationError(Exception):
     """An invalid setting; the message names the variable and says what is accepted."""
 
 
-# These parse a setting. For what it does not take they raise an error of any kind; what it takes is said with
-# the setting.
+# These parse a setting, and raise an error of any kind for an invalid text. `_setting` says what is accepted.
 
 
 def _switch(raw: str) -> bool:

@@ -1,7 +1,7 @@
 """The tables. What each column means to callers is in the interface; who may write it, in docs/design/.
 
-Every key of a table that grows has `instructor_id` in it, so that it can be partitioned by it, but for
-`link_operations` (docs/decisions/0026).
+Every key of a table that grows has `instructor_id` in it, so that the table can be partitioned by it. The
+exception is `link_operations` (docs/decisions/0026).
 """
 
 from datetime import datetime
@@ -162,7 +162,7 @@ class RejectedPayload(Base):
     dismissed_at: Mapped[datetime | None]
     dismissed_by: Mapped[str | None]
     dismissed_reason: Mapped[str | None]
-    # Nil where the payload is of no one known instructor.
+    # Nil where the payload's instructor is unknown, or where it has several.
     instructor_id: Mapped[UUID] = mapped_column(primary_key=True, server_default=str(UUID(int=0)))
 
 
@@ -186,7 +186,7 @@ class Customer(Base):
 class LinkOperation(Base):
     """An operation id and the one content it belongs to (CM-2.3): the SHA-256 of what was asked for.
 
-    There is no digest where the content isn't known: the release before this table wrote the link.
+    There is no digest where the release before this table wrote the link, or the conversation was erased.
     """
 
     __tablename__ = "link_operations"
@@ -198,7 +198,7 @@ class LinkOperation(Base):
 
 
 class AuditEvent(Base):
-    """One event of the audit trail (CM-2.5), as its JSON line. The database refuses every change to it."""
+    """One event of the audit trail (CM-2.5), as its JSON line. The database refuses changes to it."""
 
     __tablename__ = "audit_events"
     __table_args__ = (

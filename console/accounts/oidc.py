@@ -100,7 +100,7 @@ def _ask_provider(question: Callable[["Provider"], ResponseReturnValue]) -> Resp
     except provider.ProviderSilent as error:
         return _fail(str(error), _SILENT, 503)
     except provider.ProviderWrong as error:
-        current_app.extensions.pop("oidc", None)  # what it told of itself may be part of it: ask again
+        current_app.extensions.pop("oidc", None)  # its description may be wrong too: ask for it again
         return _fail(str(error), _WRONG, 502)
 
 

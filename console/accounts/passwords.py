@@ -4,7 +4,7 @@ import unicodedata
 
 _MIN_LENGTH, _MAX_LENGTH = 12, 128
 _MIN_SCORE = 4
-"""Of zxcvbn's 0 to 4: it takes at least ten thousand million guesses."""
+"""The highest of zxcvbn's scores: finding the password takes at least ten thousand million guesses."""
 
 _CONSOLE = "Customer Memory"
 
@@ -35,7 +35,7 @@ def fault(password: str, *, email: str, name: str) -> str | None:
 
 
 def _bare(text: str) -> str:
-    """Return the letters and digits: a dot or a capital more makes no secret of a name."""
+    """Return the letters and digits: a name stays easy to guess with dots or capitals in it."""
     return _spaced(text.casefold()).replace(" ", "")
 
 

@@ -20,7 +20,7 @@ _LEEWAY_SECONDS = 60
 """How much the provider's clock may differ from ours."""
 
 _ENDPOINTS = ("authorization_endpoint", "token_endpoint", "jwks_uri")
-# What reading JSON of another shape raises.
+# The errors that reading JSON of another shape raises.
 _NONSENSE = (AttributeError, KeyError, TypeError, ValueError)
 
 
@@ -127,7 +127,7 @@ def _explained() -> Iterator[None]:
         failed = ProviderSilent if error.response.status_code >= 500 else ProviderWrong
         raise failed(f"HTTP {error.response.status_code}") from error
     except OAuthError as error:
-        if error.error == "invalid_grant":  # the code is made up, or was used before
+        if error.error == "invalid_grant":  # the code is invented, or was used before
             raise Mismatch("code") from error
         raise ProviderWrong(type(error).__name__) from error
     except ClaimError as error:

@@ -19,7 +19,7 @@ log = structlog.get_logger()
 
 blueprint = Blueprint("accounts", __name__)
 login_manager = LoginManager()
-# It would compare every request's user agent and address with those of the sign-in, and do nothing about it.
+# Flask-Login would compare each request's user agent and address with those of the sign-in, without effect.
 login_manager.session_protection = None
 
 # Browsers read "//host" and "/\host" as another host, and drop tabs and line ends before they look.
@@ -56,7 +56,7 @@ def load_user(user_id: str) -> Actor | None:
     if actor:
         scope().instructor_ids = [member.instructor_id for member in actor.memberships]
         g.user_id = user_id  # for the log
-        # A fragment's answer may be overtaken by its page's; a form's answer is a page (docs/decisions/0007).
+        # A late fragment would put an older cookie over a newer one. A form's answer is a page (0007).
         if "HX-Request" not in request.headers or "HX-Boosted" in request.headers:
             sessions.keep_alive()
     return actor
@@ -112,7 +112,7 @@ def sign_in() -> ResponseReturnValue:
 @public
 def logout() -> ResponseReturnValue:
     """End every session of the person; where the others can't be ended, this browser's, and say so."""
-    mine = scope()  # which knows what the session wrote before
+    mine = scope()  # made before the session is cleared: it takes from it what the session wrote before
     user_id, epoch = session.get("_user_id"), sessions.epoch()
     session.clear()
     if user_id and epoch is not None:

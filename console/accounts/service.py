@@ -69,7 +69,7 @@ _ACTOR = (
     .where(
         User.id == bindparam("user_id"),
         User.active.is_(True),
-        # Several standbys may lag differently: a session is as good as any that is of a later epoch.
+        # A standby that lags may still have an earlier epoch than the session.
         User.session_epoch <= bindparam("epoch"),
     )
     .order_by(Instructor.name, Instructor.id)
@@ -118,7 +118,7 @@ def _holding(lock: BoundedSemaphore, **wait: Any) -> Iterator[None]:
 
 def user_for_verified_email(scope: Scope, *, email: str) -> Account | None:
     """Return the active user with an address that a provider has verified; None if there is none."""
-    # The kelvin sign's lower case is a k: who verified an address with one has not verified that with a k.
+    # Only ASCII: lower() would turn the kelvin sign into a k, which is another address.
     given = "".join(letter.lower() if letter.isascii() else letter for letter in email)
     return _account(scope, given)
 
@@ -131,9 +131,10 @@ def _account(scope: Scope, email: str) -> Account | None:
 
 
 def end_sessions(scope: Scope, user_id: UUID, epoch: int) -> int | None:
-    """End every session of a user who signs out of one of this epoch; return the epoch that begins.
+    """End every session of a user who signs out of a session of this epoch; return the epoch that begins.
 
-    A session that is over ends no others: None. Raises SessionsGoOn where the database can't be written.
+    Returns None, and ends nothing, where that session is over. Raises SessionsGoOn where the others can't be
+    ended.
     """
     statement = update(User).where(User.id == user_id, User.session_epoch <= epoch)
     try:
@@ -158,8 +159,8 @@ def add_instructor(*, name: str) -> UUID:
 def add_user(*, email: str, name: str, instructor_id: UUID, role: Role, password: str) -> UUID:
     """Create a user with a membership, or give an existing one a further membership; return the user's id.
 
-    An existing user keeps name and password, and the call has to know that password.
-    Raises AccountError, for a password that is not taken as well.
+    An existing user keeps name and password, and `password` has to be theirs.
+    Raises AccountError, also for a password that is refused.
     """
     email = normalize_email(email)
     if not is_email(email):

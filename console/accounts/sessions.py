@@ -21,7 +21,7 @@ IDLE_SECONDS = 12 * 60 * 60
 MAX_SECONDS = 7 * 24 * 60 * 60
 """How long a session lasts at most."""
 REFRESH_SECONDS = 5 * 60
-"""How long a page may be the last one that the cookie knows of."""
+"""How old the time of the last page, in the cookie, may get before the cookie is written again."""
 
 
 class Sessions(SecureCookieSessionInterface):
@@ -50,15 +50,15 @@ class Sessions(SecureCookieSessionInterface):
 
 
 def begin(user_id: UUID, epoch: int) -> None:
-    """Begin a session of this user's epoch, with nothing in it of what this browser's held before.
+    """Begin a session of this user's epoch, without what the browser's session held before.
 
-    But for how far the database had come when the browser wrote (docs/decisions/0010).
+    It keeps only how far the database had come at the browser's last write (docs/decisions/0010).
     """
     kept = {"written_until": session["written_until"]} if "written_until" in session else {}
     session.clear()
     now = int(time.time())
     session.update(kept, _user_id=str(user_id), epoch=epoch, signed_in=now, seen=now)
-    # Here and not with the first form, whose page would have to write the cookie again.
+    # The first form would make a token too, but its page would have to write the cookie again.
     session["csrf_token"] = secrets.token_hex()
 
 

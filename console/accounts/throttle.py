@@ -87,9 +87,9 @@ class Throttle:
 def counters(email: str, client: str | None, device: str | None) -> list[Counter]:
     """Return what an attempt at this account, as its address is kept, counts for.
 
-    A browser that the account was signed in to on before has a `device` and counts apart from strangers: none
-    of them, be it at the same client address, can make it wait. Known browsers at one address count together
-    as well, so that several kept cookies guess no more often than one.
+    A browser that was used to sign in to the account before has a `device` and counts apart from strangers.
+    So no stranger can make it wait, not even from the same client address. Known browsers at one address
+    count together as well, so that several kept cookies guess no more often than one.
     """
     account = devices.masked("account", email)
     network = devices.masked("client", _network(client))
@@ -112,6 +112,6 @@ def _network(client: str | None) -> str:
 
 
 def _wait(counts: FixedWindowRateLimiter, counters: Sequence[Counter]) -> int:
-    """Return the longest wait of those limits that are reached: a limit is passed only where all are."""
+    """Return the longest wait of the limits that are reached; 0 where none is."""
     ends = [counts.get_window_stats(limit, key)[0] for limit, key in counters if not counts.test(limit, key)]
     return max(1, math.ceil(max(ends) - time.time())) if ends else 0

@@ -1,6 +1,6 @@
 """Conversations and messages as pages show them, selected straight into small immutable types.
 
-What there are fifty of on a page are named tuples: a frozen dataclass takes three times as long to make.
+A page has fifty rows, so rows are named tuples: a frozen dataclass takes three times as long to make.
 """
 
 import json
@@ -136,7 +136,7 @@ def inbox(
 
 
 def is_search(q: str) -> bool:
-    """Return whether there is anything to search for in what was typed: separators alone match everything."""
+    """Return whether there is anything to search for in what was typed; separators alone are no search."""
     return bool(search_term(q))
 
 
@@ -161,7 +161,7 @@ def _read(
 
 
 def containing(text: str) -> str:
-    """Return the pattern for LIKE, escaped with a slash, of what has this text in it."""
+    """Return the LIKE pattern, escaped with a slash, that matches every text with this one in it."""
     return f"%{text.translate(_LITERALLY)}%"
 
 
@@ -210,10 +210,8 @@ def _inbox(
 def newest_message(instructor_id: ColumnElement[UUID]) -> ScalarSelect[UUID]:
     """Return the id of a conversation's newest message, as a column of a limited select from conversations.
 
-    All of these are of one instructor.
-
-    To be joined from outside of that: row-level security lets no index be searched for what the join itself
-    would have to compute.
+    All of these are of one instructor. Join the message to that select and not inside it: behind row-level
+    security PostgreSQL searches no index for a value that the join still has to compute.
     """
     message = aliased(Message)
     return (

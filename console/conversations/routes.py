@@ -24,7 +24,7 @@ _MAX_BADGES = 100
 # `request.args` would take as long over a hundred ids as the database does over their badges.
 _IDS = re.compile("(?:^|&)id=([^&]*)")
 
-# What of the list's address goes with a conversation, so that the way back leads to the same page.
+# The parts of the list's address that a conversation's address repeats, for the way back to the same page.
 _PLACE = ("q", "page")
 
 
@@ -107,7 +107,7 @@ def chosen_instructor(permission: Permission) -> ActorMembership | None:
 
 
 def cursor() -> Cursor | None:
-    """Return where the page asked for starts; answers 400 for what no page of ours ever said."""
+    """Return where the page asked for starts; answers 400 for an invalid cursor."""
     given = request.args.get("before")
     try:
         return Cursor.parse(given) if given else None
@@ -176,7 +176,7 @@ def badges_at_once(
 ) -> dict[str, Badge]:
     """Return the badges that come with a page, for a browser without scripting (docs/decisions/0007).
 
-    It asks for them with a second request, but for a page that is `unrepeatable`.
+    Such a browser asks for the page again, with `plain`. An `unrepeatable` page has them at once.
     """
     plain = "plain" in request.args or (unrepeatable and "HX-Request" not in request.headers)
     if not (plain and badge_is_on()):

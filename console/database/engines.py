@@ -30,9 +30,9 @@ _TCP_LIMITS = {
 # Together these stay below the proxy's 60 seconds: waiting for a pooled connection, asking whether it still
 # works, connecting anew, and beginning a transaction.
 _MAX_STATEMENT_SECONDS = 20
-"""How long the server may take for one statement: longer than it may wait for a lock."""
+"""The server's limit for one statement; it is above the limit for a lock."""
 MAX_ANSWER_SECONDS = 25
-"""How long the console waits for a server that doesn't keep to that."""
+"""How long the console waits for an answer, for a server that doesn't keep to its limit."""
 _MAX_POOL_WAIT_SECONDS = 20
 MAX_PING_SECONDS = 5
 """How long a pooled connection may take to say that it works."""
@@ -117,7 +117,7 @@ def init_app(app: Flask, settings: Settings) -> None:
         if engine.dialect.name == "sqlite":
             _prepare_sqlite(engine, engines.values(), read_only=bind in _READERS)
         else:
-            # Ingestion works for all: whose a message is, the message says.
+            # Ingestion works for all instructors: each message names its own.
             _prepare_postgresql(engine, read_only=bind in _READERS, says_for_whom=bind != "ingest")
 
 
@@ -162,7 +162,7 @@ def _prepare_sqlite(engine: Engine, engines: Iterable[Engine], *, read_only: boo
     def do_begin(dbapi_connection: Any) -> None:
         dbapi_connection.execute(begin)
 
-    # A listener for "begin" would have SQLAlchemy look for listeners at every statement: a tenth of a link.
+    # A listener for "begin" would make SQLAlchemy look for listeners at every statement.
     engine.dialect.do_begin = do_begin  # type: ignore[method-assign]  # a hook without an event
 
     @event.listens_for(engine, "handle_error")
@@ -172,8 +172,8 @@ def _prepare_sqlite(engine: Engine, engines: Iterable[Engine], *, read_only: boo
             if context.execution_context:  # a connection with an open cursor would outlive its closing
                 context.execution_context.cursor.close()
             context.is_disconnect = True
-            # What opens a file that can't be written keeps it so, and SQLite shares a file's state between
-            # all connections of a process, readers too (docs/decisions/0015): each is opened anew.
+            # SQLite keeps a file that it opened read-only that way, and shares that state between all
+            # connections of a process (docs/decisions/0015). So all of them are opened anew.
             for each in engines:
                 each.dispose()
 
@@ -184,7 +184,7 @@ def _serves() -> bool:
 
 
 class _Connection(psycopg.Connection[Any]):
-    """A connection that is given up when the server, which may be stopped, keeps to no limit of its own."""
+    """A connection that is given up when the server keeps to no limit, because it is stopped for example."""
 
     patience = MAX_ANSWER_SECONDS
     """How many seconds it waits for an answer."""
@@ -210,8 +210,8 @@ def _on_checkout(connection: _Connection, _record: object, _proxy: object) -> No
 
 
 def _prepare_postgresql(engine: Engine, *, read_only: bool, says_for_whom: bool) -> None:
-    # Each transaction says what it is. Were "read only" the session's default, it would hide the primary from
-    # target_session_attrs=read-write. To read is to read one snapshot, as on SQLite.
+    # Each transaction says what it is. "read only" as the session's default would hide the primary from
+    # target_session_attrs=read-write. A reader reads one snapshot, as on SQLite.
     begin = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY" if read_only else "BEGIN"
 
     event.listen(engine, "checkin", _on_checkin)
@@ -223,7 +223,7 @@ def _prepare_postgresql(engine: Engine, *, read_only: bool, says_for_whom: bool)
 
     @event.listens_for(engine, "handle_error")
     def on_error(context: ExceptionContext) -> None:
-        # The server or database is, or was, read-only, and the session may stay so when nothing else is.
+        # The server is or was read-only, and this session may stay so after the server no longer is.
         if getattr(context.original_exception, "sqlstate", None) == "25006":
             context.is_disconnect = True
 

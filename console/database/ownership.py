@@ -68,7 +68,7 @@ def scrub() -> None:
         driver = cast(sqlite3.Connection, connection.connection.driver_connection)
         driver.execute("PRAGMA secure_delete = ON")
         if driver.execute("SELECT 1 FROM sqlite_schema WHERE name = 'sqlite_stat4'").fetchone():
-            driver.execute("ANALYZE")  # whose samples are values
+            driver.execute("ANALYZE")  # its samples are values
         driver.execute("VACUUM")
         busy, *_ = driver.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
     if busy:

@@ -28,7 +28,7 @@ from sqlalchemy.types import TypeEngine
 
 from console.database.types import Base
 
-# Drivers know how many rows went in; SQLAlchemy keeps that of an INSERT only when asked.
+# SQLAlchemy keeps the number of rows that an INSERT inserted only when asked.
 _COUNTED = {"preserve_rowcount": True}
 
 
@@ -81,9 +81,9 @@ def json_text(
 
 
 def among(column: ColumnElement[Any], name: str, count: int) -> ColumnElement[bool]:
-    """Say that a column holds one of `count` values, which `numbered` names.
+    """Return the condition that a column holds one of `count` values, which `numbered` names.
 
-    An IN that SQLAlchemy expands for every run costs as much as all else that it prepares.
+    SQLAlchemy would expand an ordinary IN at every run, which costs as much as all its other preparation.
     """
     return column.in_([bindparam(f"{name}_{place}", type_=column.type) for place in range(count)])
 
@@ -94,9 +94,9 @@ def numbered(name: str, values: Iterable[Any]) -> dict[str, Any]:
 
 
 def not_searched(dialect: str, column: InstrumentedAttribute[Any]) -> ColumnElement[Any]:
-    """Return a column for a condition by which SQLite is to search no index: it keeps no statistics.
+    """Return a column for a condition for which SQLite searches no index: it keeps no statistics.
 
-    PostgreSQL leaves out partitions by it, and knows better which index to search.
+    PostgreSQL has statistics, and leaves out partitions by such a condition.
     """
     if dialect == "postgresql":
         return column.expression
@@ -122,7 +122,7 @@ def json_rows(dialect: str, *types: TypeEngine[Any]) -> tuple[FromClause, Sequen
     ]
     if dialect != "postgresql":
         return table, columns
-    # Row-level security lets no index be searched for what is yet to be computed, as that might leak.
+    # Behind row-level security PostgreSQL searches no index for a value that it still has to compute.
     computed = select(*(column.label(f"column_{place}") for place, column in enumerate(columns)))
     given = computed.select_from(table).cte("computed").prefix_with("MATERIALIZED")
     return given, list(given.c)

@@ -93,10 +93,10 @@ def _ask(connection: Connection, query: LiteralString, *parameters: str) -> Any:
 def writing(scope: Scope, *, wait_ms: int | None = None) -> Iterator[Connection]:
     """Open one transaction on the write database: committed at the end, rolled back on an error.
 
-    It ends the scope's open snapshot: who reads after a write sees what was written.
+    It ends the scope's open snapshot, so that a read after the write sees what was written.
 
-    With `wait_ms` it gives up after so many milliseconds, be it for others' locks or for its own slowness. On
-    PostgreSQL, which limits statements and not transactions, that holds for two statements.
+    With `wait_ms` it gives up after so many milliseconds, whether it waits for locks or is slow itself.
+    PostgreSQL limits statements and not transactions: there each may take half of that time.
     """
     scope.end_snapshot()
     with scope.engines.write.connect() as connection:
@@ -118,7 +118,7 @@ def savepoint(connection: Connection, *, wait_ms: int) -> Iterator[None]:
     Each may take `wait_ms` milliseconds (on SQLite all of them together). Raises the error again, or
     TransactionLost: some errors of SQLite end the transaction, and so does a lost connection.
     """
-    # Past SQLAlchemy, like BEGIN and COMMIT: this is in the way of every link write.
+    # Sent to the driver directly, which takes less time: every link write does this.
     driver = typing.cast(Any, connection.connection.driver_connection)
     begin = "SAVEPOINT attempt"
     if connection.dialect.name == "postgresql":

@@ -119,9 +119,9 @@ def last_messages() -> dict[str, datetime]:
 
 def _execute(connection: Connection, statement: Executable, rows: list[dict[str, Any]], *order: str) -> None:
     if rows:
-        # In one order everywhere, so that no two processes wait for each other.
+        # All processes use one order, so that no two of them wait for each other.
         rows = sorted(rows, key=itemgetter(*order))
-        # One row by itself is spared the driver's way for many.
+        # A single row is cheaper than a list of one.
         connection.execute(statement, rows if len(rows) > 1 else rows[0])
 
 
@@ -156,8 +156,8 @@ def _message_row(conversation_id: UUID, message: IncomingMessage, found: Existin
 
 @cache
 def _lookup(dialect: str) -> Executable:
-    # Sub-selects, and the status written out, leave the planner no other way than the three unique
-    # indexes, whatever it believes of the tables' sizes.
+    # With sub-selects and the status written out, the planner can only use the three unique indexes,
+    # whatever sizes of the tables it assumes.
     given, (place, account, identifier, external_id) = json_rows(dialect, *[String()] * 4)
 
     def found(column: InstrumentedAttribute[UUID], *where: ColumnElement[bool]) -> ColumnElement[UUID]:

@@ -143,10 +143,10 @@ def _keep(connection: Connection, raw: bytes, items: list[Item], reason: str) ->
     digest = hashlib.sha256(raw).hexdigest()
     if connection.execute(select(RejectedPayload.id).where(RejectedPayload.digest == digest)).first():
         return
-    # Bytes that are no text, and NUL, which a database doesn't keep as text, are spelled out.
+    # Bytes that are not UTF-8, and NUL, which a database doesn't keep as text, are spelled out.
     payload = raw.decode("utf-8", "backslashreplace").replace("\0", r"\x00")
     row = {"id": new_id(), "received_at": now(), "reason": reason, "payload": payload, "digest": digest}
-    # Nothing has an instructor before 0014_rejected_payload_keys.
+    # The table has no instructor_id before 0014_rejected_payload_keys.
     if not _is_missing(connection, "instructor_id") and (whose := _whose(connection, items)):
         row["instructor_id"] = whose
     connection.execute(insert(RejectedPayload).inline(), row)
@@ -182,7 +182,7 @@ def _retry_next(after: UUID, connection: Connection) -> tuple[UUID, Counts] | No
         return payload_id, Counts()
     raw = row.payload.encode()
     as_sent = hashlib.sha256(raw).hexdigest() == row.digest
-    # What had to be spelled out is not what was sent, and stays rejected.
+    # A payload with something spelled out is not what was sent, and stays rejected.
     counts = _store(connection, parse(raw) if as_sent else [Rejection(NOT_JSON)])
     this_row = RejectedPayload.id == row.id
     if counts.rejected:

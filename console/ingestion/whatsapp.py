@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any, NoReturn
 
 MAX_NAME_CHARACTERS = 255
-"""The limit for an identifier, a message id, a kind: above what WhatsApp sends, below what an index takes."""
+"""The limit for an identifier, a message id or a kind. WhatsApp sends less; an index takes more."""
 
 _UNKNOWN_KIND = "unknown"
 NOT_JSON = "not JSON"
@@ -159,7 +159,7 @@ def _change(change: JsonObject) -> Iterator[Item]:
 
 def _holds_messages(value: object) -> bool:
     parts = [value]
-    for part in parts:  # which grows meanwhile
+    for part in parts:  # the list grows meanwhile
         if isinstance(part, dict):
             if any(part.get(key) for key in _MESSAGE_LISTS):
                 return True

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 from uuid import UUID
 
 UNREADABLE = (AttributeError, KeyError, OverflowError, RecursionError, TypeError, ValueError)
-"""What reading anything but a line of the trail raises."""
+"""The errors that reading an invalid line raises."""
 _DIGEST_CHARACTERS = 64
 _ERASED = '{"erased": '
 

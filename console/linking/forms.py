@@ -30,7 +30,7 @@ class WriteForm(FlaskForm):  # type: ignore[misc]  # Flask-WTF ships no types
     reason = StringField("Reason")
     seen_version = HiddenField()
     operation_id = HiddenField()
-    # Each form takes all three, as any other value of any of them is refused.
+    # Each form reads all three, because an invalid value of any of them is refused.
     create = YesField()
     overwrite = YesField()
     confirm = YesField()
@@ -94,7 +94,7 @@ class UnlinkForm(WriteForm):
 
 
 def as_uuid(text: str | None) -> UUID | None:
-    """Read an id out of a field; None for what is none."""
+    """Read an id out of a field; None for any other text."""
     try:
         return read_id(text or "")
     except ValueError:

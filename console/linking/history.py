@@ -1,4 +1,4 @@
-"""What reads the audit trail (CM-2.5): to show it, to export it, and to say how much of it waits."""
+"""What reads the audit trail (CM-2.5): to show it, to export it, and to count what waits to be moved."""
 
 import json
 from collections.abc import Iterator

@@ -45,7 +45,7 @@ MAX_LEFT = 100
 
 @dataclass(frozen=True, slots=True)
 class LinkView:
-    """A conversation with its link, as the form shows it and a write has to have seen it."""
+    """A conversation with its link, as the form shows it."""
 
     id: UUID
     instructor_id: UUID

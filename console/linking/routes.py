@@ -39,7 +39,7 @@ _MAX_REASONS = 5
 _MAX_PAGES = 40
 """How many pages of the queue are passed over in one request where none of their rows can be linked."""
 
-# What of the desk's address goes with a conversation, so that the queue keeps its place.
+# The parts of the desk's address that a conversation's address repeats, so that the queue keeps its place.
 _PLACE = ("instructor", "linked", "find", "before")
 _REFUSED: dict[type[service.LinkError], tuple[int, str]] = {
     service.CustomerNotFound: (
@@ -159,7 +159,7 @@ def unlink(conversation_id: UUID) -> ResponseReturnValue:
 
 
 def _write(conversation_id: UUID, form: WriteForm, **asked: Any) -> ResponseReturnValue:
-    """Check what came, ask the service, and show what came of it; what was typed is never lost."""
+    """Check the form and ask the service. After a refusal the page comes back with what was typed."""
     if form.lacks_precondition:
         return _form_page(conversation_id, form, Answer(428, _WITHOUT_PRECONDITION))
     if not form.validate():
@@ -284,7 +284,7 @@ def _members() -> list[UUID]:
 
 
 def _queue(connection: Any, instructor_id: UUID, q: str, *, unrepeatable: bool) -> dict[str, Any]:
-    """Return a page of the queue, badges that come with it, and what has no number a customer can have."""
+    """Return a page of the queue, its badges, and the ids of the rows with no number a customer can have."""
     queue = _page(connection, instructor_id, q, cursor())
     return {
         "queue": queue,
@@ -314,7 +314,7 @@ def _following(
 ) -> str | None:
     """Return where work goes on: below this conversation, else on the next page, else from the top.
 
-    What has no number that a customer can have is passed over while there is anything else.
+    Conversations without a number that a customer can have come last.
     """
     below = _below(queue, view)
     found = next(filter(_linkable, below), None)

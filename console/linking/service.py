@@ -72,7 +72,7 @@ class OperationReused(LinkError):
 
 
 class _Unchanged(Exception):
-    """The link is so already: nothing is written, the operation id neither (docs/decisions/0012)."""
+    """The link is as asked for already: nothing is written, nor is the operation id (docs/decisions/0012)."""
 
 
 _writes = Counter("console_link_writes", "Requests to change a link, and why refused.", ["outcome", "why"])
@@ -162,7 +162,7 @@ def _count(outcome: str, why: str = "") -> None:
 
 
 def _write(request: LinkRequest, scope: Scope, *, past_the_trail: str = "") -> str:
-    """Check and write in one transaction, and return what was done; nothing stays where it is refused."""
+    """Check and write in one transaction, and return what was done; a refusal rolls all of it back."""
     with writing(scope) as connection:
         state = _load(connection, request)
         if not _claim(connection, state, request):

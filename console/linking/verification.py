@@ -1,4 +1,4 @@
-"""`flask audit verify`: does folding the events of every conversation give the link it has (CM-2.5)."""
+"""`flask audit verify`: check that the events of every conversation, folded, give its link (CM-2.5)."""
 
 import json
 from collections import defaultdict
@@ -87,7 +87,7 @@ def _verify(connection: Connection, conversation_ids: Sequence[UUID]) -> Iterato
 
 
 def _read_outbox(outbox: str | None) -> list[Event] | None:
-    """Read what waits; None where that isn't events."""
+    """Read the waiting events; None where they are invalid."""
     try:
         return [Event.from_dict(fields) for fields in json.loads(outbox or "[]")]
     except UNREADABLE:
@@ -141,7 +141,7 @@ def _problem(
 
 
 def _fold(conversation: AnyRow | None, events: Sequence[Event | Tombstone]) -> str | None:
-    """Follow the events in their order. What an erased event left isn't known, and is taken as it was."""
+    """Follow the events in their order. After an erased event any previous customer is accepted."""
     customer_id, is_known = None, True
     for sequence, event in enumerate(events, start=1):
         if event.sequence != sequence:
