@@ -53,7 +53,6 @@ class Engines:
 
     write: Engine
     read: Engine
-    ingest: Engine
     primary: Engine | None
     standby_rests_until: float = 0.0
 
@@ -110,9 +109,7 @@ def init_app(app: Flask, settings: Settings) -> None:
     db.init_app(app)
     with app.app_context():
         engines = dict(db.engines)
-    app.extensions["engines"] = Engines(
-        write=engines[None], read=engines["read"], ingest=engines["ingest"], primary=engines.get("primary")
-    )
+    app.extensions["engines"] = Engines(engines[None], engines["read"], engines.get("primary"))
     for bind, engine in engines.items():
         if engine.dialect.name == "sqlite":
             _prepare_sqlite(engine, engines.values(), read_only=bind in _READERS)
