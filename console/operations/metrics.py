@@ -7,10 +7,11 @@ import hmac
 import os
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from ipaddress import ip_address
 from pathlib import Path
+from typing import Any
 
 from flask import Blueprint, Flask, Response, abort, request
 from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, CollectorRegistry, Gauge, generate_latest
@@ -85,16 +86,26 @@ class _Databases(Collector):
     def collect(self) -> Iterator[Metric]:
         """Ask them; what can't be had in time is left out."""
         yield _by("console_version", "The version that runs.", "version", {VERSION: 1})
-        outbox = partial(health.known, _outbox, "outbox_not_counted")
-        payloads = partial(health.known, _payloads, "payloads_not_counted")
-        checks, answers = health.look(_ANSWER_SECONDS, {"outbox": outbox, "payloads": payloads})
+        questions: dict[str, Callable[[], Any]] = {
+            "outbox": partial(health.known, history.waiting, "outbox_not_counted"),
+            "payloads": partial(health.known, ingestion.waiting_payloads, "payloads_not_counted"),
+        }
+        checks, answers = health.look(_ANSWER_SECONDS, questions)
         usable = {check.database: not check.problem for check in checks}
         yield _by("console_database_usable", "Whether a database answers as it should.", "database", usable)
         last = {channel: moment.timestamp() for channel, moment in answers["last_messages"].items()}
         text = "When the newest message of a channel was sent."
         yield _by("console_last_message_timestamp_seconds", text, "channel", last)
-        for name in ("outbox", "payloads"):
-            yield from answers.get(name) or ()
+        if outbox := answers.get("outbox"):
+            waiting, oldest = outbox
+            text = f"Conversations with audit events that wait to be moved, {history.MAX_COUNTED} at most."
+            yield GaugeMetricFamily("console_audit_outbox_conversations", text, waiting)
+            age = (now() - oldest).total_seconds() if oldest else 0
+            text = "How long the oldest of those events has waited."
+            yield GaugeMetricFamily("console_audit_outbox_oldest_seconds", text, age)
+        if (payloads := answers.get("payloads")) is not None:
+            text = f"Rejected payloads that are kept to be tried again, {ingestion.MAX_COUNTED} at most."
+            yield GaugeMetricFamily("console_waiting_payloads", text, payloads)
 
 
 def _by(name: str, text: str, label: str, values: Mapping[str, float]) -> Metric:
@@ -102,23 +113,6 @@ def _by(name: str, text: str, label: str, values: Mapping[str, float]) -> Metric
     for value_of, value in values.items():
         gauge.add_metric([value_of], value)
     return gauge
-
-
-def _outbox() -> list[Metric]:
-    waiting, oldest = history.waiting()
-    age = (now() - oldest).total_seconds() if oldest else 0
-    text = f"Conversations with audit events that wait to be moved, {history.MAX_COUNTED} at most."
-    return [
-        GaugeMetricFamily("console_audit_outbox_conversations", text, waiting),
-        GaugeMetricFamily(
-            "console_audit_outbox_oldest_seconds", "How long the oldest of those events has waited.", age
-        ),
-    ]
-
-
-def _payloads() -> list[Metric]:
-    text = f"Rejected payloads that are kept to be tried again, {ingestion.MAX_COUNTED} at most."
-    return [GaugeMetricFamily("console_waiting_payloads", text, ingestion.waiting_payloads())]
 
 
 def _from_this_machine() -> bool:
