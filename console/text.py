@@ -1,4 +1,4 @@
-"""Text that people type: which of it can be seen, and which can be kept."""
+"""Text that people type: whether it can be seen, and whether it can be kept."""
 
 import re
 import unicodedata

@@ -32,7 +32,7 @@ from console.web.current import settings
 _DATA = Path(__file__).with_name("demo_conversations.toml")
 # The name space of every id here.
 _IDS = UUID("6f1c9a52-2d0e-5b7c-9a3e-8f4b1d7c2e60")
-# How long before the first run the instructors joined: their `created_at` is where that moment is kept.
+# How long before the first run the instructors joined. Their `created_at` keeps the moment of that run.
 _SEASON = timedelta(days=120)
 _LINE = re.compile(r"\A(> )?(?:\[([a-z]+)\] ?)?(.*)", re.DOTALL)
 
@@ -62,7 +62,7 @@ class _Conversation:
         return uuid5(self.instructor_id, f"{self.status} {self.identifier}")
 
     def sent_at(self, place: int) -> datetime:
-        """Return when the message at `place` was sent: close to each other at the end, far apart before."""
+        """Return when the message at `place` was sent: the newest are minutes apart, older ones further."""
         return self.last_message_at - timedelta(minutes=3 * (len(self.thread) - 1 - place) ** 2)
 
 

@@ -45,7 +45,7 @@ _LOCK_WAIT_MS = 500
 _THREADS = 8
 
 _REVISION = select(table("alembic_version", column("version_num", String)).c.version_num)
-# Finds nothing, and is refused all the same where a write would be.
+# Finds no row, and is refused where a write would be refused.
 _COULD_WRITE = select(Conversation.id).where(false()).with_for_update()
 
 _UPGRADE = "flask db upgrade, as the owner"
@@ -83,9 +83,9 @@ class Check:
 
 
 class Asking:
-    """One process's questions for the databases, in threads of their own: who asks waits for a limited time.
+    """One process's questions for the databases, in threads of their own: callers wait for a limited time.
 
-    Everyone who asks the same at the same time shares one question.
+    Callers that ask the same at the same time share one question.
     """
 
     def __init__(self, app: Flask) -> None:
@@ -97,7 +97,7 @@ class Asking:
     def ask(self, questions: Mapping[str, Callable[[], Any]], seconds: float) -> dict[str, Any]:
         """Return the answers, by name, that came within `seconds` of asking; raise what a question raised.
 
-        Who joins a question that waits already waits for the rest of its time only.
+        A caller that joins a question waits only for the rest of that question's time.
         """
         with self._lock:
             for name, question in questions.items():
@@ -206,7 +206,7 @@ def _problem(opened: Opener, *, for_writing: bool = False) -> str | None:
 def lost_guarantee(app: Flask) -> str | None:
     """Return in one line which guarantee the database would silently lose, to be printed at startup.
 
-    None where the database doesn't answer: that stops no start, and /readyz asks again.
+    None where the database doesn't answer: the console starts, and /readyz asks again.
     """
     with app.app_context():
         lost = current_app.extensions["asking"].ask({"lost": _lost}, _READY_SECONDS).get("lost")
@@ -223,7 +223,7 @@ def _lost() -> str | None:
 
 
 def _in_words(error: object) -> str:
-    """Say what is wrong by the database's own code; its text stays out, as may whatever it quotes."""
+    """Say what is wrong by the database's own code, without its text, which may quote anything."""
     code = getattr(error, "sqlstate", None) or getattr(error, "sqlite_errorname", None)
     if code is None:
         return "does not answer, or does not let the console in"

@@ -43,7 +43,7 @@ _ANSWER_SECONDS = 0.9
 
 
 def sample_always(app: Flask) -> None:
-    """Keep this process's gauges up to date: another worker may be asked for them."""
+    """Keep this process's gauges up to date: another worker may have to report them."""
 
     def sample() -> None:
         while True:
@@ -116,7 +116,7 @@ def _by(name: str, text: str, label: str, values: Mapping[str, float]) -> Metric
 
 
 def _from_this_machine() -> bool:
-    # A proxy on this machine is not the one who asks.
+    # Behind a proxy the address is the proxy's, not the client's.
     if "X-Forwarded-For" in request.headers or not request.remote_addr:
         return False
     return ip_address(request.remote_addr).is_loopback

@@ -1,7 +1,7 @@
 """`flask database roles`: who may do what in PostgreSQL, and whose rows they see (docs/decisions/0009).
 
 The statements can be run again at any time, without a lock that others would wait for. Run them after each
-upgrade: what a migration adds is closed before. What each role may do is in roles.toml.
+upgrade: until then no role may use what a migration added. What each role may do is in roles.toml.
 """
 
 import hashlib
@@ -21,8 +21,8 @@ _DATA = tomllib.loads(Path(__file__).with_name("roles.toml").read_text("utf-8"))
 GRANTS: dict[str, dict[str, dict[str, str]]] = _DATA["grants"]
 """By role and table: privileges, on the columns named or on the whole table (`*`)."""
 
-# Whose rows a person's transaction sees is in console.instructors, set by console/database. The
-# sub-selects are evaluated once a statement, not once a row; without a setting nothing gets through.
+# console/database sets console.instructors to the instructors whose rows a transaction sees. The
+# sub-selects are evaluated once a statement, not once a row; without the setting no row is visible.
 _SETTING = "current_setting('console.instructors', true)"
 _IS_THEIRS = (
     f"(SELECT {_SETTING} = '{ALL_INSTRUCTORS}') OR instructor_id = ANY"
@@ -136,7 +136,7 @@ def _grants(columns: Mapping[str, set[str]]) -> Iterator[str]:
 def _row_security(connection: Connection, columns: Mapping[str, set[str]]) -> Iterator[str]:
     """Make the policies that are missing and drop those of older definitions.
 
-    The owner passes by them, and so do the checks of foreign keys, which are made with the owner's rights.
+    They do not hold for the owner, nor for checks of foreign keys, which run with the owner's rights.
     """
     secured = set(connection.exec_driver_sql("SELECT relname FROM pg_class WHERE relrowsecurity").scalars())
     there = {
@@ -154,7 +154,7 @@ def _row_security(connection: Connection, columns: Mapping[str, set[str]]) -> It
 
 
 def _policies(columns: Mapping[str, set[str]]) -> Iterator[tuple[tuple[str, str], str]]:
-    """Give each policy's table and name, which changes with the definition, and the definition."""
+    """Give each policy's table, name and definition. The name changes with the definition."""
     for kind, (roles, condition, tables) in _POLICIES.items():
         definition = f"TO {roles} USING ({condition}) WITH CHECK ({condition})"
         name = f"{kind}_{hashlib.sha256(definition.encode()).hexdigest()[:8]}"

@@ -1,4 +1,4 @@
-"""A person's right to see what is held about them, and to be forgotten. It reaches across the other parts."""
+"""Exports and erases what is held about a person. It uses all other parts."""
 
 from flask import Flask
 

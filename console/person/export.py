@@ -14,7 +14,8 @@ from console.models import Conversation, Customer, Message
 from console.person.identity import Person
 from console.person.records import CUSTOMER_FIELDS, PersonError, Records
 
-# What an event of another person's conversation says about this person as well; its reason is about both.
+# The fields of an event of another person's conversation that are about this person as well. The reason is
+# left out: it may be about the other one.
 _SHARED_FIELDS = {"event_id", "event_name", "actor_type", "actor_id", "timestamp", *CUSTOMER_FIELDS}
 
 

@@ -6,7 +6,7 @@ from functools import cached_property
 
 from console.identifiers import normalize_identifier
 
-# More than people put between two digits. Whether it may stand there, normalize_identifier says.
+# More than people write between two digits. normalize_identifier decides whether it may stand there.
 _BETWEEN_DIGITS = "[^0-9]{0,8}"
 
 

@@ -9,7 +9,7 @@ from console.person.identity import Person
 
 # Who sent a message, and who gets it.
 _PARTIES = ("from", "from_user_id", "user_id", "to", "to_user_id", "recipient")
-# What looks like a phone number in other places: the account's own, and moments.
+# Keys under which digits are no person's number: the account's own number, and moments.
 _NO_IDENTIFIERS = ("metadata", "time", "timestamp")
 _NOTHING = object()
 
@@ -67,7 +67,7 @@ class _Parts:
             parties = _parties(value)
             if parties or not isinstance(value.get("system"), dict):
                 return any(self.person.has(party) or party in aliases for party in parties or [""])
-            value = value["system"]  # which names them in what it says
+            value = value["system"]  # its text names them
         return any(map(self.person.is_named_in, self._texts(value)))
 
     def _texts(self, value: Any) -> Iterator[str]:
@@ -81,7 +81,10 @@ class _Parts:
                     yield from self._texts(member)
 
     def _aliases(self, contacts: Any) -> frozenset[str]:
-        """Return what the contacts call the person. The only contact's messages may name no person: ""."""
+        """Return what the contacts call the person, and "" where theirs is the only contact.
+
+        A message that names no one belongs to the only contact.
+        """
         if not isinstance(contacts, list):
             return frozenset()
         known = [item for item in contacts if isinstance(item, dict) and self._is_theirs(item, frozenset())]

@@ -15,7 +15,7 @@ def init_app(app: Flask, settings: Settings) -> None:
     escaping.init_app(app)
     logs.init_app(app, settings)
     origins.check_host(app, settings)
-    # A hook that is added first sees an answer last.
+    # The hooks see an answer in the reverse order: the one that is added first sees it last.
     compression.init_app(app)
     headers.init_app(app, settings)
     errors.init_app(app)

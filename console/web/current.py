@@ -26,7 +26,7 @@ def init_app(app: Flask) -> None:
 def scope() -> Scope:
     """Return the request's scope. It has no instructor until the signed-in user is loaded.
 
-    What the session wrote before, it reads (docs/decisions/0010).
+    It reads what the session wrote before (docs/decisions/0010).
     """
     if "scope" not in g:
         g.scope = Scope(app_engines(), written_until=session.get("written_until"))
@@ -39,5 +39,5 @@ def settings() -> Settings:
 
 
 def request_id() -> str:
-    """Return the id under which the log has this request."""
+    """Return the id that this request's lines in the log have."""
     return cast(str, g.request_id)

@@ -71,7 +71,7 @@ def show_unavailable(error: Exception) -> ResponseReturnValue:
 
 
 def show_failure(_error: InternalServerError) -> ResponseReturnValue:
-    """Say that the console failed, which may have been after a commit; a form can be sent again as it was."""
+    """Say that the console failed, perhaps after a commit; a form can be sent again as it was."""
     return _perhaps_saved(500)
 
 

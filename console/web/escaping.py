@@ -40,7 +40,7 @@ class _Environment(Environment):
     escaped = staticmethod(escaped)
 
     def preprocess(self, source: str, name: str | None = None, filename: str | None = None) -> str:
-        """Return a template without its indentation, which would be a twelfth of a page."""
+        """Return a template without its indentation."""
         return _INDENTATION.sub("\n ", super().preprocess(source, name, filename))
 
     def make_globals(self, d: MutableMapping[str, Any] | None) -> MutableMapping[str, Any]:

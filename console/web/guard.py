@@ -37,7 +37,7 @@ def init_app(app: Flask) -> None:
         if not current_user.is_authenticated:
             return _to_sign_in()
         permission = getattr(view, "permission", None)
-        # Someone without any membership has nothing to read, which a page of theirs can say.
+        # A user without a membership gets the list, which says that there is nothing to read.
         if permission == Permission.CONVERSATIONS_READ or (permission and actor().instructors(permission)):
             return None
         abort(403)
@@ -51,7 +51,7 @@ def actor() -> Actor:
 def membership(permission: Permission, instructor_id: UUID) -> ActorMembership:
     """Return the actor's membership for an instructor.
 
-    Answers 404 where the actor is no member (as for an id of nothing), 403 where the role lacks `permission`.
+    Answers 404 where the actor is no member, as for an unknown id, and 403 where the role lacks `permission`.
     """
     for found in actor().memberships:
         if found.instructor_id == instructor_id:
@@ -64,7 +64,7 @@ def _to_sign_in() -> Response:
         answer = make_response("", 401)
         answer.headers["HX-Redirect"] = _login(*_page_shown())
     else:
-        # A form's own address need not answer a GET, and that is what comes after signing in.
+        # After signing in the browser sends a GET, which a form's own address may not answer.
         answers_get = current_app.url_map.bind(request.host).test(request.path, "GET")
         query = request.query_string.decode("ascii", "replace")
         answer = cast(Response, redirect(_login(request.path, query) if answers_get else _login("/", "")))
@@ -73,7 +73,7 @@ def _to_sign_in() -> Response:
 
 
 def _page_shown() -> tuple[str, str]:
-    """Return path and query of the page that htmx names, the start where what it names is no address."""
+    """Return path and query of the page that htmx names; "/" where that is no address."""
     try:
         shown = urlsplit(request.headers.get("HX-Current-URL", ""))
     except ValueError:

@@ -27,7 +27,7 @@ _requests = Histogram(
     "console_request_seconds",
     "Time to answer.",
     ["method", "route", "status"],
-    # From a page that only reads to one that waits for a lock.
+    # The first are for pages that only read, the last for pages that wait for a lock.
     buckets=(0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10),
 )
 
@@ -38,7 +38,7 @@ _MAX_CAUSES = 10
 
 
 class _Stderr(logging.StreamHandler):  # type: ignore[type-arg]  # generic in the stubs only
-    """A handler on the stderr of the moment when the line is written."""
+    """A handler that writes each line to what `sys.stderr` is at that moment."""
 
     def emit(self, record: logging.LogRecord) -> None:
         self.stream = sys.stderr

@@ -73,7 +73,7 @@ def check_host(app: Flask, settings: Settings) -> None:
 def check_changes(app: Flask, settings: Settings) -> None:
     """Answer 403 for a change from another site, 415 or 411 for one that is no form (docs/decisions/0022).
 
-    The form's token is another wall: each stands without the other.
+    The form's token is checked as well; neither check needs the other.
     """
     schemes = {urlsplit(settings.public_url).scheme} if settings.public_url else set(DEFAULT_PORTS)
 
@@ -84,13 +84,13 @@ def check_changes(app: Flask, settings: Settings) -> None:
         if not _from_this_site(schemes):
             raise ForeignForm
         if request.content_length is None and "Transfer-Encoding" in request.headers:
-            abort(411)  # past its limit, a stream would be cut and not refused
+            abort(411)  # a stream over the limit would be cut and not refused
         if request.mimetype not in _FORMS and (request.mimetype or request.content_length):
             abort(415)
 
 
 def _from_this_site(schemes: set[str]) -> bool:
-    """Say whether a browser names this site as the sender. What isn't a browser names none."""
+    """Say whether the request names this site as its sender, or none: what isn't a browser names none."""
     site = request.headers.get("Sec-Fetch-Site")
     if site is not None:
         return site in OWN_SITE
