@@ -9,7 +9,6 @@ import requests
 from authlib.common.errors import AuthlibBaseError
 from authlib.integrations.base_client import FrameworkIntegration, OAuthError
 from authlib.integrations.flask_client import FlaskOAuth2App
-from authlib.integrations.requests_client import OAuth2Session
 from joserfc.errors import ClaimError, JoseError
 
 from console.config import Oidc
@@ -36,25 +35,13 @@ class Mismatch(Exception):
     """The answer does not belong to the sign-in that was begun."""
 
 
-class _Session(OAuth2Session):  # type: ignore[misc]  # Authlib ships no types
-    """Follows no redirect: only the endpoints that the provider names are asked."""
-
-    def __init__(self, *arguments: Any, **options: Any) -> None:
-        super().__init__(*arguments, **options)
-        self.max_redirects = 0
-
-
-class _Client(FlaskOAuth2App):  # type: ignore[misc]  # Authlib ships no types
-    client_cls = _Session
-
-
 class Provider:
     """A provider, as it describes itself."""
 
     def __init__(self, oidc: Oidc) -> None:
         """Ask the provider for its description; raises ProviderSilent and ProviderWrong."""
         issuer = oidc.issuer.rstrip("/")
-        self._client = _Client(
+        self._client = FlaskOAuth2App(
             FrameworkIntegration("oidc"),
             name="oidc",
             client_id=oidc.client_id,
@@ -64,6 +51,7 @@ class Provider:
                 "scope": "openid email",
                 "code_challenge_method": "S256",
                 "default_timeout": ANSWER_SECONDS,
+                "max_redirects": 0,  # only the endpoints that the provider names are asked
             },
         )
         with _explained():
