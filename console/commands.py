@@ -1,5 +1,7 @@
 """Commands, and how ours fail: one line on stderr, exit 2 for bad usage and 1 for a failed job."""
 
+import getpass
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -57,6 +59,14 @@ def init_app(app: Flask) -> None:
 def printable(text: str) -> str:
     """Return text in one line; characters that a terminal would obey or not show are spelled out."""
     return "".join(character if character.isprintable() else ascii(character)[1:-1] for character in text)
+
+
+def caller() -> str:
+    """Return the name of the user who runs this, or the number of one without a name."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return str(os.getuid())
 
 
 class Failure(click.ClickException):

@@ -1,26 +1,16 @@
 """`flask ingest`: payloads from a file, or those that were rejected before; `flask rejected`."""
 
-import getpass
-import os
 from collections import Counter
 from collections.abc import Iterator
 from uuid import UUID
 
 import click
 
-from console.commands import UUID_PARAM, BadUsage, Command, Failure, Group, printable
+from console.commands import UUID_PARAM, BadUsage, Command, Failure, Group, caller, printable
 from console.ingestion import rejected
 from console.ingestion.service import RESULTS, Counts, NotStored, ingest_payload, retry_rejected
 
 _PROGRESS_EVERY = 1000
-
-
-def _user() -> str:
-    """Return the name of the user who runs this, or the number of one without a name."""
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):
-        return str(os.getuid())
 
 
 @click.command("ingest", cls=Command)
@@ -100,7 +90,7 @@ def show_rejected(payload_id: UUID) -> None:
 @rejected_payloads.command("dismiss")
 @click.argument("payload_ids", metavar="ID...", nargs=-1, required=True, type=UUID_PARAM)
 @click.option("--reason", required=True, help="Why they are not to be tried again.")
-@click.option("--by", default=_user, help="Who decided; by default this machine's user.")
+@click.option("--by", default=caller, help="Who decided; by default this machine's user.")
 def dismiss(payload_ids: tuple[UUID, ...], reason: str, by: str) -> None:
     """Keep payloads from being tried again: all of those named, or none."""
     rejected.dismiss(payload_ids, by=by, reason=reason)

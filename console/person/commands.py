@@ -1,12 +1,11 @@
 """`flask person`: what is held about a person, and erasing it."""
 
-import getpass
 from uuid import UUID
 
 import click
 import structlog
 
-from console.commands import UUID_PARAM, BadUsage, Group
+from console.commands import UUID_PARAM, BadUsage, Group, caller
 from console.database import NotOwner, NotScrubbed, scrub
 from console.person import erasure
 from console.person.export import export as export_person
@@ -52,7 +51,7 @@ def erase(who: Person, instructor_id: UUID, reason: str, yes: bool) -> None:
         click.echo(f"stays: WhatsApp names this identifier in someone else's conversation {conversation_id}")
     if not yes:
         click.confirm("Erase this? It can't be undone", abort=True)
-    account = {"instructor_id": str(instructor_id), "by": getpass.getuser(), "why": reason}
+    account = {"instructor_id": str(instructor_id), "by": caller(), "why": reason}
     log.warning("person_to_erase", **account)
     erased = str(erasure.erase(who, instructor_id))
     log.warning("person_erased", **account, what=erased)

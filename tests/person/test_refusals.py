@@ -1,6 +1,7 @@
 """When `flask person erase` erases nothing, and who may run it."""
 
 import json
+import os
 from dataclasses import replace
 from uuid import uuid4
 
@@ -66,13 +67,20 @@ def test_the_reason_says_something_and_does_not_name_the_person(anna: Desk, pers
 
 
 @pytest.mark.shows("CM-2.5.E6")
-def test_it_is_logged_by_whom_and_why(anna: Desk, person: Person, capfd: pytest.CaptureFixture[str]):
+@pytest.mark.parametrize("by", ["rosa", "4000000000"])
+def test_it_is_logged_by_whom_and_why(
+    anna: Desk, person: Person, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], by: str
+):
+    # In a container the user may have no name.
+    for name in ("LOGNAME", "USER", "LNAME", "USERNAME"):
+        monkeypatch.setenv(name, "" if by.isdecimal() else by)
+    monkeypatch.setattr(os, "getuid", lambda: 4_000_000_000)
     anna.conversation(NUMBER)
     result = person("erase", NUMBER, *ERASE)
     told = [json.loads(line) for line in (result.stderr + capfd.readouterr().err).splitlines() if "{" in line]
     (line,) = [item for item in told if item["event"] == "person_erased"]
     assert line["why"] == "asked by letter on 3 May"
-    assert line["by"]
+    assert line["by"] == by
     assert NUMBER not in json.dumps(line)
 
 
