@@ -31,11 +31,11 @@ test-live: ## Install the console in a Debian of its own, break everything under
 	@$(PYTHON) scripts/bootstrap.py live
 	@.venv/bin/python -m verification.live $(ARGS)
 
-truth: ## Judge every sentence that the console says of a world whose truth is known (ARGS=--people=N: other sizes)
+truth: ## Judge every sentence on the pages against a simulated world (ARGS=--people=N: other sizes)
 	@$(PYTHON) scripts/bootstrap.py test
 	@.venv/bin/python -m verification.truth $(ARGS)
 
-test-access: ## Send every route, method and person, and hostile SQL as each role on PostgreSQL 18 and 15
+test-access: ## Send every route and method as each person, and hostile SQL as each role on PostgreSQL 18 and 15
 	@$(PYTHON) scripts/bootstrap.py test
 	@.venv/bin/python -m pytest -s tests/security/test_walk.py tests/security/test_hostile_sql.py $(ARGS)
 	@settings=$$($(PYTHON) scripts/bootstrap.py access) && \
@@ -57,7 +57,7 @@ check: ## Lint, format, types, import contracts, dependencies, licences, templat
 	@$(PYTHON) scripts/bootstrap.py check
 	@.venv/bin/python scripts/check.py
 
-audit: ## Check the locked packages for known vulnerabilities; fails if the service can't be reached
+audit: ## Check the locked packages for known vulnerabilities; fails if a service can't be reached
 	@$(PYTHON) scripts/bootstrap.py check
 	@.venv/bin/python scripts/audit.py $(ARGS)
 

@@ -37,7 +37,7 @@ def take_settings(directory: str) -> None:
 if "RUNTIME_DIRECTORY" in os.environ:
     take_settings(os.environ["RUNTIME_DIRECTORY"])
 
-# gunicorn would tell systemd that it is ready before any worker is. A worker does when it can answer.
+# gunicorn would tell systemd that it is ready before any worker is. So a worker does, once it can answer.
 if "NOTIFY_SOCKET" in os.environ:
     os.environ[NOTIFY_VARIABLE] = os.environ.pop("NOTIFY_SOCKET")
 
@@ -52,8 +52,8 @@ threads = 8
 timeout = 60
 graceful_timeout = 30
 
-# Longer than a proxy keeps a connection it does not use, so that it is not closed just as a
-# request comes. Such a connection waits without a thread.
+# Longer than a proxy keeps an idle connection, so that none is closed just as a request comes. An idle
+# connection has no thread.
 keepalive = 75
 
 # GET /badges names up to 100 conversations in its query: about 4,100 bytes, just over gunicorn's own limit.
@@ -77,19 +77,19 @@ control_socket_disable = True
 METRICS_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 METRICS_PREFIX = "console-metrics-"
 
-# Of a body that the console left unread gunicorn reads less than this, then closes the connection, though it
-# said otherwise.
+# gunicorn reads less than this of a body that the console left unread. Then it closes the connection, though
+# its answer said that it stays open.
 MAX_UNREAD_BYTES = 64 * 1024
 
-# Its threads wait for no client; it drops no connection that was made before it was told to stop.
+# Its threads wait for no client. It drops no connection that was made before it was told to stop.
 worker_class = "gunicorn_worker.Worker"
 
 
 class Line(logging.Formatter):
     """One of gunicorn's messages as a JSON line, like the console's own (docs/decisions/0023).
 
-    The master speaks of itself. A worker speaks of requests too, and may quote them: of what it says the
-    template is kept, as far as the first colon or bracket, and of an exception its kind and its places.
+    The master's messages are about itself and stay whole. A worker's may quote requests, so only the template
+    is kept, up to the first colon or bracket, and the kind and places of an exception.
     """
 
     def __init__(self) -> None:
@@ -131,14 +131,14 @@ logger_class = Lines
 def when_ready(_server: object) -> None:
     """Give the workers one directory to count in together, before any of them is started."""
     directory = _metrics_directory()
-    # One of ours, at this moment, is that of the master which this one replaces (SIGUSR2).
+    # A directory of ours belongs, at this moment, to the master that this one replaces (SIGUSR2).
     if directory is None or directory.name.startswith(METRICS_PREFIX):
         remove_leftovers(Path(MEMORY or tempfile.gettempdir()))
         os.environ[METRICS_VARIABLE] = tempfile.mkdtemp(prefix=f"{METRICS_PREFIX}{os.getpid()}-", dir=MEMORY)
 
 
 def remove_leftovers(parent: Path) -> None:
-    """Remove the counters of masters that were killed, and so could not do it."""
+    """Remove the counters of masters that were killed before they could remove them."""
     for directory in parent.glob(f"{METRICS_PREFIX}*"):
         pid = directory.name.removeprefix(METRICS_PREFIX).partition("-")[0]
         try:
@@ -182,7 +182,7 @@ def post_worker_init(worker: Any) -> None:
 
 
 def pre_request(_worker: object, request: Any) -> None:
-    """Keep no connection after a large body: what the console refuses unread, gunicorn reads only so far."""
+    """Keep no connection after a large body: gunicorn reads only a part of one that the console refuses."""
     headers = dict(request.headers)
     if "TRANSFER-ENCODING" in headers or int(headers.get("CONTENT-LENGTH", 0)) >= MAX_UNREAD_BYTES:
         request.must_close = True
@@ -190,14 +190,14 @@ def pre_request(_worker: object, request: Any) -> None:
 
 def worker_exit(_server: object, worker: Any) -> None:
     """End a worker at once: a restart would wait a third of a second for what it holds to be freed."""
-    if worker.pid == os.getpid():  # the master calls this too, of workers that it finds gone
+    if worker.pid == os.getpid():  # the master calls this too, for workers that it finds gone
         reason = sys.exc_info()[1]
         sys.stderr.flush()
         os._exit(reason.code if isinstance(reason, SystemExit) and isinstance(reason.code, int) else 1)
 
 
 def child_exit(server: Any, worker: Any) -> None:
-    """Take a worker that has ended out of the gauges; one that was replaced needs no successor."""
+    """Take a worker that has ended out of the gauges; a worker that a reload replaced needs no successor."""
     if worker.pid in _replaced:
         _replaced.remove(worker.pid)
         server.num_workers -= 1
@@ -210,7 +210,7 @@ def child_exit(server: Any, worker: Any) -> None:
 def on_exit(_server: object) -> None:
     """Remove the directory of the counters, unless it was the caller's."""
     directory = _metrics_directory()
-    # Told by its name: gunicorn reads this file anew on SIGHUP, and a variable here would be lost.
+    # Its name says whose it is: gunicorn reads this file anew on SIGHUP, and a variable here would be lost.
     if directory and directory.name.startswith(f"{METRICS_PREFIX}{os.getpid()}-"):
         shutil.rmtree(directory, ignore_errors=True)
 

@@ -49,7 +49,7 @@ MAX_LARGE_BYTES = 64 * 1024 * 1024
 # The kernel takes over an answer of this size at once, so that its thread is free again.
 SEND_BUFFER = 256 * 1024
 
-# These never wait for a database, so they need no place in the queue of those that do.
+# These are answered within about a second whatever the databases do, so other requests must not hold them up.
 RESERVED = re.compile(rb"(?:GET|HEAD) /(?:healthz|metrics)[ ?]")
 RESERVED_THREADS = 4
 # All that a worker can answer before it has loaded the console.
@@ -83,7 +83,7 @@ class Inbox:
         self.body_at = self.chunk_at = 0
 
     def is_whole(self) -> bool:
-        """Say whether a request is here to its end, or all of it that the parser needs to refuse it."""
+        """Say whether a request is here to its end, or as much of it as the parser needs to refuse it."""
         if not self.body_at:
             end = self.data.find(b"\r\n\r\n")
             if end < 0:
@@ -99,7 +99,7 @@ class Inbox:
         return length > MAX_BODY_BYTES or len(self.data) >= self.body_at + length
 
     def waits_for_continue(self) -> bool:
-        """Say whether the client waits for a word before it sends the body."""
+        """Say whether the client waits for "100 Continue" before it sends the body."""
         return len(self.data) == self.body_at > 0 and bool(_CONTINUE.search(self.data))
 
     def _has_last_chunk(self) -> bool:
@@ -108,7 +108,7 @@ class Inbox:
             if size == 0:
                 return self.data.find(b"\r\n\r\n", chunk.end() - 2) >= 0
             self.chunk_at = chunk.end() + size + 2
-        # Nothing that a chunk could begin with: the parser says what is wrong.
+        # No chunk begins like this: the parser says what is wrong.
         return len(self.data) - self.chunk_at > SMALL_BYTES or b"\r\n" in self.data[self.chunk_at :]
 
 
@@ -193,7 +193,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn states no types
                 return
         self.wait(connection, self.on_pending_socket_readable, until)
         if self.nr_conns >= self.worker_connections:
-            # The one that would be given up next makes room for the one who comes next.
+            # The connection that would be given up first makes room for the next one.
             self.forget(self.pending_conns.popleft())
 
     def wait(self, connection: TConn, callback: Any, until: float) -> None:
@@ -241,7 +241,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn states no types
             self.forget(connection)
 
     def set_accept_enabled(self, enabled: bool) -> None:
-        """Accept connections or no more; the last time, accept those that wait, then refuse."""
+        """Start or stop accepting connections; a worker that ends accepts those that wait, then no more."""
         stopping = not self.alive
         listeners = [listener for listener in self.sockets if listener.sock]
         if stopping:
@@ -268,9 +268,9 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn states no types
         """Load the console; where it refuses to start, end the server, not one worker after the other.
 
         Workers load by turns, so that the first one answers while the others still load. The first one
-        answers HEALTH even before that, as there is no other. The others then have nothing to finish.
+        answers HEALTH even before that, as there is no other. The others have no request to finish so early.
         """
-        # A server that replaces another one (SIGUSR2) leaves visitors to it for so long.
+        # A server that replaces another one (SIGUSR2) leaves requests to that one until it is loaded.
         if self.age == 1 and "GUNICORN_PID" not in os.environ:
             self.wsgi, self.reserved = say_up, HEALTH
             for _ in range(self.cfg.threads):
@@ -287,8 +287,8 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn states no types
             if self.age == 1:
                 print(refusal, file=sys.stderr, flush=True)  # noqa: T201 (as the interpreter would)
                 sys.exit(Arbiter.APP_LOAD_ERROR)
-            # The first worker ends the server, and this one with it. After a reload there is no first, and
-            # what is wrong may be put right meanwhile.
+            # The first worker ends the server, and this one with it. After a reload there is no first one,
+            # and the fault may be corrected meanwhile.
             time.sleep(RETRY_SECONDS)
             raise
         signal.signal(signal.SIGTERM, self.handle_exit)

@@ -40,7 +40,7 @@ BEGIN
         SELECT 4, pg_get_triggerdef(oid) FROM pg_trigger
         WHERE tgrelid = ANY (growing::regclass[]) AND NOT tgisinternal
         UNION ALL
-        -- A statement that names a partition passes the trigger of its table by.
+        -- A statement that names a partition does not run the trigger of its table.
         SELECT 5, replace(pg_get_triggerdef(oid), ' ON public.audit_events ', format(' ON public.audit_events_%s ', part))
         FROM pg_trigger, generate_series(0, partitions - 1) part
         WHERE tgrelid = 'audit_events'::regclass AND tgname = 'audit_events_append_only'
