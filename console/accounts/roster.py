@@ -76,9 +76,7 @@ def add_users(lines: Iterable[str]) -> list[dict[str, Any]]:
     """
     rows = _read(lines)
     with reading(command_scope()) as connection:
-        known: dict[str, UUID] = {
-            row.email: row.id for row in connection.execute(select(User.email, User.id))
-        }
+        known = dict(connection.execute(select(User.email, User.id)).all())
         instructors = set(connection.scalars(select(Instructor.id)))
         pairs = connection.execute(select(Membership.user_id, Membership.instructor_id))
         members = {(user_id, instructor_id) for user_id, instructor_id in pairs}

@@ -126,14 +126,8 @@ def _bury(connection: Connection, found: Found) -> None:
         former = read_tombstone(row.event)
         erased = former.erased if former else moment
         tombstone = Tombstone(erased, conversation_id, row.sequence, line_digest(row.event))
-        rows.append(
-            {
-                "buried": row.position,
-                "event_id": uuid4(),
-                "conversation_id": conversation_id,
-                "event": tombstone.to_json(),
-            }
-        )
+        ids = {"event_id": uuid4(), "conversation_id": conversation_id}
+        rows.append({"buried": row.position, **ids, "event": tombstone.to_json()})
     if rows:
         with append_only_lifted(connection):
             connection.execute(update(AuditEvent).where(AuditEvent.position == bindparam("buried")), rows)
