@@ -189,7 +189,7 @@ def pre_request(_worker: object, request: Any) -> None:
 
 
 def worker_exit(_server: object, worker: Any) -> None:
-    """End a worker at once: a restart would wait a third of a second for what it holds to be freed."""
+    """End a worker at once: a restart would wait until its memory is freed."""
     if worker.pid == os.getpid():  # the master calls this too, for workers that it finds gone
         reason = sys.exc_info()[1]
         sys.stderr.flush()

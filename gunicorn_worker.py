@@ -231,7 +231,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn states no types
         self.wait(connection, self.discard, time.monotonic() + LINGER_SECONDS)
 
     def discard(self, connection: TConn, client: Any) -> None:
-        """Throw away what comes after the answer: closing while it is unread could cost the answer."""
+        """Read and drop what comes after the answer: closing with bytes unread could lose the answer."""
         try:
             more = client.recv(SMALL_BYTES)
         except OSError:

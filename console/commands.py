@@ -123,7 +123,7 @@ class Command(click.Command):
             try:
                 return super().invoke(ctx)
             finally:
-                error = sys.exc_info()[1]  # whose message stays one line
+                error = sys.exc_info()[1]  # a failure prints one line only
                 ended = error is None or isinstance(error, SystemExit | click.exceptions.Exit)
                 if ended and ctx.parent and ctx.parent.info_name in _NAME_THE_DATABASE:
                     name_database()

@@ -60,7 +60,7 @@ def _log_level(raw: str) -> str:
 
 
 def _origin(raw: str) -> str:
-    """Parse what comes before the path in every address of the console, into the form browsers write."""
+    """Parse scheme, host and port of the console's addresses, into the form that browsers write."""
     parts = _http(raw)
     if parts.path.strip("/"):
         raise ValueError

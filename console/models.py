@@ -206,7 +206,7 @@ class AuditEvent(Base):
         UniqueConstraint("conversation_id", "sequence", "instructor_id"),
     )
 
-    # On SQLite the key by itself: it is the row's number.
+    # On SQLite this column alone is the key: it is the row's number.
     position: Mapped[int] = mapped_column(_POSITION, primary_key=True, server_default=FetchedValue())
     event_id: Mapped[UUID]
     conversation_id: Mapped[UUID]

@@ -38,7 +38,7 @@ _role = click.option("--role", type=click.Choice([role.value for role in Role]),
 
 
 def _done(change: str, changed: UUID | str, **about: object) -> None:
-    """Print the id of what was changed, and log the change: its own ids alone, not a number of WhatsApp's."""
+    """Print the id of what was changed, and log the change with our own ids, not with WhatsApp's numbers."""
     ids = {"id": changed, **about} if isinstance(changed, UUID) else about
     log.info("account_changed", change=change, **{name: str(value) for name, value in ids.items()})
     click.echo(changed)

@@ -66,7 +66,7 @@ def _read() -> tuple[str | None, dict[str, int]]:
 
 
 def _masks(user_id: UUID) -> list[str]:
-    """Return what stands for a user under each accepted key, the current one last."""
+    """Return the digests of a user's id, one for each accepted key, the current key's last."""
     return [masked("user", str(user_id), key) for key in settings().secret_keys]
 
 

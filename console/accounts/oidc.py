@@ -84,7 +84,7 @@ def _finish(provider: "Provider", begun: dict[str, Any]) -> ResponseReturnValue:
 
 
 def _ask_provider(question: Callable[["Provider"], ResponseReturnValue]) -> ResponseReturnValue:
-    """Answer with the provider's help, or say what is wrong with it; 404 where none is set."""
+    """Return the answer to a question to the provider, or a page about its failure; 404 where none is set."""
     oidc = settings().oidc
     if oidc is None:
         abort(404)

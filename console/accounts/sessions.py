@@ -25,7 +25,7 @@ REFRESH_SECONDS = 5 * 60
 
 
 class Sessions(SecureCookieSessionInterface):
-    """Flask's own sessions, but for the clock and for the cookie that outlives them."""
+    """Flask's own sessions, with a signer of our own and the cookie that outlives them."""
 
     digest_method = staticmethod(hashlib.sha256)
 

@@ -64,7 +64,7 @@ def init_app(app: Flask, zone: ZoneInfo) -> None:
 
 
 def kind_name(kind: str) -> str:
-    """Name a kind of message; one that has no name here is shown as it is called.
+    """Name a kind of message; a kind without a name here is shown as it is.
 
     A text is named only where there is nothing of it to read.
     """
@@ -72,7 +72,7 @@ def kind_name(kind: str) -> str:
 
 
 def preview(row: ConversationRow, author: str) -> tuple[str | None, str | None, str]:
-    """Return who a last message is by unless it is the customer, its kind unless it is a text, and its text.
+    """Return a last message's author unless that is the customer, its kind unless it is a text, and its text.
 
     `author` is who the instructor's messages are shown to be by.
     """
@@ -112,9 +112,9 @@ def identifier_groups(identifier: str) -> tuple[str, ...]:
 
 @cache
 def _formats(country_code: str) -> list[re.Pattern[str]]:
-    """Return a country's kinds of number as patterns, whose groups are those in which it is written abroad.
+    """Return a country's kinds of number as patterns, whose groups are those of its international format.
 
-    The library's own format_number looks all of this up again for each number, ten times as long.
+    The library's own format_number looks all of this up for each number, which takes ten times as long.
     """
     # 50 ms to import, and most commands show no number.
     from phonenumbers import PhoneMetadata, region_code_for_country_code
@@ -144,7 +144,7 @@ def listed_identifier(identifier: str | None) -> tuple[Sequence[str], bool]:
 
 
 def with_links(body: str) -> Markup:
-    """Escape a message, and make its web addresses (http and https only) links that say nothing of us."""
+    """Escape a message, and make its web addresses (http and https only) links that send no referrer."""
     link = Markup('<a href="{0}" rel="noopener noreferrer nofollow" target="_blank">{0}</a>')
     return Markup().join(
         link.format(part) if place % 2 else escape(part) for place, part in enumerate(_ADDRESS.split(body))

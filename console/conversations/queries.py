@@ -143,7 +143,7 @@ def is_search(q: str) -> bool:
 def _read(
     connection: Connection, build: Callable[..., Executable], asked: dict[str, Any], *, with_link: bool
 ) -> tuple[Sequence[Any], bool]:
-    """Run the statement that `build` gives; return its rows, and whether they tell the links.
+    """Run the statement that `build` gives; return its rows, and whether they have the links.
 
     Where the link can't be read, as before its migration, that is logged and the rest is read without it:
     the badge then says what it says after a failed lookup (CM-2.1).
@@ -151,7 +151,7 @@ def _read(
     try:
         return connection.execute(build(with_link=with_link), asked).all(), with_link
     except (ProgrammingError, OperationalError) as error:
-        # PostgreSQL's SQLSTATE, or SQLite's only way to tell.
+        # PostgreSQL has a SQLSTATE for a missing column, SQLite only a text.
         missing = getattr(error.orig, "sqlstate", None) == "42703" or "no such column" in str(error.orig)
         if not with_link or not missing:
             raise

@@ -38,7 +38,7 @@ MAX_PING_SECONDS = 5
 """How long a pooled connection may take to say that it works."""
 
 ALL_INSTRUCTORS = "all"
-"""What a transaction's setting names where it works for no person: a command's, or a worker's."""
+"""The setting of a transaction that works for all instructors: a command's, or a worker's."""
 
 _NO_INSTRUCTOR = "SET LOCAL console.instructors = ''"
 _READERS = ("read", "primary")
@@ -63,9 +63,9 @@ class Scope:
 
     engines: Engines
     instructor_ids: Sequence[UUID] | None = ()
-    """Whose rows row-level security shows; None stands for all instructors, which no request has."""
+    """The instructors whose rows row-level security shows; None stands for all, for no request."""
     written_until: str | None = None
-    """How far in the primary's log a standby has to be to be read: what the same person wrote before."""
+    """The position in the primary's log after the person's last write; a standby has to have replayed it."""
     snapshot: Connection | None = None
     """A snapshot that is open already; the next reader goes on in it, which saves a connection."""
 

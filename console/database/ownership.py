@@ -57,7 +57,7 @@ def append_only_lifted(connection: Connection) -> Iterator[None]:
 
 
 def scrub() -> None:
-    """Leave nothing of what was deleted in SQLite's file, nor in PostgreSQL's statistics.
+    """Remove what was deleted from SQLite's file, and from PostgreSQL's statistics.
 
     Raises NotScrubbed where others were reading the file all the time.
     """

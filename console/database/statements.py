@@ -35,7 +35,7 @@ _COUNTED = {"preserve_rowcount": True}
 def insert_ignoring(
     connection: Connection, table: type[Base], rows: Sequence[Mapping[str, Any]], conflict: Sequence[str]
 ) -> CursorResult[Any]:
-    """Insert `rows`, passing over those whose `conflict` columns are there already."""
+    """Insert `rows`, except those whose `conflict` columns are in the table already."""
     return connection.execute(_insert_ignoring(connection.dialect.name, table, tuple(conflict)), list(rows))
 
 
@@ -46,7 +46,7 @@ def _insert_ignoring(dialect: str, table: type[Base], conflict: tuple[str, ...])
 
 
 def insert_numbered(dialect: str, table: type[Base], **number: Any) -> Executable:
-    """Return an INSERT of a row whose number a trigger gives on PostgreSQL, and `number` on SQLite."""
+    """Return an INSERT of a row. A trigger gives its number on PostgreSQL, `number` gives it on SQLite."""
     if dialect == "postgresql":
         return postgresql.insert(table).inline().execution_options(**_COUNTED)
     return sqlite.insert(table).inline().values(**number).execution_options(**_COUNTED)

@@ -25,7 +25,7 @@ _NEVER_REPLAYED = "FFFFFFFF/FFFFFFFF"
 
 
 def open_snapshot(scope: Scope) -> Connection:
-    """Open a snapshot that the next reader of this scope goes on in, unless a write ends it before."""
+    """Open a snapshot that the next reader of this scope continues, unless a write ends it before."""
     scope.end_snapshot()
     scope.snapshot = _snapshot(scope)
     return scope.snapshot
@@ -140,7 +140,7 @@ def _remember_position(scope: Scope, connection: Connection) -> None:
     try:
         scope.written_until = _ask(connection, "SELECT pg_current_wal_insert_lsn()::text")
     except psycopg.Error as error:
-        # The write stands. This person reads from the primary until they write again.
+        # The write is committed. This person reads from the primary until they write again.
         scope.written_until = _NEVER_REPLAYED
         log.warning("position_unknown", kind=type(error).__name__)
 

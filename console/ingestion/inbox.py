@@ -36,7 +36,7 @@ CHANNEL = "whatsapp"
 
 
 class Existing(NamedTuple):
-    """What there is for a message already: whose account it came to, the open conversation, itself."""
+    """What is stored for a message: its account's instructor, its open conversation, the message itself."""
 
     instructor_id: UUID | None
     conversation_id: UUID | None
@@ -63,7 +63,7 @@ def look_up(connection: Connection, messages: Sequence[IncomingMessage]) -> list
 
 
 def instructors(connection: Connection, accounts: Sequence[str]) -> Sequence[UUID]:
-    """Return whose these accounts are, each instructor once."""
+    """Return the instructors of these accounts, each once."""
     known = select(ChannelAccount.instructor_id).distinct()
     named = known.where(ChannelAccount.channel == CHANNEL, ChannelAccount.account_id.in_(accounts))
     return connection.scalars(named).all()

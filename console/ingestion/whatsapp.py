@@ -83,7 +83,7 @@ class IncomingMessage:
 class Rejection:
     """Something that is or may be a message, and why it can't be stored. The reason quotes nothing.
 
-    The account is that of the change it was in, where that names one.
+    The account is that of the change that it was in, if the change names one.
     """
 
     reason: str

@@ -70,7 +70,7 @@ def record(connection: Connection, event: Event, *, waiting: str | None) -> None
             _record(connection, event)
     except TransactionLost:
         raise
-    except Exception as error:  # whatever it is, the write stands and its event waits (CM-2.5)
+    except Exception as error:  # any failure: the write goes on and its event waits (CM-2.5)
         append(connection, event, why=type(error).__name__)
 
 
@@ -99,7 +99,7 @@ def move(conversation_id: UUID, instructor_id: UUID) -> bool:
 def drain() -> tuple[int, int]:
     """Move all waiting events; return how many conversations' outboxes were emptied, and how many not.
 
-    Each conversation has a transaction of its own, and the order is random, so a bad one holds back no other.
+    Each conversation has its own transaction, and the order is random, so a damaged one holds back no other.
     Gives up once moves have failed for MAX_FAILING_SECONDS: a locked trail may have many waiting.
     """
     with_events = select(Conversation.id, Conversation.instructor_id)

@@ -16,7 +16,7 @@ from console.models import AuditEvent, Conversation
 log = structlog.get_logger()
 
 MAX_SHOWN = 50
-"""How many events a page shows: it may not grow with what was done to a conversation."""
+"""How many events a page shows, so that a page does not grow with each change of a link."""
 MAX_COUNTED = 10_000
 """How many waiting conversations are counted: the answer has to be quick, however many there are."""
 

@@ -31,7 +31,7 @@ def keep(opened: Callable[[], AbstractContextManager[object]], stop: Event) -> N
 
 
 def start(opened: Callable[[], AbstractContextManager[object]]) -> Event:
-    """Keep the trail in a thread of its own; return what stops it. It holds up no start and no end."""
+    """Keep the trail in its own thread; return the event that stops it. No start or stop waits for it."""
     stop = Event()
     Thread(target=keep, args=(opened, stop), name=THREAD, daemon=True).start()
     return stop

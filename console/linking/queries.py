@@ -34,7 +34,7 @@ from console.identifiers import normalize_identifier, search_term
 from console.models import Conversation, Customer, Message, User
 
 QUEUE_SIZE = 25
-"""Rows of a page of the queue: it stands beside the form, which is opened anew for each conversation."""
+"""Rows of a page of the queue: it is beside the form, which is opened anew for each conversation."""
 
 MAX_CUSTOMERS = 20
 """How many customers there are to choose from at once."""
@@ -242,7 +242,7 @@ def _customers(*, own: bool, chosen: bool, sought: bool) -> Executable:
     customer = select(Customer.id, Customer.normalized_identifier, Customer.created_at).where(
         Customer.instructor_id == bindparam("instructor_id"), Customer.channel == bindparam("channel")
     )
-    # Each has an index of its own. Asked for with OR, an instructor's customers would all be read.
+    # Each part uses an index. With OR, all customers of the instructor would be read.
     parts = []
     if own:
         parts.append(customer.where(Customer.normalized_identifier == bindparam("own")))

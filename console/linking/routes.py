@@ -128,7 +128,7 @@ def detail(conversation_id: UUID) -> ResponseReturnValue:
 @blueprint.get("/links/<id:conversation_id>/customers")
 @requires(Permission.LINKS_READ)
 def customers(conversation_id: UUID) -> ResponseReturnValue:
-    """Show the customers whose identifier contains `q`, to choose from; one chosen already stays."""
+    """Show the customers whose identifier contains `q`, and the one that is chosen already."""
     q = request.args.get("q", "")
     chosen = as_uuid(request.args.get("customer_id"))
     with reading(scope()) as connection:
@@ -272,7 +272,7 @@ def _view(connection: Any, conversation_id: UUID) -> LinkView:
 
 
 def _visible(view: LinkView | None) -> LinkView:
-    """Answer 404 for what isn't there or isn't the actor's to see, 403 for what they only read."""
+    """Answer 404 for a conversation that the actor may not see, 403 for one that they may only read."""
     if view is None:
         abort(404)
     membership(Permission.LINKS_READ, view.instructor_id)
@@ -312,7 +312,7 @@ def _place() -> dict[str, Any]:
 def _following(
     queue: Page[ConversationRow], instructor_id: UUID, place: dict[str, Any], view: LinkView | None = None
 ) -> str | None:
-    """Return where work goes on: below this conversation, else on the next page, else from the top.
+    """Return the address to work on next: below this conversation, else on the next page, else from the top.
 
     Conversations without a number that a customer can have come last.
     """

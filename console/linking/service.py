@@ -28,7 +28,7 @@ FOREIGN_KEY_VIOLATION = "23503"
 
 
 class LinkOutcome(StrEnum):
-    """What a request to change a link came to."""
+    """The outcome of a request to change a link."""
 
     LINKED = auto()
     UNLINKED = auto()
@@ -107,7 +107,7 @@ class LinkRequest:
 
     @property
     def outcome(self) -> LinkOutcome:
-        """Return what it comes to where it is done."""
+        """Return the outcome of the request if it is done."""
         return LinkOutcome.UNLINKED if self.unlink else LinkOutcome.LINKED
 
     @property

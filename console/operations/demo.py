@@ -40,7 +40,7 @@ Data = dict[str, Any]
 
 
 class OthersData(Failure):
-    """The demo was left as it is; `make run` goes on without it."""
+    """The database is not the demo's alone, so nothing was added; `make run` goes on without the demo."""
 
     exit_code = 3
 

@@ -74,7 +74,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """A database by what it is for, as people read it, and what is wrong with it, if anything."""
+    """A database: its use, its title for people, and what is wrong with it, if anything."""
 
     database: str
     title: str

@@ -104,14 +104,14 @@ def _lock(connection: Connection, table: Any, ids: Sequence[UUID]) -> None:
 
 
 def _erase_payload(connection: Connection, payload: Kept) -> None:
-    """Leave what is other people's, unless that is kept already."""
+    """Keep the parts of other people, unless the same payload is kept already."""
     this_one = RejectedPayload.id == payload.id
     digest = hashlib.sha256((payload.rest or "").encode()).hexdigest()
     kept = connection.scalar(select(RejectedPayload.id).where(RejectedPayload.digest == digest))
     if payload.rest is None or kept:
         connection.execute(delete(RejectedPayload).where(this_one))
     else:
-        # Why it was dismissed may tell of the person as well.
+        # The reason why it was dismissed may name the person as well.
         reason = case((RejectedPayload.dismissed_at.is_not(None), "erased"))
         rest = {"payload": payload.rest, "digest": digest, "dismissed_reason": reason}
         connection.execute(update(RejectedPayload).where(this_one).values(**rest))

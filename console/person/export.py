@@ -39,7 +39,7 @@ def export(person: Person, instructor_id: UUID) -> str:
 
 
 def _events(records: Records) -> list[dict[str, Any]]:
-    """Return the events of trail and outboxes; of other people's conversations what is about this person."""
+    """Return the events of trail and outboxes; from other people's conversations only the shared fields."""
     try:
         found = [(row.conversation_id, json.loads(row.event)) for row in records.events()]
         for row in records.outboxes():

@@ -39,5 +39,5 @@ class Person:
         return normalize_identifier(raw) == self.normalized_identifier
 
     def is_named_in(self, text: str) -> bool:
-        """Return whether the identifier stands in a text, however it is written there."""
+        """Return whether a text contains the identifier in any written form."""
         return any(self.has(place[0]) for place in self._pattern.finditer(text))

@@ -1,4 +1,4 @@
-"""Takes a kept payload apart: what is one person's, and what is left for everyone else."""
+"""Takes a kept payload apart: one person's parts, and the rest."""
 
 import json
 from collections.abc import Container, Iterator
@@ -71,7 +71,7 @@ class _Parts:
         return any(map(self.person.is_named_in, self._texts(value)))
 
     def _texts(self, value: Any) -> Iterator[str]:
-        """Give what is written in a value, except in its lists."""
+        """Give the texts in a value, except those in its lists."""
         if isinstance(value, str | int):
             yield str(value)
         elif isinstance(value, dict) and not self._is_elsewhere(value):
