@@ -116,7 +116,7 @@ def _by(name: str, text: str, label: str, values: Mapping[str, float]) -> Metric
 
 
 def _from_this_machine() -> bool:
-    # Behind a proxy the address is the proxy's, not the client's.
+    # A request that a proxy on this machine passes on is not from this machine.
     if "X-Forwarded-For" in request.headers or not request.remote_addr:
         return False
     return ip_address(request.remote_addr).is_loopback
