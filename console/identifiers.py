@@ -21,14 +21,14 @@ _AROUND_A_PHONE_NUMBER = _WHITE_SPACE + _DIRECTION_MARKS
 _SEPARATORS = " \u00a0\u202f-\u2011./"
 _WITHOUT_SEPARATORS = str.maketrans("", "", _SEPARATORS + "()")
 
-# A phone number's grammar, from small to large. Every separator and bracket stands behind a digit and before
-# one. No text makes it backtrack far: repeats of one character are possessive (`*+`, `++`), and repeats of a
-# group are bounded, there being at most 15 digits. (A possessive group would match wrongly in the first
-# releases of Python 3.11: gh-106052.)
+# A phone number's grammar, from small to large. Separators and brackets stand between digits only. No text
+# makes it backtrack far: repeats of one character are possessive (`*+`, `++`), and repeats of a group are
+# bounded, because a number has at most 15 digits. (The first releases of Python 3.11 match possessive groups
+# wrongly: gh-106052.)
 _SEPARATOR = f"[{re.escape(_SEPARATORS)}]"
 _GAP = f"{_SEPARATOR}*+"
 # Brackets hold digits and no further brackets. A zero that begins them may be a trunk zero, which is dialled
-# inside the country only: whether the number has it would be a guess.
+# inside the country only. Whether it belongs to the number would be a guess, so it makes the number invalid.
 _DIGITS = f"[0-9]++(?:{_SEPARATOR}++[0-9]++){{,14}}"
 _IN_BRACKETS = rf"\({_GAP}(?!0){_DIGITS}{_GAP}\)(?={_GAP}[0-9(])"
 _PHONE_NUMBER = re.compile(rf"(?:\+|00{_GAP})?[1-9][0-9]*+(?:{_GAP}(?:[0-9]++|{_IN_BRACKETS})){{,14}}")
@@ -46,7 +46,7 @@ MAX_TERM = 256
 
 # The ITU-T E.164 country calling codes of one and of two digits; all others have three.
 _COUNTRY_CODE = re.compile("[17]|2[07]|3[0-469]|4[013-9]|5[1-8]|6[0-6]|8[1246]|9[0-58]|[0-9]{3}")
-# How many of the digits left go into the next group, where not three: the last group gets three or four.
+# By how many digits are left: the size of the next group, if not three. The last group has three or four.
 _GROUP_SIZES = {5: 2, 8: 4}
 
 

@@ -169,7 +169,7 @@ def remove_membership(email: str, instructor_id: UUID) -> None:
 @click.argument("account_id", metavar="PHONE_NUMBER_ID")
 @click.option("--instructor", "instructor_id", type=UUID_PARAM, required=True)
 def add_channel(name: str, account_id: str, instructor_id: UUID) -> None:
-    """Say whose a WhatsApp phone_number_id is."""
+    """Say which instructor a WhatsApp phone_number_id belongs to."""
     added = service.add_channel(channel=name, account_id=account_id, instructor_id=instructor_id)
     _done("channel added", added, instructor_id=instructor_id)
 

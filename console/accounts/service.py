@@ -98,9 +98,9 @@ def authenticate(account: Account | None, password: str) -> bool:
 
     Each call costs one verification, whether there is an account or not. Raises TooBusy.
     """
-    # One sign-in hashes at a time, a few wait for their turn, and all others come again.
+    # One sign-in hashes at a time, a few wait for their turn, and all others are refused for now.
     with _holding(_places, blocking=False), _holding(_turn, timeout=MAX_HASH_WAIT_SECONDS):
-        # Made for both, so that a worker's first answer costs both the same.
+        # Made whether there is an account or not, so that a worker's first answer costs both the same.
         hash_of_no_account = _hash_of_no_account()
         matches = _verify(account.password_hash if account else hash_of_no_account, password)
     return matches and account is not None

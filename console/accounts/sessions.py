@@ -44,7 +44,7 @@ class Sessions(SecureCookieSessionInterface):
     def save_session(self, app: Flask, session: SessionMixin, response: Response) -> None:
         """Write the session's cookie, then the device's: the first cookie of an answer is the session."""
         if request.endpoint == "static":
-            return  # the same for all, though Flask-Login reads the session
+            return  # a static file is the same for all, though Flask-Login reads the session
         super().save_session(app, session, response)
         devices.save(response)
 
@@ -72,7 +72,7 @@ def epoch() -> int | None:
 
 
 def keep_alive() -> None:
-    """Note that the session is in use, every few minutes only: each time costs the answer a cookie."""
+    """Note that the session is in use, only every few minutes: each note adds a cookie to the answer."""
     now = int(time.time())
     if abs(now - session["seen"]) >= REFRESH_SECONDS:
         session["seen"] = now

@@ -1,4 +1,4 @@
-"""Signatures of cookies, which count whatever became of the clock since (docs/decisions/0015)."""
+"""Signatures of cookies, which stay valid when the clock is set back (docs/decisions/0015)."""
 
 import hashlib
 import hmac
@@ -10,12 +10,12 @@ from itsdangerous.encoding import want_bytes
 
 
 class Signer(TimestampSigner):
-    """Signs by SHA-256, and takes a signature of later than now for one of now: the clock was set back."""
+    """Signs by SHA-256, and takes a signature from the future for one of now: the clock was set back."""
 
     default_digest_method = staticmethod(hashlib.sha256)
 
     def derive_key(self, secret_key: str | bytes | None = None) -> bytes:
-        """Derive the key from the secret one and the salt, once a process and not for every cookie."""
+        """Derive the key from the secret key and the salt, once a process and not for every cookie."""
         return _derived(want_bytes(self.secret_key if secret_key is None else secret_key), self.salt)
 
     def unsign(self, signed_value: str | bytes, *args: Any, **options: Any) -> Any:

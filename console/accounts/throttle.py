@@ -59,7 +59,7 @@ class Throttle:
                 url,
                 socket_connect_timeout=STORE_SECONDS,
                 socket_timeout=STORE_SECONDS,
-                # Once more at once: a pooled connection may have been cut.
+                # Retries once without a pause: a pooled connection may have been cut.
                 retry=Retry(NoBackoff(), 1, supported_errors=(redis.ConnectionError,)),
             )
             store = _Redis(url, connection_pool=pool, key_prefix="console", wrap_exceptions=True)

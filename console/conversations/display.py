@@ -21,7 +21,7 @@ _MAX_UNCUT = 16
 """Characters of an ungrouped identifier that a list shows whole; of a longer one it may hide the middle."""
 _TAIL = 6
 
-# What is linked in a message: a web address, without the punctuation that ends the sentence around it.
+# A web address in a message, without the punctuation that ends the sentence around it.
 _ADDRESS = re.compile(r"(https?://[^\s<>\"]*[^\s<>\"'.,:;!?)\]}»”’])", re.IGNORECASE)
 
 _UNRESERVED = re.compile("[A-Za-z0-9._~-]*")

@@ -123,7 +123,7 @@ def inbox(
     `q` keeps those whose identifier contains it; `linked` those with, or without, a customer.
     Without `with_link` the columns of linking are not touched, and need not exist.
     """
-    # Identifiers are kept as they came, so what was typed may stand there with its separators. PostgreSQL
+    # Identifiers are kept as they came, so they may contain the typed text with its separators. PostgreSQL
     # takes no NUL in a text.
     as_typed = q.strip().replace("\0", "")[:MAX_TERM]
     terms = dict.fromkeys((search_term(q), as_typed)) if is_search(q) else {}

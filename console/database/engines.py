@@ -153,7 +153,7 @@ def _prepare_sqlite(engine: Engine, engines: Iterable[Engine], *, read_only: boo
         if read_only:
             connection.execute("PRAGMA query_only = ON")
 
-    # A write takes its lock at once, so it never fails half-way for having read before.
+    # A write takes its lock at once, so it never fails half-way because it read first.
     begin = "BEGIN" if read_only else "BEGIN IMMEDIATE"
 
     def do_begin(dbapi_connection: Any) -> None:
@@ -166,7 +166,7 @@ def _prepare_sqlite(engine: Engine, engines: Iterable[Engine], *, read_only: boo
     def on_error(context: ExceptionContext) -> None:
         code = getattr(context.original_exception, "sqlite_errorcode", 0)
         if code & 0xFF in _BROKEN_FILE:
-            if context.execution_context:  # a connection with an open cursor would outlive its closing
+            if context.execution_context:  # an open cursor would keep the connection open
                 context.execution_context.cursor.close()
             context.is_disconnect = True
             # SQLite keeps a file that it opened read-only that way, and shares that state between all
@@ -233,7 +233,7 @@ def _prepare_postgresql(engine: Engine, *, read_only: bool, says_for_whom: bool)
     def on_begin(connection: Connection) -> None:
         options = connection.get_execution_options()
         if options.get("isolation_level") == "AUTOCOMMIT":
-            return  # a migration, each of whose statements is a transaction
+            return  # a migration: each statement is a transaction
         statements = [begin]
         if says_for_whom:
             scope: Scope | None = options.get("scope")

@@ -9,7 +9,7 @@ from console.database.types import Base
 
 _PROBE_BYTES = 256 * 1024
 
-# What Citus has to do with each table (docs/operations.md); a table that isn't named may be anything.
+# The kind of table that each one has to be on Citus (docs/operations.md). Any kind will do for all others.
 _DISTRIBUTED = ("conversations", "messages", "customers", "rejected_payloads")
 _REFERENCE = ("instructors", "users", "memberships", "channel_accounts", "link_operations")
 _LOCAL = ("audit_events", "audit_counter")
@@ -68,6 +68,6 @@ def take_room(connection: Connection) -> None:
             file.write(bytes(_PROBE_BYTES))
             file.flush()
     else:
-        # More than fits into the memory it may use, so that it goes to a temporary file.
+        # The result is larger than work_mem, so it goes to a temporary file.
         connection.exec_driver_sql("SET LOCAL work_mem = '64kB'")
         connection.exec_driver_sql("SELECT count(*) FROM generate_series(1, 30000)")

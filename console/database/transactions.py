@@ -43,7 +43,7 @@ def reading(scope: Scope) -> Iterator[Connection]:
     with scope.snapshot or _snapshot(scope) as connection:
         scope.snapshot = None
         if goes_on and connection.dialect.name == "postgresql":
-            connection.exec_driver_sql(scope.setting)  # it may have been opened before they were known
+            connection.exec_driver_sql(scope.setting)  # the user was not loaded yet when it was opened
         yield connection
 
 
@@ -122,7 +122,7 @@ def savepoint(connection: Connection, *, wait_ms: int) -> Iterator[None]:
     driver = typing.cast(Any, connection.connection.driver_connection)
     begin = "SAVEPOINT attempt"
     if connection.dialect.name == "postgresql":
-        begin += f"; SET LOCAL statement_timeout = {wait_ms}"  # which the savepoint's end undoes
+        begin += f"; SET LOCAL statement_timeout = {wait_ms}"  # a rollback to the savepoint undoes it
     try:
         driver.execute(begin)
         with _deadline(connection, wait_ms):

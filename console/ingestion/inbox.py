@@ -43,7 +43,7 @@ class Existing(NamedTuple):
     message_id: UUID | None
 
 
-# A message that isn't stored yet, with what there is for it: at least the instructor.
+# A message that isn't stored yet, with what is stored for it: at least the instructor.
 Arrival = tuple[IncomingMessage, Existing]
 
 

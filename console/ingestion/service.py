@@ -97,14 +97,14 @@ def _in_transaction(work: Callable[[Connection], T]) -> T:
             with ingesting() as connection:
                 return work(connection)
         except IntegrityError:
-            continue  # Another process was quicker with one of these rows; started over, this one sees it.
+            continue  # Another process inserted one of these rows first; the next attempt sees it.
         except SQLAlchemyError as error:
             raise NotStored(_cause(error)) from error
     raise NotStored("other processes kept writing the same rows")
 
 
 def _cause(error: SQLAlchemyError) -> str:
-    # What is wrong with the data may quote the data.
+    # The text of an error about the data may quote the data.
     if isinstance(error, OperationalError | ProgrammingError):
         return str(error.orig).splitlines()[0]
     return type(error.orig if isinstance(error, DBAPIError) else error).__name__

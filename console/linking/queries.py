@@ -205,7 +205,7 @@ def _left_of() -> Executable:
 def _left(instructor_id: ColumnElement[Any]) -> ScalarSelect[int]:
     waiting = aliased(Conversation)
     unlinked = select(literal(1)).where(waiting.instructor_id == instructor_id, waiting.customer_id.is_(None))
-    # In the order of the index meant for it: without one, an index over all instructors may be read instead.
+    # In the order of its index: without an order, an index over all instructors may be read instead.
     some = unlinked.order_by(waiting.last_message_at.desc()).limit(MAX_LEFT + 1).subquery()
     return select(func.count()).select_from(some).scalar_subquery()
 

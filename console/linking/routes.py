@@ -109,7 +109,7 @@ def next_conversation() -> ResponseReturnValue:
         chosen = membership(Permission.LINKS_READ, view.instructor_id) if view else None
         instructor = chosen or chosen_instructor(Permission.LINKS_READ) or abort(403)
         queue = _page(connection, instructor.instructor_id, place.get("find", ""), cursor())
-        for _ in range(_MAX_PAGES):  # here, as a browser follows only some twenty redirects
+        for _ in range(_MAX_PAGES):  # not by redirects, of which a browser follows only some twenty
             if any(map(_linkable, _below(queue, view))) or not queue.next:
                 break
             view, place["before"] = None, queue.next

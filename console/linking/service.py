@@ -157,7 +157,7 @@ def change(request: LinkRequest, scope: Scope) -> LinkOutcome:
 def _count(outcome: str, why: str = "") -> None:
     try:
         _writes.labels(outcome, why).inc()
-    except Exception as error:  # a write that is committed is answered as one, whatever fails after it
+    except Exception as error:  # the write is committed, so the answer says that it was done
         log.error("write_not_counted", kind=type(error).__name__)
 
 

@@ -1,4 +1,4 @@
-"""What a request to change a link finds (CM-2.3)."""
+"""The state of a link that a request to change it finds (CM-2.3)."""
 
 from dataclasses import dataclass
 from uuid import UUID

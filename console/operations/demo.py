@@ -244,7 +244,7 @@ def _take_step(conversation: _Conversation, version: int, actor_id: UUID) -> Non
     try:
         service.change(request, command_scope())
     except (service.LinkChanged, service.OperationReused):
-        return  # A person, or another `flask demo`, was quicker.
+        return  # A person, or another `flask demo`, changed the link first.
     except service.LinkError as error:
         raise Failure(
             f"conversation {conversation.id} can't be linked ({type(error).__name__}): "

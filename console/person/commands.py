@@ -1,4 +1,4 @@
-"""`flask person`: what is held about a person, and erasing it."""
+"""`flask person`: exports and erases what is held about a person."""
 
 from uuid import UUID
 

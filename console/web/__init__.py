@@ -8,7 +8,7 @@ from console.web import compression, current, errors, escaping, guard, headers, 
 
 def init_app(app: Flask, settings: Settings) -> None:
     """Wrap every request. Call it before anything that renders templates or adds routes."""
-    # No view or hook is a coroutine; Flask would look at each of them once more for every request.
+    # No view or hook is a coroutine; Flask would check each of them at every request.
     app.ensure_sync = lambda func: func  # type: ignore[method-assign]  # which Flask says to override
     app.request_class = parsing.StrictRequest
     app.url_map.converters["id"] = guard.IdConverter

@@ -12,7 +12,7 @@ from werkzeug.exceptions import HTTPException, InternalServerError
 
 log = structlog.get_logger()
 
-# What people read, by status: a heading, and a sentence on what can be done.
+# By status: the heading of the page, and a sentence on what people can do.
 _WORDS = {
     400: ("This link is broken", "Part of the address is invalid. Start again from the conversations."),
     403: ("Not allowed", "Your account can’t open this. The console’s administrator can change that."),
@@ -24,7 +24,7 @@ _WORDS = {
     500: ("Something failed", "The fault is the console’s and has been logged."),
     503: ("The database can’t be used right now", "Try again in a moment."),
 }
-# The commit may have been done before the failure. A form that changes something is one operation (CM-2.3).
+# The failure may have come after the commit. A form that changes something is one operation (CM-2.3).
 _PERHAPS_SAVED = "We can’t tell whether this was saved. Try again: it can’t be saved twice."
 _FORM_EXPIRED = ("This form has expired", "Nothing was saved. Open the form again and save again.")
 

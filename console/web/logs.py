@@ -74,7 +74,7 @@ def init_app(app: Flask, settings: Settings) -> None:
             use_get_message=False,
         )
     )
-    logging.raiseExceptions = False  # a line that can't be written would be told with its arguments
+    logging.raiseExceptions = False  # it would write the arguments of a line that can't be written to stderr
     logging.basicConfig(level=max(threshold, logging.WARNING), handlers=[handler], force=True)
 
     @app.before_request

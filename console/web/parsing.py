@@ -48,7 +48,7 @@ class _StrictParser(FormDataParser):
         try:
             if mimetype == "multipart/form-data":
                 raw = stream.read()
-                raw.decode()  # raises UnicodeDecodeError, which the parser would not
+                raw.decode()  # raises UnicodeDecodeError; the parser would not
                 boundary = (options or {})["boundary"].encode("ascii")
                 parts = _PartParser(
                     max_form_memory_size=self.max_form_memory_size, max_form_parts=self.max_form_parts
