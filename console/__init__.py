@@ -1,4 +1,4 @@
-"""Customer Memory: the one place where the parts meet."""
+"""Customer Memory: builds the application from its parts."""
 
 import gc
 import sys

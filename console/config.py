@@ -213,7 +213,7 @@ def load(environ: Mapping[str, str] | None = None) -> Settings:
 def database_url(raw: str) -> URL:
     """Parse a database address; raises ValueError or ArgumentError for one of another kind.
 
-    An SQLite file is opened with `mode=rw`: only the migrations may bring a database file into being.
+    An SQLite file is opened with `mode=rw`: only the migrations may create a database file.
     """
     url = make_url(raw)
     if url.drivername == "postgresql+psycopg":

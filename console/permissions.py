@@ -16,7 +16,7 @@ class Permission(StrEnum):
 
 
 class Role(StrEnum):
-    """What a membership makes of a user, for one instructor."""
+    """What a user is for one instructor, by their membership."""
 
     INSTRUCTOR = "instructor"
     OPERATOR = "operator"

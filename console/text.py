@@ -6,7 +6,7 @@ import unicodedata
 MAX_REASON = 500
 """Characters of a reason."""
 MAX_NAME = 200
-"""Characters of a name or of an account's id."""
+"""Characters of a name."""
 
 # White space, control and format characters.
 _INVISIBLE = {"Zs", "Zl", "Zp", "Cc", "Cf"}

@@ -1,4 +1,4 @@
-"""Accounts: who signs in, and which instructors they work for."""
+"""Accounts: the users who sign in, and which instructors they work for."""
 
 from flask import Flask
 from flask_login import current_user

@@ -96,7 +96,7 @@ def add_user(email: str, name: str, instructor_id: UUID, role: str, password_std
 def import_users(file: TextIO) -> None:
     """Add users and memberships from a CSV file (-: stdin), all of them or none; print an id for each row.
 
-    The columns are email,name,instructor,role,password. Who has an account keeps name and password.
+    The columns are email,name,instructor,role,password. A user who has an account keeps name and password.
     """
     try:
         added = roster.add_users(file)

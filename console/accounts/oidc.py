@@ -1,4 +1,4 @@
-"""Sign-in through the OpenID Connect provider: there, and back (docs/decisions/0021)."""
+"""Sign-in through the OpenID Connect provider: the way there and the way back (docs/decisions/0021)."""
 
 import time
 from collections.abc import Callable

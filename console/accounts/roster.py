@@ -1,4 +1,4 @@
-"""Who there is: lists, names, and many users at once from a CSV file."""
+"""Lists and names of users and instructors, and many users at once from a CSV file."""
 
 import csv
 import secrets

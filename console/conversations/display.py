@@ -96,9 +96,9 @@ def channel_name(channel: str) -> str:
 
 
 def identifier_groups(identifier: str) -> tuple[str, ...]:
-    """Split a phone number as its country writes it, anything else not at all; joined, the parts are whole.
+    """Split a phone number as its country writes it, and everything else as `groups` does.
 
-    For the eye alone: the library's answers change between releases, so nothing may be decided from them.
+    For display only: the library's answers change between releases, so nothing may be decided from them.
     """
     country_code, national = split_country_code(identifier) or ("", "")
     for number in _formats(country_code) if national else ():
@@ -132,8 +132,8 @@ def _formats(country_code: str) -> list[re.Pattern[str]]:
 def listed_identifier(identifier: str | None) -> tuple[Sequence[str], bool]:
     """Split an identifier for a list, and say whether its first part may be cut.
 
-    A long one that is no number is split before its tail, which tells two apart and stays visible. No parts
-    stand for no identifier.
+    A long identifier that is no number is split before its last characters, which stay visible, because they
+    differ most. An empty tuple stands for no identifier.
     """
     if not (identifier or "").strip():
         return (), False
@@ -157,7 +157,7 @@ def short_identifier(identifier: str) -> str:
 
 
 class Listed(NamedTuple):
-    """A conversation as a list shows it: nothing but text that a template writes as it is."""
+    """A conversation as a list shows it, ready for the template."""
 
     id: str
     parts: Sequence[str]
@@ -261,7 +261,7 @@ def _clocks_change(zone: tzinfo | None, day: int) -> bool:
 
 
 def query(fields: Mapping[str, object]) -> str:
-    """Write the fields that say something as an address's query, with its question mark."""
+    """Write the fields that are not None as an address's query, with its question mark."""
     said = [f"{name}={_quoted(str(value))}" for name, value in fields.items() if value is not None]
     return f"?{'&'.join(said)}" if said else ""
 

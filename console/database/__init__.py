@@ -2,9 +2,9 @@
 
 Only this package contains SQL that differs between SQLite and PostgreSQL.
 
-On PostgreSQL every transaction names the instructors it works for, and row-level security shows it only their
-rows (docs/decisions/0009). Where pages read from a standby, users never miss their own writes
-(docs/decisions/0010).
+On PostgreSQL every transaction but ingestion's names the instructors it works for, and row-level security
+shows it only their rows (docs/decisions/0009). Where pages read from a standby, users never miss their own
+writes (docs/decisions/0010).
 """
 
 from console.database.engines import ALL_INSTRUCTORS, Scope, app_engines, command_scope, db, init_app

@@ -1,4 +1,4 @@
-"""What a database is asked to find out whether the console can use it."""
+"""Questions to a database that show whether the console can use it."""
 
 import tempfile
 

@@ -1,4 +1,4 @@
-"""Transactions: to read one snapshot, to write, to ingest; and which server a snapshot is of."""
+"""Transactions: to read one snapshot, to write, to ingest; and the choice of the server to read from."""
 
 import sqlite3
 import time
@@ -161,7 +161,7 @@ def _patience(connection: Connection, wait_ms: int | None) -> Iterator[None]:
 
 @contextmanager
 def _deadline(connection: Connection, wait_ms: int) -> Iterator[None]:
-    """Have SQLite break off what runs longer than `wait_ms` from now; PostgreSQL does that itself."""
+    """Let SQLite stop what runs longer than `wait_ms` from now; PostgreSQL has a setting for that."""
     if connection.dialect.name != "sqlite":
         yield
         return

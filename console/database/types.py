@@ -1,4 +1,4 @@
-"""What columns hold: ids, moments and JSON, the same in Python whatever the engine keeps."""
+"""Column types for ids, moments and JSON: the same values in Python on both engines."""
 
 import re
 from datetime import UTC, datetime

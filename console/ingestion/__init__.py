@@ -8,7 +8,7 @@ webhooks = routes.blueprint
 
 
 def init_app(app: Flask) -> None:
-    """Add the webhook and `flask ingest`."""
+    """Add the webhook, `flask ingest` and `flask rejected`."""
     app.register_blueprint(webhooks)
     app.cli.add_command(commands.ingest)
     app.cli.add_command(commands.rejected_payloads)

@@ -1,6 +1,6 @@
-"""What ingestion reads and writes: an account's instructor, open conversations, messages. Nothing else.
+"""Ingestion's statements on accounts, conversations and messages.
 
-Every statement names the columns of 0001_inbox it uses, so it is the same whatever is migrated after that.
+Every statement names the columns that it uses, all of 0001_inbox, so it is the same at every later migration.
 """
 
 import json

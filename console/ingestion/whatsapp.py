@@ -1,4 +1,4 @@
-"""Reads webhook payloads of the WhatsApp Cloud API. Pure and total: bytes in, what they hold out."""
+"""Reads webhook payloads of the WhatsApp Cloud API. Pure and total: any bytes give a list of items."""
 
 import json
 import re

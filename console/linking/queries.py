@@ -1,4 +1,4 @@
-"""What the linking desk shows besides the conversations themselves."""
+"""What the linking desk shows besides its list of conversations."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields

@@ -1,4 +1,4 @@
-"""Writes out what the console holds about a person, for a request of access: nothing about anyone else."""
+"""Exports what the console holds about a person, for a request of access, and nothing about anyone else."""
 
 import json
 from collections.abc import Collection
