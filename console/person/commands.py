@@ -11,6 +11,7 @@ from console.person import erasure
 from console.person.export import export as export_person
 from console.person.identity import Person
 from console.person.records import PersonError
+from console.text import is_visible
 
 log = structlog.get_logger()
 
@@ -41,7 +42,7 @@ def export(who: Person, instructor_id: UUID) -> None:
 @click.option("--yes", is_flag=True, help="Don't ask.")
 def erase(who: Person, instructor_id: UUID, reason: str, yes: bool) -> None:
     """Erase what is held about the person, for good; their link events become tombstones."""
-    if not reason.strip() or who.is_named_in(reason):
+    if not is_visible(reason) or who.is_named_in(reason):
         raise BadUsage(
             "the reason is kept in the log: it says by whose decision, and doesn't name the person"
         )

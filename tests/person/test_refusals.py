@@ -58,7 +58,7 @@ def test_bad_usage_is_said_in_one_line(person: Person, cli: FlaskCliRunner, comm
         assert len(result.stderr.splitlines()) == 1
 
 
-@pytest.mark.parametrize("reason", ["", " ", "letter of +39 333 1234567", "of 393331234567."])
+@pytest.mark.parametrize("reason", ["", " ", "\u200b", "letter of +39 333 1234567", "of 393331234567."])
 def test_the_reason_says_something_and_does_not_name_the_person(anna: Desk, person: Person, reason: str):
     anna.conversation(NUMBER)
     refused = person("erase", NUMBER, "--yes", "--reason", reason)
