@@ -23,7 +23,7 @@ _NAME_THE_DATABASE = ("audit", "user")
 
 
 class _Commands(AppGroup):
-    """The app's commands. Alembic, a tenth of a start, is imported for `flask db` and for a list of all."""
+    """The app's commands. Alembic is slow to import: only `flask db` and a list of all commands import it."""
 
     def __init__(self, migrations: Callable[[], Any], name: str) -> None:
         super().__init__(name)

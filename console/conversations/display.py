@@ -116,7 +116,7 @@ def _formats(country_code: str) -> list[re.Pattern[str]]:
 
     The library's own format_number looks all of this up for each number, which takes ten times as long.
     """
-    # 50 ms to import, and most commands show no number.
+    # Slow to import, and most commands show no number.
     from phonenumbers import PhoneMetadata, region_code_for_country_code
 
     code = int(country_code)

@@ -233,6 +233,6 @@ def _in_words(error: object) -> str:
 
 @cache
 def _revisions(directory: str) -> list[str]:
-    from alembic.script import ScriptDirectory  # a third of a start, which most requests don't need
+    from alembic.script import ScriptDirectory  # slow to import, and most requests don't need it
 
     return [script.revision for script in ScriptDirectory(directory).walk_revisions()]
