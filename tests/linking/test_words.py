@@ -154,3 +154,10 @@ def test_no_dialog_asks_about_a_link_that_is_gone_when_it_is_drawn(marta: Browse
 def test_every_event_has_a_sentence_of_its_own():
     history = (ROOT / "templates" / "linking" / "_history.html").read_text()
     assert [name for name in EventName if f'event.event_name == "{name}"' not in history] == []
+
+
+def test_the_desks_thread_follows_the_moments_of_its_messages_not_their_arrival(marta: Browser, anna: Desk):
+    for text, at in (("second", 1_790_000_060), ("third", 1_790_000_120), ("first", 1_790_000_000)):
+        conversation_id = anna.conversation("393331234567", text=text, at=at)
+    shown = said(marta, f"/links/{conversation_id}", "#messages .messages li")
+    assert [line.split()[1] for line in shown] == ["first", "second", "third"]
