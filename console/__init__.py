@@ -3,7 +3,7 @@
 import gc
 import sys
 
-# Nothing that is imported becomes garbage. Looking for it would take a tenth of the start.
+# Little of what is imported becomes garbage, so none is looked for meanwhile.
 gc.disable()
 
 from flask import Flask
@@ -17,7 +17,7 @@ from console.web import guard, origins
 gc.enable()
 
 MAX_FORM_BYTES = 1024 * 1024
-"""Reading a form costs up to a second of processor time per megabyte, signed in or not."""
+"""Reading a larger form would cost much processor time, signed in or not."""
 MAX_FORM_PARTS = 50
 """Fields and files of one form."""
 

@@ -46,7 +46,7 @@ _KINDS = {
     "voice": "Voice message",
 }
 _CHANNELS = {"whatsapp": "WhatsApp"}
-# strftime would take a fifth of a list's time.
+# strftime takes more than twice as long as these names.
 _WEEKDAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _MONTHS = ("", "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
@@ -114,7 +114,7 @@ def identifier_groups(identifier: str) -> tuple[str, ...]:
 def _formats(country_code: str) -> list[re.Pattern[str]]:
     """Return a country's kinds of number as patterns, whose groups are those of its international format.
 
-    The library's own format_number looks all of this up for each number, which takes ten times as long.
+    The library's own format_number looks all of this up for each number, which takes several times as long.
     """
     # Slow to import, and most commands show no number.
     from phonenumbers import PhoneMetadata, region_code_for_country_code

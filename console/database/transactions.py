@@ -17,7 +17,7 @@ from console.database.engines import SQLITE_BUSY_SECONDS, Scope, db
 log = structlog.get_logger()
 
 _SQLITE_STEPS_BETWEEN_LOOKS = 1000
-"""How many steps of its virtual machine SQLite takes, about 50 µs, before it looks at the clock."""
+"""How many steps SQLite takes, in far less than a millisecond, before it looks at the clock."""
 _STANDBY_REST_SECONDS = 5
 """How long a standby that didn't answer is left alone, so that not every page waits for it."""
 

@@ -1,4 +1,4 @@
-"""Autoescaping with the same result as Jinja's, in a third of the time.
+"""Autoescaping with the same result as Jinja's, in less than a third of the time.
 
 Jinja escapes each value into a Markup object, only to join it into the page's text at once. A page of fifty
 conversations shows six hundred values (docs/decisions/0017).
