@@ -21,7 +21,7 @@ blueprint = Blueprint("conversations", __name__)
 
 _MAX_BADGES = 100
 
-# `request.args` takes as long to parse a hundred ids as the database takes for their badges.
+# Faster than `request.args` for a hundred ids.
 _IDS = re.compile("(?:^|&)id=([^&]*)")
 
 # The parts of the list's address that a conversation's address repeats, for the way back to the same page.

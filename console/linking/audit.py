@@ -36,7 +36,7 @@ class NotRecorded(Exception):
     """The trail passed over an event without an error."""
 
 
-# Built once: building them anew would be half the cost of a write.
+# Built once: building them for each write would take much of its time.
 _ASKED = (
     Conversation.id == bindparam("asked_id"),
     Conversation.instructor_id == bindparam("asked_instructor_id"),

@@ -32,7 +32,7 @@ class State:
         return normalize_identifier(self.customer_identifier)
 
 
-# Built once: building them anew would be half the cost of a write.
+# Built once: building them for each write would take much of its time.
 _STATE = (
     select(
         Conversation.channel,

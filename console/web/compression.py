@@ -16,7 +16,7 @@ from console.web.origins import OWN_SITE
 
 _ASSETS = {"text/css", "text/javascript"}
 _PADDING = 100
-# Past this level a page takes twice the time and hardly shrinks.
+# Past this level a page takes more time and hardly shrinks.
 _PAGE_LEVEL = 4
 
 
