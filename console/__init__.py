@@ -1,10 +1,6 @@
 """Customer Memory: builds the application from its parts."""
 
-import gc
 import sys
-
-# Little of what is imported becomes garbage, so none is looked for meanwhile.
-gc.disable()
 
 from flask import Flask
 from flask_wtf import CSRFProtect
@@ -13,8 +9,6 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 from console import accounts, commands, conversations, database, ingestion, linking, operations, person, web
 from console.config import ROOT, ConfigurationError, Settings, load
 from console.web import guard, origins
-
-gc.enable()
 
 MAX_FORM_BYTES = 1024 * 1024
 """Reading a larger form would cost much processor time, signed in or not."""

@@ -1,9 +1,7 @@
 """The pages instructors read: conversations, one conversation, badges. GET only."""
 
-import re
 from collections.abc import Sequence
 from typing import Any
-from urllib.parse import unquote
 from uuid import UUID
 
 from flask import Blueprint, abort, make_response, redirect, render_template, request, url_for
@@ -20,9 +18,6 @@ from console.web.guard import actor, membership
 blueprint = Blueprint("conversations", __name__)
 
 _MAX_BADGES = 100
-
-# Faster than `request.args` for a hundred ids.
-_IDS = re.compile("(?:^|&)id=([^&]*)")
 
 # The parts of the list's address that a conversation's address repeats, for the way back to the same page.
 _PLACE = ("q", "page")
@@ -75,7 +70,7 @@ def show_badges() -> ResponseReturnValue:
     if not badge_is_on():
         abort(404)
     try:
-        asked = [id_text(unquote(value)) for value in _IDS.findall(request.query_string.decode())]
+        asked = [id_text(value) for value in request.args.getlist("id")]
     except ValueError:
         abort(400)
     if not 1 <= len(asked) <= _MAX_BADGES:
