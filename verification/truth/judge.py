@@ -21,6 +21,7 @@ from verification.truth.words import (
     BADGES,
     KINDS,
     PAGE,
+    QUEUE,
     SIDES,
     WRITTEN,
     around,
@@ -78,9 +79,10 @@ class Judge(Sentences):
         threads: Sequence[Thread],
         *,
         skip: int = 0,
+        size: int = PAGE,
     ) -> None:
-        """Judge the rows of a list, which has to hold these conversations in this order."""
-        self.says("rows", len(rows), min(PAGE, len(threads) - skip))
+        """Judge the rows of a list, which has to hold these conversations in this order, `size` a page."""
+        self.says("rows", len(rows), min(size, len(threads) - skip))
         seen = set()
         for row, expected in zip(rows, threads[skip:], strict=False):
             thread = self.thread_of(instructor, row)
@@ -151,7 +153,7 @@ class Judge(Sentences):
         """Judge the first page of the linking desk, or the queue beside a form."""
         instructor = about.instructor
         assert instructor
-        self.rows(said.rows, instructor, about.threads)
+        self.rows(said.rows, instructor, about.threads, size=QUEUE)
         self.queue(said.rows)
         self.count("left", said.left, sum(thread.link is None for thread in instructor.threads.values()))
 

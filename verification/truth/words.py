@@ -16,7 +16,7 @@ from verification.truth.truth import (
     Thread,
 )
 
-PAGE = 50
+PAGE, QUEUE = 50, 25
 MAX_CUSTOMERS = 20
 
 BADGES = {
