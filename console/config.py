@@ -45,7 +45,13 @@ def _switch(raw: str) -> bool:
 
 
 def _number(first: int, last: int) -> Callable[[str], int]:
-    return {str(number): number for number in range(first, last + 1)}.__getitem__
+    def parse(raw: str) -> int:
+        # int() alone would take "+1", "1_0" and other scripts' digits as well.
+        if raw not in map(str, range(first, last + 1)):
+            raise ValueError
+        return int(raw)
+
+    return parse
 
 
 def _keys(raw: str) -> tuple[str, ...]:
@@ -56,7 +62,9 @@ def _keys(raw: str) -> tuple[str, ...]:
 
 
 def _log_level(raw: str) -> str:
-    return _LOG_LEVELS[_LOG_LEVELS.index(raw.lower())]
+    if raw.lower() not in _LOG_LEVELS:
+        raise ValueError
+    return raw.lower()
 
 
 def _origin(raw: str) -> str:

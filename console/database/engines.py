@@ -109,7 +109,9 @@ def init_app(app: Flask, settings: Settings) -> None:
     db.init_app(app)
     with app.app_context():
         engines = dict(db.engines)
-    app.extensions["engines"] = Engines(engines[None], engines["read"], engines.get("primary"))
+    app.extensions["engines"] = Engines(
+        write=engines[None], read=engines["read"], primary=engines.get("primary")
+    )
     for bind, engine in engines.items():
         if engine.dialect.name == "sqlite":
             _prepare_sqlite(engine, engines.values(), read_only=bind in _READERS)

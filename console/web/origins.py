@@ -62,7 +62,7 @@ def check_host(app: Flask, settings: Settings) -> None:
             environ["HTTP_HOST"] = public or "localhost"  # what was asked for may be anything
         return answer(environ, start_response)
 
-    app.wsgi_app = mark  # type: ignore[method-assign]  # Flask's own way
+    app.wsgi_app = mark  # type: ignore[method-assign]  # as Flask documents for middleware
 
     @app.before_request
     def check() -> None:

@@ -9,7 +9,7 @@ from console.linking import history
 from console.linking.queries import QUEUE_SIZE
 from testkit.databases import execute
 from testkit.factories import Desk, link_state, payload, run
-from testkit.pages import Browser
+from testkit.pages import Browser, fields_of
 
 TYPED = "said <so> & “so”"
 
@@ -121,6 +121,6 @@ def test_a_page_that_a_browser_without_scripting_cannot_ask_for_again_has_its_ba
         assert saved.select(".done")
         assert None not in states(saved)
         assert not saved.select("noscript meta, [hx-get^='/badges']")
-    data = {"csrf_token": str(form.select_one("[name=csrf_token]")["value"])}  # type: ignore[index]  # it is there
+    data = {"csrf_token": fields_of(form.select("form.account")[0])["csrf_token"]}
     scripted = marta.http.post(path, data=data, headers={"HX-Request": "true"})
     assert states(marta.check(scripted, 428)) == [None, None]
