@@ -50,6 +50,18 @@ def test_cancelling_changes_nothing_and_keeps_what_was_typed(operator: Visit, si
         assert link_state(site.world.conversations[KNOWN]).link_version == 1
 
 
+def test_the_dialog_is_modal_before_a_key_can_reach_it(operator: Visit):
+    page = operator.open_conversation(KNOWN, "links")
+    page.evaluate("""() => {
+      const next = new MessageChannel();
+      next.port1.onmessage = () => { window.modal ??= document.querySelector("#asking")?.matches(":modal"); };
+      new MutationObserver(() => next.port2.postMessage("")).observe(document, { subtree: true, childList: true });
+    }""")
+    ask_to_replace(page)
+    expect(page.get_by_role("button", name="Cancel")).to_be_focused()
+    assert page.evaluate("window.modal") is True
+
+
 def test_nothing_behind_the_dialog_can_be_reached(operator: Visit):
     page = operator.open_conversation(KNOWN, "links")
     ask_to_replace(page)
