@@ -74,7 +74,8 @@ def test_a_request_touches_the_partition_of_its_instructor_and_no_other(
     for (name, statement), parameters in seen.items():
         if not without_control([statement]) or statement.startswith("INSERT"):
             continue
-        with db.engines[name].connect().execution_options(scope=scope) as connection:
+        with db.engines[name].connect() as connection:
+            connection.exec_driver_sql(scope.setting)
             found = touched(connection, statement, parameters)
             connection.rollback()
         assert found <= {own}, statement
@@ -95,7 +96,8 @@ def test_one_more_instructor_is_one_more_partition(app: Flask, cli: FlaskCliRunn
     scope = Scope(app_engines(), [anna.instructor_id, *(other.instructor_id for other in others)])
     for name, statement, parameters in seen:
         if without_control([statement]):
-            with db.engines[name].connect().execution_options(scope=scope) as connection:
+            with db.engines[name].connect() as connection:
+                connection.exec_driver_sql(scope.setting)
                 assert touched(connection, statement, parameters) <= {own}, statement
     assert client.http.get(f"/conversations/{conversation_id}").status_code == 200
 

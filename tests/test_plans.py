@@ -102,5 +102,6 @@ def test_no_statement_of_a_page_a_write_or_ingestion_reads_through_a_table(
     scope = Scope(app_engines(), [anna.instructor_id])
     for (name, statement), parameters in asked.items():
         if without_control([statement]) and not statement.startswith("INSERT"):
-            with db.engines[name].connect().execution_options(scope=scope) as connection:
+            with db.engines[name].connect() as connection:
+                connection.exec_driver_sql(scope.setting)
                 assert list(read_through(plan(connection, statement, parameters))) == [], statement

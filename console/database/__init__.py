@@ -13,7 +13,6 @@ from console.database.probes import lost_on_citus, missing_columns, take_room
 from console.database.statements import (
     among,
     insert_ignoring,
-    insert_numbered,
     json_append,
     json_rows,
     json_text,

@@ -1,7 +1,9 @@
 """The engines, and what each of their connections and transactions begins with."""
 
+import select
 import sqlite3
 import threading
+import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
@@ -10,7 +12,7 @@ from uuid import UUID
 import psycopg
 from flask import Flask, current_app, has_request_context
 from flask_sqlalchemy import SQLAlchemy
-from sqlalchemy import Connection, Engine, event
+from sqlalchemy import Connection, Engine, PoolProxiedConnection, event
 from sqlalchemy.engine import URL, ExceptionContext
 
 from console.config import Settings
@@ -35,7 +37,9 @@ MAX_ANSWER_SECONDS = 25
 """How long the console waits for an answer, for a server that doesn't keep to its limit."""
 _MAX_POOL_WAIT_SECONDS = 20
 MAX_PING_SECONDS = 5
-"""How long a pooled connection may take to say that it works."""
+"""How long a pooled connection may take to say that it works, or to begin a transaction."""
+_TRUSTED_SECONDS = 0.5
+"""How long a pooled connection counts as working after its last use, unless its server has sent something."""
 
 ALL_INSTRUCTORS = "all"
 """The setting of a transaction that works for all instructors: a command's, or a worker's."""
@@ -162,7 +166,7 @@ def _prepare_sqlite(engine: Engine, engines: Iterable[Engine], *, read_only: boo
         dbapi_connection.execute(begin)
 
     # A listener for "begin" would make SQLAlchemy look for listeners at every statement.
-    engine.dialect.do_begin = do_begin  # type: ignore[method-assign]  # a hook without an event
+    cast(Any, engine.dialect).do_begin = do_begin
 
     @event.listens_for(engine, "handle_error")
     def on_error(context: ExceptionContext) -> None:
@@ -182,11 +186,19 @@ def _serves() -> bool:
     return has_request_context() or threading.current_thread() is not threading.main_thread()
 
 
-class _Connection(psycopg.Connection[Any]):
+class PostgresConnection(psycopg.Connection[Any]):
     """A connection that is given up when the server keeps to no limit, because it is stopped for example."""
 
-    patience = MAX_ANSWER_SECONDS
-    """How many seconds it waits for an answer."""
+    patience = MAX_PING_SECONDS
+    """How many seconds it waits for an answer: less before its transaction has begun."""
+    used_at = 0.0
+    """When it was given back to the pool, on the monotonic clock."""
+    scope: Scope | None = None
+    """For whom its next transactions work; no instructors where it is None."""
+    wait_ms: int | None = None
+    """How long its next transactions may wait for locks, where that is less than the server's limit."""
+    is_autocommit = False
+    """Whether each statement is a transaction, as in a migration."""
 
     def wait(self, gen: Any, interval: float = 0.1, timeout: float | None = None) -> Any:
         """Wait for an answer; psycopg calls this for everything but connecting."""
@@ -198,27 +210,61 @@ class _Connection(psycopg.Connection[Any]):
             self.pgconn.finish()
             raise psycopg.OperationalError(f"no answer within {self.patience} seconds") from None
 
+    def was_just_used(self) -> bool:
+        """Say whether it worked a moment ago, and its server has not closed it or said anything since."""
+        if time.monotonic() - self.used_at > _TRUSTED_SECONDS:
+            return False
+        said = select.poll()
+        said.register(self.fileno(), select.POLLIN)
+        return not said.poll(0)
 
-def _on_checkin(connection: _Connection | None, _record: object) -> None:
+    def begin(self, *statements: str) -> None:
+        """Begin a transaction with these statements and the limit for each one that follows."""
+        limit = _MAX_STATEMENT_SECONDS * 1000 if _serves() else 0
+        if self.wait_ms is not None:
+            limit = self.wait_ms // 2
+        self.execute("; ".join([*statements, f"SET LOCAL statement_timeout = {limit}"]).encode())
+        self.patience = MAX_ANSWER_SECONDS
+
+
+def _on_checkin(connection: PostgresConnection | None, _record: object) -> None:
     if connection is not None:
         connection.patience = MAX_PING_SECONDS
-
-
-def _on_checkout(connection: _Connection, _record: object, _proxy: object) -> None:
-    connection.patience = MAX_ANSWER_SECONDS
+        connection.used_at = time.monotonic()
+        connection.scope = connection.wait_ms = None
 
 
 def _prepare_postgresql(engine: Engine, *, read_only: bool, says_for_whom: bool) -> None:
     # Each transaction says what it is. "read only" as the session's default would hide the primary from
     # target_session_attrs=read-write. A reader reads one snapshot, as on SQLite.
     begin = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY" if read_only else "BEGIN"
+    # As on SQLite: its methods, where events would cost more, and where there are none.
+    dialect = cast(Any, engine.dialect)
+    ping = dialect.do_ping
 
+    def do_ping(connection: PostgresConnection) -> bool:
+        # An answer takes as long as a statement's, so a connection in steady use is not asked each time.
+        return connection.was_just_used() or ping(connection)
+
+    def do_begin(pooled: PoolProxiedConnection) -> None:
+        connection = cast(PostgresConnection, pooled.dbapi_connection)
+        if connection.is_autocommit:
+            connection.patience = MAX_ANSWER_SECONDS
+        elif says_for_whom:
+            connection.begin(begin, connection.scope.setting if connection.scope else _NO_INSTRUCTOR)
+        else:
+            connection.begin(begin)
+
+    def set_isolation_level(connection: PostgresConnection, level: str) -> None:
+        connection.is_autocommit = level == "AUTOCOMMIT"
+
+    dialect.do_ping, dialect.do_begin = do_ping, do_begin
+    dialect.set_isolation_level = set_isolation_level
     event.listen(engine, "checkin", _on_checkin)
-    event.listen(engine, "checkout", _on_checkout)
 
     @event.listens_for(engine, "do_connect")
-    def connect(_dialect: object, _record: object, arguments: Any, named: Any) -> _Connection:
-        return _Connection.connect(*arguments, **named)
+    def connect(_dialect: object, _record: object, arguments: Any, named: Any) -> PostgresConnection:
+        return PostgresConnection.connect(*arguments, **named)
 
     @event.listens_for(engine, "handle_error")
     def on_error(context: ExceptionContext) -> None:
@@ -230,18 +276,3 @@ def _prepare_postgresql(engine: Engine, *, read_only: bool, says_for_whom: bool)
     def on_connect(connection: "psycopg.Connection[Any]", _record: object) -> None:
         # The driver would send a BEGIN by itself, and wait for its answer before anything else.
         connection.autocommit = True
-
-    @event.listens_for(engine, "begin")
-    def on_begin(connection: Connection) -> None:
-        options = connection.get_execution_options()
-        if options.get("isolation_level") == "AUTOCOMMIT":
-            return  # a migration: each statement is a transaction
-        statements = [begin]
-        if says_for_whom:
-            scope: Scope | None = options.get("scope")
-            statements.append(scope.setting if scope else _NO_INSTRUCTOR)
-        limit = _MAX_STATEMENT_SECONDS * 1000 if _serves() else 0
-        if options.get("wait_ms") is not None:
-            limit = options["wait_ms"] // 2
-        statements.append(f"SET LOCAL statement_timeout = {limit}")
-        connection.exec_driver_sql("; ".join(statements))

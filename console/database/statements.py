@@ -45,13 +45,6 @@ def _insert_ignoring(dialect: str, table: type[Base], conflict: tuple[str, ...])
     return insert(table).on_conflict_do_nothing(index_elements=list(conflict)).execution_options(**_COUNTED)
 
 
-def insert_numbered(dialect: str, table: type[Base], **number: Any) -> Executable:
-    """Return an INSERT of a row. A trigger gives its number on PostgreSQL, `number` gives it on SQLite."""
-    if dialect == "postgresql":
-        return postgresql.insert(table).inline().execution_options(**_COUNTED)
-    return sqlite.insert(table).inline().values(**number).execution_options(**_COUNTED)
-
-
 def json_append(
     dialect: str, array: InstrumentedAttribute[Any], item: ColumnElement[str]
 ) -> ColumnElement[Any]:

@@ -12,7 +12,7 @@ import structlog
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import OperationalError
 
-from console.database.engines import SQLITE_BUSY_SECONDS, Scope, db
+from console.database.engines import SQLITE_BUSY_SECONDS, PostgresConnection, Scope, db
 
 log = structlog.get_logger()
 
@@ -43,7 +43,7 @@ def reading(scope: Scope) -> Iterator[Connection]:
     with scope.snapshot or _snapshot(scope) as connection:
         scope.snapshot = None
         if goes_on and connection.dialect.name == "postgresql":
-            connection.exec_driver_sql(scope.setting)  # the user was not loaded yet when it was opened
+            _driver(connection).execute(scope.setting)  # the user was not loaded yet when it was opened
         yield connection
 
 
@@ -54,9 +54,15 @@ def _snapshot(scope: Scope) -> Connection:
 
 
 def _set_options(connection: Connection, scope: Scope, *, wait_ms: int | None = None) -> None:
-    """Set what a transaction on PostgreSQL begins with; on SQLite it would only slow each statement."""
+    """Set what a transaction on PostgreSQL begins with."""
     if connection.dialect.name == "postgresql":
-        connection.execution_options(scope=scope, wait_ms=wait_ms)
+        driver: PostgresConnection = _driver(connection)
+        driver.scope, driver.wait_ms = scope, wait_ms
+
+
+def _driver(connection: Connection) -> Any:
+    """Return the driver's own connection, for statements that every request sends: it takes less time."""
+    return connection.connection.driver_connection
 
 
 def _standby(scope: Scope) -> Connection:

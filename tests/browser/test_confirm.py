@@ -54,8 +54,11 @@ def test_the_dialog_is_modal_before_a_key_can_reach_it(operator: Visit):
     page = operator.open_conversation(KNOWN, "links")
     page.evaluate("""() => {
       const next = new MessageChannel();
-      next.port1.onmessage = () => { window.modal ??= document.querySelector("#asking")?.matches(":modal"); };
-      new MutationObserver(() => next.port2.postMessage("")).observe(document, { subtree: true, childList: true });
+      const isModal = () => document.querySelector("#asking")?.matches(":modal");
+      next.port1.onmessage = () => { window.modal ??= isModal(); };
+      new MutationObserver(() => next.port2.postMessage("")).observe(document, {
+        subtree: true, childList: true,
+      });
     }""")
     ask_to_replace(page)
     expect(page.get_by_role("button", name="Cancel")).to_be_focused()

@@ -115,7 +115,7 @@ def test_a_write_does_not_wait_long_to_learn_that_its_connection_is_dead(
         assert time.monotonic() - begun < engines.MAX_PING_SECONDS + connecting + 4
         with writing(scope) as connection:
             driver = connection.connection.driver_connection
-            assert isinstance(driver, engines._Connection)
+            assert isinstance(driver, engines.PostgresConnection)
             assert driver.patience == engines.MAX_ANSWER_SECONDS
 
 
