@@ -145,7 +145,7 @@
     offerReason();
     if (!answered) restore();
     const asking = find("#asking");
-    if (!asking) return;
+    if (!asking?.open) return; /* Without scripts it may have been closed before they came. */
     asking.open = false;
     asking.showModal();
     asking.onclose = () => find(`#${asking.dataset.back}`).focus();

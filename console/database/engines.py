@@ -29,8 +29,8 @@ _TCP_LIMITS = {
     "keepalives_count": 3,
     "tcp_user_timeout": 15_000,
 }
-# Together these stay below the proxy's 60 seconds: waiting for a pooled connection, asking whether it still
-# works, connecting anew, and beginning a transaction.
+# Together these are at most the proxy's 60 seconds: waiting for a pooled connection, asking whether it still
+# works, connecting anew, beginning a transaction, and one statement (docs/decisions/0024).
 _MAX_STATEMENT_SECONDS = 20
 """The server's limit for one statement; it is above the limit for a lock."""
 MAX_ANSWER_SECONDS = 25

@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from testkit.factories import link_state
 from tests.browser.conftest import Site, Visit, Visitor
@@ -63,6 +63,23 @@ def test_the_dialog_is_modal_before_a_key_can_reach_it(operator: Visit):
     ask_to_replace(page)
     expect(page.get_by_role("button", name="Cancel")).to_be_focused()
     assert page.evaluate("window.modal") is True
+
+
+def test_a_dialog_that_was_closed_before_the_scripts_came_stays_closed(operator: Visit):
+    operator.expected = "ERR_FAILED"
+    page = operator.page
+    page.route("**/htmx.min.js*", lambda route: route.abort())
+    operator.open_conversation(KNOWN, "links")
+    held: list[Route] = []
+    page.get_by_text("Remove the link").click()
+    reason(page).fill("It was someone else")
+    page.route("**/desk.js*", lambda route: held.append(route))
+    page.get_by_role("button", name="Remove link").click(no_wait_after=True)
+    page.get_by_role("dialog").get_by_role("button", name="Cancel").click()
+    expect(page.get_by_role("dialog")).to_have_count(0)
+    held[0].continue_()
+    page.wait_for_load_state()
+    expect(page.get_by_role("dialog")).to_have_count(0)
 
 
 def test_nothing_behind_the_dialog_can_be_reached(operator: Visit):
