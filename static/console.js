@@ -3,7 +3,6 @@
 const find = (selector, within = document) => within.querySelector(selector);
 const all = (selector) => [...document.querySelectorAll(selector)];
 const on = (name, act) => document.addEventListener(name, act, true);
-const whenReady = (act) => (document.readyState === "complete" ? act() : addEventListener("load", act));
 const writes = ({ request }) => request.method === "POST";
 const CANT_TELL = "We can’t tell whether this was saved. Try again: it can’t be saved twice.";
 const NOT_LOADED = "Part of this page could not be loaded. Check the connection, then try again.";
@@ -228,10 +227,18 @@ const press = (target) => {
     const next = find("[aria-invalid]") || find(".problem:not([hidden]), .done") || left;
     next?.focus?.();
     /* Having gone to the row that the address names, the browser takes the focus away. */
-    if (next && next === left) whenReady(() => setTimeout(() => next.focus()));
+    const focusLater = () => setTimeout(() => next.focus());
+    if (next && next === left) document.readyState === "complete" ? focusLater() : addEventListener("load", focusLater);
   };
 
   addEventListener("pagehide", leave);
   addEventListener("pageshow", () => busy("")); /* It may come back from the browser's own store. */
-  addEventListener("DOMContentLoaded", () => arrive(false));
+  addEventListener("DOMContentLoaded", () => {
+    /* By itself htmx starts a moment later, and a key may come first. */
+    window.htmx?.process(document.body);
+    for (const search of all("[type=search]")) {
+      if (search.value !== search.defaultValue) search.closest("[hx-get]")?.dispatchEvent(new Event("again"));
+    }
+    arrive(false);
+  });
 }

@@ -62,7 +62,7 @@
     if (wanted) find(wanted).checked = true;
     if ((q ?? "") === search.value && !(wanted && find(wanted).hidden)) return;
     search.value = q ?? "";
-    whenReady(() => search.dispatchEvent(new Event("again")));
+    search.dispatchEvent(new Event("again"));
   };
   const say = (words) => {
     find("#restored span").textContent = words;

@@ -250,6 +250,27 @@ def test_every_key_is_listed_and_pages_turn_by_key(operator: Visit, instructor: 
     expect(reader.get_by_text("Create the customer")).to_have_count(0)
 
 
+@pytest.mark.parametrize(
+    ("part", "field", "found"),
+    [
+        ("conversations", "#q", "#list .rows li"),
+        ("links", "#customer-search", "#choices [type=radio]:visible"),
+    ],
+)
+def test_what_is_typed_before_the_scripts_have_come_is_searched(
+    operator: Visit, part: str, field: str, found: str
+):
+    held: list[Route] = []
+    page = operator.page
+    page.route("**/htmx.min.js*", lambda route: held.append(route))
+    page.goto(
+        f"/{part}/{operator.world.conversations[NEW]}" if part == "links" else f"/{part}", wait_until="commit"
+    )
+    page.locator(field).fill("900456")
+    held[0].continue_()
+    expect(page.locator(found)).to_have_count(1)
+
+
 def test_escape_leaves_the_search_for_the_rows_that_it_found(operator: Visit):
     page = operator.open("/conversations")
     page.keyboard.press("/")
