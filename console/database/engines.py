@@ -197,6 +197,8 @@ class PostgresConnection(psycopg.Connection[Any]):
     """For whom its next transactions work; no instructors where it is None."""
     wait_ms: int | None = None
     """How long its next transactions may wait for locks, where that is less than the server's limit."""
+    sent_along: Sequence[str] = ()
+    """Statements to send with the next one: their answers come with its own."""
     is_autocommit = False
     """Whether each statement is a transaction, as in a migration."""
 
@@ -227,11 +229,23 @@ class PostgresConnection(psycopg.Connection[Any]):
         self.patience = MAX_ANSWER_SECONDS
 
 
+def _do_execute(cursor: Any, statement: str, parameters: Any, context: object = None) -> None:
+    connection: PostgresConnection = cursor.connection
+    if not connection.sent_along:
+        cursor.execute(statement, parameters)
+        return
+    first, connection.sent_along = connection.sent_along, ()
+    with connection.pipeline():
+        for each in first:
+            connection.execute(each.encode(), prepare=False)
+        cursor.execute(statement, parameters)
+
+
 def _on_checkin(connection: PostgresConnection | None, _record: object) -> None:
     if connection is not None:
         connection.patience = MAX_PING_SECONDS
         connection.used_at = time.monotonic()
-        connection.scope = connection.wait_ms = None
+        connection.scope, connection.wait_ms, connection.sent_along = None, None, ()
 
 
 def _prepare_postgresql(engine: Engine, *, read_only: bool, says_for_whom: bool) -> None:
@@ -258,7 +272,7 @@ def _prepare_postgresql(engine: Engine, *, read_only: bool, says_for_whom: bool)
     def set_isolation_level(connection: PostgresConnection, level: str) -> None:
         connection.is_autocommit = level == "AUTOCOMMIT"
 
-    dialect.do_ping, dialect.do_begin = do_ping, do_begin
+    dialect.do_ping, dialect.do_begin, dialect.do_execute = do_ping, do_begin, _do_execute
     dialect.set_isolation_level = set_isolation_level
     event.listen(engine, "checkin", _on_checkin)
 

@@ -124,13 +124,13 @@ def savepoint(connection: Connection, *, wait_ms: int) -> Iterator[None]:
     Each may take `wait_ms` milliseconds (on SQLite all of them together). Raises the error again, or
     TransactionLost: some errors of SQLite end the transaction, and so does a lost connection.
     """
-    # Sent to the driver directly, which takes less time: every link write does this.
-    driver = typing.cast(Any, connection.connection.driver_connection)
-    begin = "SAVEPOINT attempt"
-    if connection.dialect.name == "postgresql":
-        begin += f"; SET LOCAL statement_timeout = {wait_ms}"  # a rollback to the savepoint undoes it
+    # Not through SQLAlchemy, and on PostgreSQL with the first statement: every link write does this.
+    driver = _driver(connection)
     try:
-        driver.execute(begin)
+        if connection.dialect.name == "postgresql":  # a rollback to the savepoint undoes the limit
+            driver.sent_along = ["SAVEPOINT attempt", f"SET LOCAL statement_timeout = {wait_ms}"]
+        else:
+            driver.execute("SAVEPOINT attempt")
         with _deadline(connection, wait_ms):
             yield
     except Exception as error:
