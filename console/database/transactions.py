@@ -61,7 +61,7 @@ def _set_options(connection: Connection, scope: Scope, *, wait_ms: int | None = 
 
 
 def _driver(connection: Connection) -> Any:
-    """Return the driver's own connection, for statements that every request sends: it takes less time."""
+    """Return the driver's own connection, where a statement takes less time than through SQLAlchemy."""
     return connection.connection.driver_connection
 
 
@@ -86,7 +86,7 @@ def _has_replayed(connection: Connection, position: str | None) -> bool:
 
 def _ask(connection: Connection, query: LiteralString, *parameters: str) -> Any:
     """Ask outside a transaction, in one round trip; a page's snapshot has to be younger than the answer."""
-    driver = typing.cast("psycopg.Connection[Any]", connection.connection.driver_connection)
+    driver: psycopg.Connection[Any] = _driver(connection)
     try:
         (answer,) = driver.execute(query, parameters).fetchall()[0]
     except psycopg.Error:
@@ -156,7 +156,7 @@ def _patience(connection: Connection, wait_ms: int | None) -> Iterator[None]:
     if wait_ms is None or connection.dialect.name != "sqlite":
         yield
         return
-    driver = typing.cast(sqlite3.Connection, connection.connection.driver_connection)
+    driver: sqlite3.Connection = _driver(connection)
     driver.execute(f"PRAGMA busy_timeout = {wait_ms}")
     try:
         with _deadline(connection, wait_ms):
@@ -171,7 +171,7 @@ def _deadline(connection: Connection, wait_ms: int) -> Iterator[None]:
     if connection.dialect.name != "sqlite":
         yield
         return
-    driver = typing.cast(sqlite3.Connection, connection.connection.driver_connection)
+    driver: sqlite3.Connection = _driver(connection)
     deadline = time.monotonic() + wait_ms / 1000
     driver.set_progress_handler(lambda: time.monotonic() > deadline, _SQLITE_STEPS_BETWEEN_LOOKS)
     try:
