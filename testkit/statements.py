@@ -14,8 +14,9 @@ def statements() -> Iterator[list[str]]:
     """Note every statement that reaches any of the app's databases, in order."""
     seen: list[str] = []
 
-    def note(*call: Any) -> None:
-        seen.append(call[2])
+    def note(_connection: object, cursor: Any, statement: str, *_rest: object) -> None:
+        sent_along = getattr(cursor.connection, "unsent", ())
+        seen.extend([*(each.decode() for _, each, _ in sent_along), statement])
 
     engines = list(db.engines.values())
     for engine in engines:
@@ -28,8 +29,9 @@ def statements() -> Iterator[list[str]]:
 
 
 def without_control(statements: Iterable[str]) -> list[str]:
-    """Leave out what only begins a transaction and says for whom."""
-    return [statement for statement in statements if not statement.startswith(("BEGIN", "SET LOCAL"))]
+    """Leave out what only begins a transaction or a savepoint, and says for whom and how long."""
+    control = ("BEGIN", "SAVEPOINT", "SET LOCAL")
+    return [statement for statement in statements if not statement.startswith(control)]
 
 
 PARTITIONS = (

@@ -1,4 +1,4 @@
-"""Pooled connections to PostgreSQL: asked whether they still work only where that is in doubt."""
+"""What pooled connections send to PostgreSQL: no question without a doubt, and statements together."""
 
 import time
 from collections.abc import Iterator
@@ -10,6 +10,7 @@ from flask import Flask
 
 from console.database import command_scope, engines, writing
 from testkit.databases import on_postgresql
+from testkit.factories import Desk
 from testkit.postgres import Cluster
 
 pytestmark = on_postgresql
@@ -17,7 +18,7 @@ pytestmark = on_postgresql
 
 @contextmanager
 def traced(path: Path) -> Iterator[list[str]]:
-    """Collect what the one pooled connection for writing sends to its server."""
+    """Collect what the one pooled connection for writing sends; after "Sync" it waits for an answer."""
     sent: list[str] = []
     with writing(command_scope()) as connection:
         driver = connection.connection.driver_connection
@@ -28,8 +29,10 @@ def traced(path: Path) -> Iterator[list[str]]:
             yield sent
         finally:
             driver.pgconn.untrace()
-    lines = [line.split("\t") for line in path.read_text().splitlines()]
-    sent += [line[4].strip(' "').split(";")[0] for line in lines if line[1:2] == ["F"] and line[3] == "Query"]
+    for line in path.read_text().splitlines():
+        _time, *message = line.split("\t")
+        if message[0] == "F" and message[2] in ("Query", "Parse", "Execute", "Sync"):
+            sent.append(message[3].strip(' "').split(";")[0] if message[2] == "Query" else message[2])
 
 
 def write(times: int) -> None:
@@ -61,3 +64,15 @@ def test_a_connection_that_the_server_has_closed_is_replaced(app: Flask, cluster
     )
     time.sleep(seconds)
     write(2)
+
+
+def test_a_link_waits_for_five_answers(anna: Desk, tmp_path: Path):
+    customer_id = anna.customer("393330000000")
+    conversation_ids = [anna.conversation(f"39333123456{number}") for number in range(7)]
+    *some, last = conversation_ids
+    for conversation_id in some:  # what was sent five times is prepared
+        anna.link(conversation_id, customer_id, instructor_id=anna.instructor_id)
+    with traced(tmp_path / "trace") as sent:
+        anna.link(last, customer_id, instructor_id=anna.instructor_id)
+    state, write, event = ["Execute"], ["Execute"] * 2, ["Execute"] * 3
+    assert sent == ["BEGIN", *state, "Sync", *write, "Sync", *event, "Sync", "COMMIT"]

@@ -20,11 +20,13 @@ from console.database.statements import (
     numbered,
 )
 from console.database.transactions import (
+    Sent,
     TransactionLost,
     ingesting,
     open_snapshot,
     reading,
     savepoint,
+    send_along,
     writing,
 )
 from console.database.types import Base, Guid, Json, UtcDateTime, id_text, new_id, now, read_id

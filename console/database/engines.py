@@ -197,8 +197,8 @@ class PostgresConnection(psycopg.Connection[Any]):
     """For whom its next transactions work; no instructors where it is None."""
     wait_ms: int | None = None
     """How long its next transactions may wait for locks, where that is less than the server's limit."""
-    sent_along: Sequence[str] = ()
-    """Statements to send with the next one: their answers come with its own."""
+    unsent: Sequence[tuple[psycopg.Cursor[Any], bytes, Sequence[object] | None]] = ()
+    """Statements that are sent with the next one: their answers come with its own."""
     is_autocommit = False
     """Whether each statement is a transaction, as in a migration."""
 
@@ -220,6 +220,12 @@ class PostgresConnection(psycopg.Connection[Any]):
         said.register(self.fileno(), select.POLLIN)
         return not said.poll(0)
 
+    def send_along(self, statement: str, values: Sequence[object] | None = None) -> psycopg.Cursor[Any]:
+        """Send a statement with the next one; then the cursor that is returned has its answer."""
+        cursor = self.cursor()
+        self.unsent = [*self.unsent, (cursor, statement.encode(), values)]
+        return cursor
+
     def begin(self, *statements: str) -> None:
         """Begin a transaction with these statements and the limit for each one that follows."""
         limit = _MAX_STATEMENT_SECONDS * 1000 if _serves() else 0
@@ -231,13 +237,13 @@ class PostgresConnection(psycopg.Connection[Any]):
 
 def _do_execute(cursor: Any, statement: str, parameters: Any, context: object = None) -> None:
     connection: PostgresConnection = cursor.connection
-    if not connection.sent_along:
+    if not connection.unsent:
         cursor.execute(statement, parameters)
         return
-    first, connection.sent_along = connection.sent_along, ()
+    unsent, connection.unsent = connection.unsent, ()
     with connection.pipeline():
-        for each in first:
-            connection.execute(each.encode(), prepare=False)
+        for its_cursor, its_statement, values in unsent:
+            its_cursor.execute(its_statement, values)
         cursor.execute(statement, parameters)
 
 
@@ -245,7 +251,7 @@ def _on_checkin(connection: PostgresConnection | None, _record: object) -> None:
     if connection is not None:
         connection.patience = MAX_PING_SECONDS
         connection.used_at = time.monotonic()
-        connection.scope, connection.wait_ms, connection.sent_along = None, None, ()
+        connection.scope, connection.wait_ms, connection.unsent = None, None, ()
 
 
 def _prepare_postgresql(engine: Engine, *, read_only: bool, says_for_whom: bool) -> None:

@@ -2,10 +2,9 @@
 
 import sqlite3
 import time
-import typing
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, LiteralString
+from typing import Any, LiteralString, Protocol, cast
 
 import psycopg
 import structlog
@@ -76,7 +75,7 @@ def _standby(scope: Scope) -> Connection:
         except (OperationalError, psycopg.OperationalError) as error:
             engines.standby_rests_until = time.monotonic() + _STANDBY_REST_SECONDS
             log.warning("standby_does_not_answer", kind=type(error).__name__)
-    return typing.cast(Engine, engines.primary).connect()
+    return cast(Engine, engines.primary).connect()
 
 
 def _has_replayed(connection: Connection, position: str | None) -> bool:
@@ -113,6 +112,24 @@ def writing(scope: Scope, *, wait_ms: int | None = None) -> Iterator[Connection]
             _remember_position(scope, connection)
 
 
+class Sent(Protocol):
+    """A statement that was sent along with the next one."""
+
+    @property
+    def rowcount(self) -> int:
+        """Return how many rows it wrote; known after the next statement."""
+
+
+def send_along(connection: Connection, statement: str, values: Sequence[str]) -> Sent:
+    """Send a statement, with `?` for each value, together with the next one: one answer less to wait for.
+
+    SQLite runs it at once. On PostgreSQL its error is raised as the next statement's.
+    """
+    if connection.dialect.name == "postgresql":
+        return cast(Sent, _driver(connection).send_along(statement.replace("?", "%s"), values))
+    return connection.exec_driver_sql(statement, tuple(values))
+
+
 class TransactionLost(Exception):
     """A failure inside a savepoint undid the whole transaction, or cut the connection. Nothing was saved."""
 
@@ -128,7 +145,8 @@ def savepoint(connection: Connection, *, wait_ms: int) -> Iterator[None]:
     driver = _driver(connection)
     try:
         if connection.dialect.name == "postgresql":  # a rollback to the savepoint undoes the limit
-            driver.sent_along = ["SAVEPOINT attempt", f"SET LOCAL statement_timeout = {wait_ms}"]
+            driver.send_along("SAVEPOINT attempt")
+            driver.send_along(f"SET LOCAL statement_timeout = {wait_ms}")
         else:
             driver.execute("SAVEPOINT attempt")
         with _deadline(connection, wait_ms):

@@ -13,7 +13,7 @@ from prometheus_client import Counter
 from sqlalchemy import Connection, bindparam, select, update
 from sqlalchemy.exc import IntegrityError
 
-from console.database import Scope, TransactionLost, insert_ignoring, new_id, now, writing
+from console.database import Scope, Sent, TransactionLost, insert_ignoring, new_id, now, send_along, writing
 from console.linking import audit
 from console.linking.events import Event, EventName
 from console.linking.state import State, read_state
@@ -128,6 +128,10 @@ _CHANGE_LINK = (
     )
     .values(customer_id=bindparam("new_customer_id"), link_version=bindparam("new_version"))
 )
+_CLAIM = (
+    "INSERT INTO link_operations (operation_id, instructor_id, conversation_id, digest) VALUES (?, ?, ?, ?)"
+    " ON CONFLICT (operation_id) DO NOTHING"
+)
 _DIGEST = select(LinkOperation.digest).where(LinkOperation.operation_id == bindparam("operation_id"))
 
 
@@ -165,21 +169,20 @@ def _write(request: LinkRequest, scope: Scope, *, past_the_trail: str = "") -> s
     """Check and write in one transaction, and return what was done; a refusal rolls all of it back."""
     with writing(scope) as connection:
         state = _load(connection, request)
-        if not _claim(connection, state, request):
-            if connection.scalar(_DIGEST, {"operation_id": request.operation_id}) != request.digest:
-                raise OperationReused
+        claim = _claim(connection, state, request)
+        try:
+            customer_id = _new_customer_id(connection, state, request)
+        except (LinkError, _Unchanged):
+            digest = connection.scalar(_DIGEST, {"operation_id": request.operation_id})
+            if claim.rowcount == 1:
+                raise
+            if digest != request.digest:
+                raise OperationReused from None
             return "repeated"
-        if state.link_version != request.seen_version:
-            raise LinkChanged
-        if request.customer_id == state.customer_id and not request.create:
-            raise _Unchanged
-        if request.customer_id != state.asked_customer_id:
-            raise CustomerNotFound
-        customer_id = _create_customer(connection, state) if request.create else request.customer_id
-        if state.customer_id and not request.confirmed:
-            raise NotConfirmed
         event = _event(state, request, customer_id)
         _set_customer(connection, event)
+        if claim.rowcount != 1:  # a repeat would have found a later version
+            raise OperationReused
         if past_the_trail:
             audit.append(connection, event, why=past_the_trail)
         else:  # the last statement, as it holds the trail's counter until the commit
@@ -203,15 +206,24 @@ def _load(connection: Connection, request: LinkRequest) -> State:
     return state
 
 
-def _claim(connection: Connection, state: State, request: LinkRequest) -> bool:
-    """Record the operation id with its content; say whether it is a new one."""
-    operation = {
-        "operation_id": request.operation_id,
-        "instructor_id": state.instructor_id,
-        "conversation_id": state.id,
-        "digest": request.digest,
-    }
-    return insert_ignoring(connection, LinkOperation, [operation], ["operation_id"]).rowcount == 1
+def _claim(connection: Connection, state: State, request: LinkRequest) -> Sent:
+    """Record the operation id with its content; a new one has one row, which the next statement brings."""
+    operation = (request.operation_id, state.instructor_id, state.id, request.digest)
+    return send_along(connection, _CLAIM, list(map(str, operation)))
+
+
+def _new_customer_id(connection: Connection, state: State, request: LinkRequest) -> UUID | None:
+    """Check the request against the state, and return the customer to set, who is created where asked for."""
+    if state.link_version != request.seen_version:
+        raise LinkChanged
+    if request.customer_id == state.customer_id and not request.create:
+        raise _Unchanged
+    if request.customer_id != state.asked_customer_id:
+        raise CustomerNotFound
+    customer_id = _create_customer(connection, state) if request.create else request.customer_id
+    if state.customer_id and not request.confirmed:
+        raise NotConfirmed
+    return customer_id
 
 
 def _create_customer(connection: Connection, state: State) -> UUID:

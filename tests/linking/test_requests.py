@@ -1,14 +1,14 @@
 """What a request to change a link asks for, the digest of its content, and what the database may answer."""
 
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import pytest
 from sqlalchemy.exc import IntegrityError
 
-from console.linking.service import LinkRequest
+from console.linking.service import LinkRequest, OperationReused
 from testkit.databases import POSTGRESQL, SQLITE, execute
-from testkit.factories import Desk, link_state
+from testkit.factories import Desk, link_state, operations, trail
 
 CUSTOMER = UUID(int=3)
 
@@ -67,3 +67,25 @@ def test_only_a_missing_customer_is_told_as_one(anna: Desk, engine: str):
     with pytest.raises(IntegrityError):
         anna.link(conversation_id)
     assert link_state(conversation_id).link_version == 0
+
+
+@pytest.mark.shows("CM-2.3.8")
+def test_an_operation_id_that_is_taken_is_the_reason_given_whatever_else_is_wrong(anna: Desk, bruno: Desk):
+    taken = uuid4()
+    bruno.link(bruno.conversation("447700900123"), operation_id=taken)
+    conversation_id, other = anna.conversation("393331234567"), anna.customer("393330000000")
+    anna.link(conversation_id)
+    linked_to = link_state(conversation_id).customer_id
+    asked: list[dict[str, Any]] = [
+        {"customer_id": other, "confirmed": True},
+        {"customer_id": other},
+        {"customer_id": other, "confirmed": True, "seen_version": 0},
+        {"customer_id": linked_to},
+        {"customer_id": bruno.customer("447700900124"), "confirmed": True},
+        {"create": True, "confirmed": True},
+    ]
+    before = link_state(conversation_id), trail(), operations()
+    for each in asked:
+        with pytest.raises(OperationReused):
+            anna.link(conversation_id, operation_id=taken, **each)
+    assert (link_state(conversation_id), trail(), operations()) == before
