@@ -102,7 +102,9 @@ def chromium() -> Iterator[Chromium]:
     executable = os.environ.get("CHROMIUM") or shutil.which("chromium")
     assert executable, "The browser tests need Chromium: CHROMIUM= names one, make test installs one."
     quiet = ("gpu", "quic", "background-networking", "component-update", "sync")
-    arguments = ["--no-sandbox", "--no-first-run", *(f"--disable-{feature}" for feature in quiet)]
+    # A process of its own for drawing may be lost on a busy machine; Chromium then answers nothing more.
+    arguments = ["--no-sandbox", "--no-first-run", "--in-process-gpu"]
+    arguments += [f"--disable-{feature}" for feature in quiet]
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=executable, args=arguments)
         yield browser
