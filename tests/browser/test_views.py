@@ -90,6 +90,14 @@ def test_targets_are_large_enough_for_a_finger(visitor: Visitor, site: Site):
     assert min(page.locator(".field, select").evaluate_all(sizes)) >= 16
 
 
+def test_the_mark_of_the_focus_keeps_clear_of_the_button_below(visitor: Visitor, site: Site):
+    page = open_view(visitor, site, VIEWS["confirm-replacing"], size=PHONE).page
+    cancel, replace = (button.bounding_box() for button in page.locator("dialog:modal .buttons button").all())
+    assert cancel
+    assert replace
+    assert replace["y"] - (cancel["y"] + cancel["height"]) >= 8
+
+
 def test_rows_are_dense_at_a_desk(visitor: Visitor, site: Site):
     page = open_view(visitor, site, VIEWS["conversations"]).page
     heights = "[...document.querySelectorAll('.rows li')].map((element) => element.offsetHeight)"
