@@ -127,7 +127,7 @@ def modules() -> Iterator[tuple[str, ast.Module]]:
 @pytest.mark.shows("Review.T4.1", "Review.T4.4", "Review.Before.1")
 def test_writes_and_commits_occur_only_where_they_belong():
     means = {"insert", "update", "delete", "writing", "ingesting", "insert_ignoring", "json_append"}
-    means |= {"owning", "append_only_lifted"}
+    means |= {"send_along", "owning", "append_only_lifted"}
     found = set()
     for name, tree in modules():
         nodes = list(ast.walk(tree))

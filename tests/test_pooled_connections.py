@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from flask import Flask
 
-from console.database import command_scope, engines, writing
+from console.database import command_scope, engines, send_along, writing
 from testkit.databases import on_postgresql
 from testkit.factories import Desk
 from testkit.postgres import Cluster
@@ -76,3 +76,9 @@ def test_a_link_waits_for_five_answers(anna: Desk, tmp_path: Path):
         anna.link(last, customer_id, instructor_id=anna.instructor_id)
     state, write, event = ["Execute"], ["Execute"] * 2, ["Execute"] * 3
     assert sent == ["BEGIN", *state, "Sync", *write, "Sync", *event, "Sync", "COMMIT"]
+
+
+def test_a_commit_leaves_out_no_statement_that_was_to_be_sent_along(app: Flask):
+    with pytest.raises(RuntimeError, match="none came"), writing(command_scope()) as connection:
+        send_along(connection, "SELECT ?", ["1"])
+    write(1)

@@ -108,6 +108,8 @@ def writing(scope: Scope, *, wait_ms: int | None = None) -> Iterator[Connection]
         _set_options(connection, scope, wait_ms=wait_ms)
         with _patience(connection, wait_ms), connection.begin():
             yield connection
+            if connection.dialect.name == "postgresql" and _driver(connection).unsent:
+                raise RuntimeError("a statement was to be sent along with the next one, and none came")
         if scope.engines.primary:
             _remember_position(scope, connection)
 
@@ -123,7 +125,8 @@ class Sent(Protocol):
 def send_along(connection: Connection, statement: str, values: Sequence[str]) -> Sent:
     """Send a statement, with `?` for each value, together with the next one: one answer less to wait for.
 
-    SQLite runs it at once. On PostgreSQL its error is raised as the next statement's.
+    SQLite runs it at once. On PostgreSQL its error is raised as the next statement's, and a commit without a
+    next statement is refused.
     """
     if connection.dialect.name == "postgresql":
         return cast(Sent, _driver(connection).send_along(statement.replace("?", "%s"), values))
