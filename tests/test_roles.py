@@ -297,7 +297,7 @@ def test_a_connection_that_another_tenant_used_before_shows_nothing_of_theirs(
         with pytest.raises(DBAPIError), reading(scope_for(app, *mine)) as connection:
             connection.execute(text("SELECT 1 / 0"))
     assert len(used) == 1
-    cluster.execute(f"SELECT pg_terminate_backend({used.pop()})")
+    cluster.execute(f"SELECT pg_terminate_backend({used.pop()}, 5000)")  # and wait until it has ended
     for mine in (bruno, [], anna):
         expect(mine)
 
