@@ -80,5 +80,5 @@ def test_a_link_waits_for_five_answers(anna: Desk, tmp_path: Path):
 
 def test_a_commit_leaves_out_no_statement_that_was_to_be_sent_along(app: Flask):
     with pytest.raises(RuntimeError, match="none came"), writing(command_scope()) as connection:
-        send_along(connection, "SELECT ?", ["1"])
+        send_along(connection, "SELECT ?", ("1",))
     write(1)

@@ -2,7 +2,7 @@
 
 import sqlite3
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, LiteralString, Protocol, cast
 
@@ -122,7 +122,7 @@ class Sent(Protocol):
         """Return how many rows it wrote; known after the next statement."""
 
 
-def send_along(connection: Connection, statement: str, values: Sequence[str]) -> Sent:
+def send_along(connection: Connection, statement: str, values: tuple[str, ...]) -> Sent:
     """Send a statement, with `?` for each value, together with the next one: one answer less to wait for.
 
     SQLite runs it at once. On PostgreSQL its error is raised as the next statement's, and a commit without a
@@ -130,7 +130,7 @@ def send_along(connection: Connection, statement: str, values: Sequence[str]) ->
     """
     if connection.dialect.name == "postgresql":
         return cast(Sent, _driver(connection).send_along(statement.replace("?", "%s"), values))
-    return connection.exec_driver_sql(statement, tuple(values))
+    return connection.exec_driver_sql(statement, values)
 
 
 class TransactionLost(Exception):

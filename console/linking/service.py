@@ -209,7 +209,7 @@ def _load(connection: Connection, request: LinkRequest) -> State:
 def _claim(connection: Connection, state: State, request: LinkRequest) -> Sent:
     """Record the operation id with its content; a new one has one row, which the next statement brings."""
     operation = (request.operation_id, state.instructor_id, state.id, request.digest)
-    return send_along(connection, _CLAIM, list(map(str, operation)))
+    return send_along(connection, _CLAIM, tuple(map(str, operation)))
 
 
 def _new_customer_id(connection: Connection, state: State, request: LinkRequest) -> UUID | None:
